@@ -1,0 +1,39 @@
+# `make demo` and `make test` set everything up on a machine with Python and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo      paint a survey and make the whole journey over it (demo/)"
+	@echo "make test      lint, types and the fast tests"
+	@echo "make test-all  the slow tests too"
+	@echo "make bench     run the benchmarks and print their ratios"
+	@echo "make clean     remove what the others made"
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/tltool demo -o demo --overwrite
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+test-all: lint
+	$(BIN)/python -m pytest -n 2 -m ''
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

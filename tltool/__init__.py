@@ -1,0 +1,67 @@
+"""tltool: fine-tune a pretrained Keras backbone on patches and map huge images with it, verified.
+
+The public functions are imported when first used, so that ``import tltool``
+costs no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tltool.errors import TltoolError
+from tltool.runtime import prepare_environment, quiet_import
+
+__version__ = "0.1.0"
+
+prepare_environment()
+
+if TYPE_CHECKING:
+    from tltool.data.points import patches
+    from tltool.fcn.convert import to_fcn
+    from tltool.fcn.fidelity import measure_fidelity
+    from tltool.fcn.run import convert
+    from tltool.maps.mapper import heatmap
+    from tltool.models.network import build_classifier
+    from tltool.recipe import Recipe, load_recipe
+    from tltool.showcase.demo import demo
+    from tltool.training.finetune import finetune
+
+# name -> (module, whether it imports Keras)
+_PUBLIC = {
+    "Recipe": ("tltool.recipe", False),
+    "build_classifier": ("tltool.models.network", True),
+    "convert": ("tltool.fcn.run", True),
+    "demo": ("tltool.showcase.demo", False),
+    "finetune": ("tltool.training.finetune", True),
+    "heatmap": ("tltool.maps.mapper", True),
+    "load_recipe": ("tltool.recipe", False),
+    "measure_fidelity": ("tltool.fcn.fidelity", True),
+    "patches": ("tltool.data.points", False),
+    "to_fcn": ("tltool.fcn.convert", True),
+}
+
+__all__ = [
+    "Recipe",
+    "TltoolError",
+    "build_classifier",
+    "convert",
+    "demo",
+    "finetune",
+    "heatmap",
+    "load_recipe",
+    "measure_fidelity",
+    "patches",
+    "to_fcn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tltool' has no attribute {name!r}")
+    module, needs_keras = _PUBLIC[name]
+    if needs_keras:
+        quiet_import("keras")
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,98 @@
+"""`tltool patches`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli import options
+
+
+@click.command(short_help="Cut labelled patches around annotated points.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("points", metavar="POINTS.csv", type=click.Path(path_type=Path))
+@click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Side of a patch [96].")
+@options.context
+@click.option(
+    "--columns",
+    default="image,x,y,label",
+    show_default=True,
+    metavar="IMAGE,X,Y,LABEL",
+    help="Names of the columns to take.",
+)
+@click.option(
+    "--background",
+    default="backgrounds",
+    show_default=True,
+    help="Class of patches away from every point.",
+)
+@click.option(
+    "--backgrounds",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="RATIO",
+    help="Background patches for each point.",
+)
+@click.option(
+    "--distance",
+    type=click.FloatRange(min=0),
+    metavar="PX",
+    help="Least distance of a background from every point [the patch's side].",
+)
+@click.option(
+    "--split",
+    type=options.Numbers(float, 3),
+    default="0.6,0.2,0.2",
+    show_default=True,
+    metavar="TRAIN,VALID,TEST",
+    help="Shares of the splits.",
+)
+@click.option(
+    "--split-by",
+    type=click.Choice(["auto", "image", "block"]),
+    default="auto",
+    show_default=True,
+    help="By whole image, or by blocks of each image with a gap between them.",
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Cut as this run wants it: its size, context and classes.",
+)
+@options.seed
+@options.overwrite
+@options.out("Folder to write: class folders, manifest.csv, patches.json.")
+def patches(
+    images: tuple[Path, ...], points: Path, columns: str, seed: int | None, **more: Any
+) -> None:
+    """Cut labelled patches around points, and backgrounds away from them.
+
+    IMAGES are files or folders. POINTS.csv has a row a point: image, x (right)
+    and y (down) in pixels, label. No pixel gets into two splits; a patch that
+    crosses the image's edge sees it reflected.
+    """
+    import tltool
+
+    names = tuple(columns.split(","))
+    if len(names) != 4:
+        raise click.BadParameter(
+            f"expected four names, received {len(names)}", param_hint="--columns"
+        )
+    result = tltool.patches(images, points, columns=names, seed=1 if seed is None else seed, **more)
+    _show(result)
+
+
+def _show(result: Any) -> None:
+    from tltool.cli import show
+    from tltool.data.splits import SPLITS
+
+    labels = sorted({label for counts in result.counts.values() for label in counts})
+    counts = {split: result.counts.get(split, {}) for split in SPLITS}
+    rows = [(label, *(counts[s].get(label, 0) for s in SPLITS)) for label in labels]
+    rows.append(("together", *(sum(counts[s].values()) for s in SPLITS)))
+    show.table(("class", *SPLITS), rows, numbers=(1, 2, 3))
+    reflected = f"{result.reflected} patches reach over an edge"
+    show.line(f"{result.folder}: split by {result.split_by}; {reflected}")
+    if result.dropped:
+        show.line(f"{result.dropped} points lie in the gap between splits and are left out")

@@ -1,0 +1,181 @@
+"""Which sample goes to train, valid or test, such that no pixel is in two of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+Fractions = tuple[float, float, float]
+
+# Places along an axis where an image may be cut, plus one; points weighed at most.
+_CUTS = 40
+_WEIGHED = 1000
+
+
+def stratified_split(labels: Sequence[int], fractions: Fractions, seed: int) -> np.ndarray:
+    """Split so that each class has the same shares.
+
+    Parameters
+    ----------
+    labels : (n,) sequence of int
+    fractions : three floats
+        Shares of `SPLITS`; they add up to 1.
+    seed : int
+
+    Returns
+    -------
+    (n,) int array of indices into `SPLITS`.
+    """
+    values = np.asarray(labels)
+    result = np.zeros(len(values), int)
+    rng = np.random.default_rng(seed)
+    for label in np.unique(values):
+        members = rng.permutation(np.flatnonzero(values == label))
+        edges = np.round(np.cumsum(fractions)[:2] * len(members)).astype(int)
+        for split, part in enumerate(np.split(members, edges)):
+            result[part] = split
+    return result
+
+
+def split_by_group(sizes: Sequence[int], fractions: Fractions, seed: int) -> np.ndarray:
+    """Deal whole groups (images) to the splits, largest first, to where most is missing.
+
+    Parameters
+    ----------
+    sizes : (g,) sequence of int
+        Samples in each group.
+
+    Returns
+    -------
+    (g,) int array of indices into `SPLITS`. Each split with a share above 0
+    gets a group before any gets its second, where there are enough groups.
+    """
+    wanted = np.asarray(fractions)
+    shuffled = np.random.default_rng(seed).permutation(len(sizes)).tolist()
+    order = sorted(shuffled, key=lambda group: -sizes[group])
+    filled, groups = np.zeros(3), np.zeros(3, int)
+    result = np.zeros(len(sizes), int)
+    total = max(1, sum(sizes))
+    for place, group in enumerate(order):
+        missing = wanted - filled / total
+        empty = (groups == 0) & (wanted > 0)
+        if len(order) - place <= empty.sum():
+            missing[~empty] = -np.inf
+        missing[wanted == 0] = -np.inf
+        split = int(np.argmax(missing))
+        result[group] = split
+        filled[split] += sizes[group]
+        groups[split] += 1
+    return result
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """An image divided into three rectangles, one a split.
+
+    Attributes
+    ----------
+    bounds : (3, 4) array
+        x0, y0, x1, y1 of each of `SPLITS`, px; infinite at the image's ends,
+        where windows see reflections and nothing is cut.
+    margin : float
+        Half the side of a window, px: a window that is not wholly inside one
+        rectangle lies in the gap and belongs to no split.
+    """
+
+    bounds: np.ndarray
+    margin: float
+
+    def assign(self, positions: np.ndarray) -> np.ndarray:
+        """Split of each window centre.
+
+        Parameters
+        ----------
+        positions : (n, 2) array of x, y
+
+        Returns
+        -------
+        (n,) int array of indices into `SPLITS`, -1 in the gap.
+        """
+        inside = self._inside(np.asarray(positions, float).reshape(-1, 2))
+        return np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
+
+    def _inside(self, centres: np.ndarray) -> np.ndarray:
+        low, high = self.bounds[:, None, :2], self.bounds[:, None, 2:]
+        return np.all((centres - self.margin >= low) & (centres + self.margin <= high), axis=2)
+
+
+def _halves(bounds: np.ndarray, axis: int, cut: float) -> tuple[np.ndarray, np.ndarray]:
+    low, high = bounds.copy(), bounds.copy()
+    low[2 + axis], high[axis] = cut, cut
+    return low, high
+
+
+def _layouts(size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Bounds of every way to cut train off one end and divide the rest in two."""
+    whole = np.array([-np.inf, -np.inf, np.inf, np.inf])
+    places = [np.arange(1, _CUTS) * (side / _CUTS) for side in size]
+    for axis, other in product((0, 1), (0, 1)):
+        for cut, swap in product(places[axis], (0, 1)):
+            train, rest = _halves(whole, axis, cut)[:: 1 - 2 * swap]
+            for second in places[other]:
+                if not rest[other] < second < rest[2 + other]:
+                    continue
+                valid, test = _halves(rest, other, second)
+                yield np.stack([train, valid, test])
+                yield np.stack([train, test, valid])
+            yield np.stack([train, rest, np.full(4, np.nan)])
+            yield np.stack([train, np.full(4, np.nan), rest])
+    yield np.stack([whole, np.full(4, np.nan), np.full(4, np.nan)])
+
+
+def _cost(counts: np.ndarray, total: int, fractions: Fractions) -> float:
+    # counts: (splits, classes) of windows that fit.
+    sizes = counts.sum(axis=1)
+    wanted = np.asarray(fractions)
+    lost = 1 - sizes.sum() / total
+    shares = np.abs(sizes / max(1, sizes.sum()) - wanted).sum()
+    missing = ((counts == 0) & (wanted > 0)[:, None]).sum(axis=1)
+    unwanted = sizes[wanted == 0].sum() > 0
+    return float(2 * lost + shares + missing @ (1.0, 0.1, 0.1) + unwanted)
+
+
+def cut_into_blocks(
+    positions: np.ndarray,
+    labels: Sequence[str],
+    size: tuple[int, int],
+    margin: float,
+    fractions: Fractions,
+    seed: int = 0,
+) -> Blocks:
+    """Divide an image such that few windows are lost and each split has its share and classes.
+
+    Every layout of `_CUTS` places along both axes is weighed: twice the share
+    of windows lost in the gap, plus how far the splits are from `fractions`,
+    plus 1 for every class that train lacks and a tenth for every class that
+    valid or test lacks.
+
+    Parameters
+    ----------
+    positions : (n, 2) array of x, y, px
+    labels : (n,) sequence of str
+    size : (width, height) of the image, px
+    margin : float
+        Half the side of a window, px.
+    fractions : three floats
+        Shares of train, valid and test.
+    seed : int
+        Of the points that stand for all where they are very many.
+    """
+    points = np.asarray(positions, float).reshape(-1, 2)
+    chosen = np.random.default_rng(seed).permutation(len(points))[:_WEIGHED]
+    points, names = points[chosen], np.asarray(labels)[chosen]
+    kinds = np.eye(len(set(labels)), dtype=int)[np.unique(names, return_inverse=True)[1]]
+    candidates = (Blocks(bounds, margin) for bounds in _layouts(size))
+    return min(
+        candidates,
+        key=lambda blocks: _cost(blocks._inside(points) @ kinds, len(points), fractions),
+    )

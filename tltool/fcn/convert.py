@@ -1,0 +1,396 @@
+"""From a patch classifier to a fully convolutional network that says the same everywhere.
+
+The classifier's graph is rebuilt without a fixed input size. A vector of
+features becomes a map of vectors, so that
+
+- Dense on features is a 1x1 convolution,
+- Flatten and Dense is a convolution with a kernel as large as the map
+  (Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
+  Segmentation", CVPR 2015, section 3.1),
+- a pool over the whole map is a stride-1 pool of the map's size,
+- a global pool inside the backbone (squeeze-and-excitation) is a stride-1
+  pool over the window it had, which is kept inside the map at its borders. At
+  the classifier's own size that is the whole map for every cell.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops, tree
+
+from tltool.errors import ConversionError
+from tltool.fcn.geometry import GLOBAL_POOLS, POOLS, refuse, shape_of, whole_map_pools
+from tltool.models.graph import Copier, Step, flatten, is_layer, steps
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor of the classifier as it stands in the FCN.
+
+    Attributes
+    ----------
+    tensor : (b, h, w, c) KerasTensor
+    pooled : bool
+        Whether it was a vector, or a map of one cell, made by pooling a whole
+        map; here it has a cell for every position.
+    flat : (int, int, int) or None
+        Height, width and bands of a map that was flattened and waits for its
+        Dense layer.
+    scale, shift : (h * w * c,) arrays or None
+        Normalisation of the flattened features, to be folded into that layer.
+    """
+
+    tensor: Any
+    pooled: bool = False
+    flat: tuple[int, int, int] | None = None
+    scale: np.ndarray | None = None
+    shift: np.ndarray | None = None
+
+
+Rule = Callable[["_Conversion", Step, list[Part]], Part]
+
+
+class _Conversion:
+    def __init__(self, model: keras.Model):
+        self.copy = Copier()
+        self.pools = whole_map_pools(model)
+
+    def apply(self, step: Step, parts: dict[int, Part]) -> Part:
+        own = [parts[id(tensor)] for tensor in step.inputs]
+        rule = _rule_of(step.layer)
+        if rule is None:
+            raise refuse(
+                step.layer,
+                "it is not known to judge every position alike. Replace it by convolution, pooling,"
+                " Flatten, Dense, normalisation, activation, dropout or a merge",
+            )
+        return rule(self, step, own)
+
+    def call(self, step: Step, parts: list[Part]) -> Any:
+        """Call a copy of the step's layer on the parts, in the structure it was called with."""
+        values = {id(t): part.tensor for t, part in zip(step.inputs, parts, strict=True)}
+
+        def value_of(item: Any) -> Any:
+            return values[id(item)] if isinstance(item, keras.KerasTensor) else item
+
+        arguments, named = tree.map_structure(value_of, (step.args, step.kwargs))
+        # What a layer is named besides is `training` or a mask, which inference has not.
+        return self.copy(step.layer, *arguments, **({} if is_layer(step.layer) else named))
+
+
+def _is_vector(tensor: Any) -> bool:
+    shape = shape_of(tensor)
+    return len(shape) == 1 or shape[:-1] == (1,) * (len(shape) - 1)
+
+
+def _no_flat(step: Step, parts: list[Part]) -> None:
+    if any(part.flat for part in parts):
+        raise refuse(
+            step.layer,
+            "it stands between Flatten and the Dense layer that Flatten needs."
+            " Move it before Flatten or behind the Dense layer",
+        )
+
+
+def _on_map(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    """Layers that slide over a map or change its borders."""
+    _no_flat(step, parts)
+    kernel = getattr(step.layer, "kernel_size", (1, 1))
+    if parts[0].pooled and max(kernel) > 1:
+        # The classifier saw nothing but padding around the one cell.
+        raise refuse(step.layer, f"its {kernel} kernel slides over a map of one cell")
+    return replace(parts[0], tensor=conversion.call(step, parts))
+
+
+def _pool(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    inner = conversion.pools.get(id(step.outputs[0]))
+    if inner is None:
+        return _on_map(conversion, step, parts)
+    _no_flat(step, parts)
+    layer = step.layer
+    size = shape_of(step.inputs[0])[:2] if isinstance(layer, GLOBAL_POOLS) else layer.pool_size
+    mean = isinstance(layer, layers.GlobalAveragePooling2D | layers.AveragePooling2D)
+    kind = layers.AveragePooling2D if mean else layers.MaxPooling2D
+    pool = _clamped_pool if inner else _valid_pool
+    return Part(pool(parts[0].tensor, kind, size, layer.name), pooled=True)
+
+
+def _valid_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
+    return kind(tuple(size), strides=1, name=name)(tensor)
+
+
+def _clamped_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
+    # One axis after the other: 2h instead of h * h values a cell.
+    for axis, length in enumerate(size, 1):
+        if length == 1:
+            continue
+        window = (length, 1) if axis == 1 else (1, length)
+        pooled = kind(window, strides=1, name=f"{name}_axis_{axis}")(tensor)
+        before = (length - 1) // 2
+        tensor = _repeat_edges(pooled, before, length - 1 - before, axis)
+    return tensor
+
+
+def _repeat_edges(tensor: Any, before: int, after: int, axis: int) -> Any:
+    index = (slice(None),) * axis
+    parts = [tensor]
+    if before:
+        parts.insert(0, ops.repeat(tensor[(*index, slice(0, 1))], before, axis=axis))
+    if after:
+        parts.append(ops.repeat(tensor[(*index, slice(-1, None))], after, axis=axis))
+    return ops.concatenate(parts, axis=axis)
+
+
+def _flatten(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    if _is_vector(step.inputs[0]) or parts[0].flat:
+        return parts[0]
+    height, width, bands = shape_of(step.inputs[0])
+    return replace(parts[0], flat=(height, width, bands))
+
+
+def _reshape(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    if _is_vector(step.inputs[0]) and _is_vector(step.outputs[0]):
+        return parts[0]
+    if len(shape_of(step.outputs[0])) == 1 and len(shape_of(step.inputs[0])) == 3:
+        return _flatten(conversion, step, parts)
+    raise refuse(
+        step.layer,
+        f"it rearranges positions, from {shape_of(step.inputs[0])} to {shape_of(step.outputs[0])}",
+    )
+
+
+def _skip(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    return parts[0]
+
+
+def _dense(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    layer, part = step.layer, parts[0]
+    if not _is_vector(step.inputs[0]):
+        return replace(part, tensor=conversion.call(step, parts))
+    kernel = np.asarray(layer.kernel)
+    bias = np.zeros(layer.units, kernel.dtype) if layer.bias is None else np.asarray(layer.bias)
+    if part.shift is not None and part.scale is not None:
+        bias = bias + part.shift @ kernel
+        kernel = part.scale[:, None] * kernel
+    shape = part.flat or (1, 1, kernel.shape[0])
+    convolution = layers.Conv2D(
+        layer.units,
+        shape[:2],
+        activation=layer.activation,
+        name=layer.name,
+        dtype=layer.dtype_policy,
+    )
+    outputs = convolution(part.tensor)
+    convolution.set_weights([kernel.reshape(*shape, layer.units), bias])
+    return Part(outputs, pooled=True)
+
+
+def _last_axis(layer: Any, shape: tuple[int, ...]) -> None:
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    if [axis % (len(shape) + 1) for axis in axes] != [len(shape)]:
+        raise refuse(layer, f"expected it to work along the last axis, received axis {layer.axis}")
+
+
+def _all_pooled(parts: list[Part]) -> bool:
+    # A pooled part that meets a map (squeeze-and-excitation) is one no longer.
+    return all(part.pooled for part in parts)
+
+
+def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    layer = step.layer
+    if parts[0].flat:
+        if not isinstance(layer, layers.BatchNormalization):
+            _no_flat(step, parts)
+        return _fold_normalisation(layer, parts[0])
+    _last_axis(layer, shape_of(step.inputs[0]))
+    tensors = [part.tensor for part in parts]
+    # The rank may have been another: 2 where it is 4 now.
+    double = type(layer).from_config({**layer.get_config(), "axis": -1})
+    outputs = double(tensors if len(tensors) > 1 else tensors[0])
+    if layer.weights:
+        double.set_weights(layer.get_weights())
+    return Part(outputs, pooled=_all_pooled(parts))
+
+
+def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
+    deviation = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+    gamma = np.asarray(layer.gamma) if layer.scale else 1.0
+    beta = np.asarray(layer.beta) if layer.center else 0.0
+    factor = gamma / deviation
+    offset = beta - np.asarray(layer.moving_mean) * factor
+    scale = np.ones_like(factor) if part.scale is None else part.scale
+    shift = np.zeros_like(factor) if part.shift is None else part.shift
+    return replace(part, scale=scale * factor, shift=shift * factor + offset)
+
+
+def _pointwise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    """Layers that judge each value, or each vector of a position, by itself."""
+    if any(part.flat for part in parts):
+        softmax = getattr(step.layer, "activation", None) is keras.activations.softmax
+        if len(parts) > 1 or softmax or parts[0].scale is not None:
+            _no_flat(step, parts)
+        return replace(parts[0], tensor=conversion.call(step, parts))
+    return Part(conversion.call(step, parts), pooled=_all_pooled(parts))
+
+
+def _prelu(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    slopes = np.asarray(step.layer.alpha)
+    if parts[0].flat or slopes.size != slopes.shape[-1]:
+        raise refuse(step.layer, "it has a slope for each position. Use shared_axes=[1, 2]")
+    double = layers.PReLU(shared_axes=[1, 2], name=step.layer.name)
+    outputs = double(parts[0].tensor)
+    double.set_weights([slopes.reshape(1, 1, -1)])
+    return replace(parts[0], tensor=outputs)
+
+
+_RULES: dict[type, Rule] = {
+    **dict.fromkeys(
+        (
+            layers.Conv2D,
+            layers.DepthwiseConv2D,
+            layers.SeparableConv2D,
+            layers.ZeroPadding2D,
+            layers.Cropping2D,
+        ),
+        _on_map,
+    ),
+    **dict.fromkeys((*POOLS, *GLOBAL_POOLS), _pool),
+    **dict.fromkeys(
+        (
+            layers.Dropout,
+            layers.SpatialDropout2D,
+            layers.GaussianDropout,
+            layers.GaussianNoise,
+            layers.AlphaDropout,
+            layers.ActivityRegularization,
+        ),
+        _skip,
+    ),
+    **dict.fromkeys(
+        (
+            layers.Activation,
+            layers.ReLU,
+            layers.LeakyReLU,
+            layers.ELU,
+            layers.Rescaling,
+            layers.Normalization,
+            layers.Identity,
+            layers.Add,
+            layers.Multiply,
+            layers.Subtract,
+            layers.Average,
+            layers.Maximum,
+            layers.Minimum,
+        ),
+        _pointwise,
+    ),
+    **dict.fromkeys(
+        (
+            layers.BatchNormalization,
+            layers.LayerNormalization,
+            layers.Softmax,
+            layers.Concatenate,
+        ),
+        _along_last_axis,
+    ),
+    layers.Flatten: _flatten,
+    layers.Reshape: _reshape,
+    layers.Dense: _dense,
+    layers.PReLU: _prelu,
+}
+
+# Layers of keras.applications that Keras does not export, and operations (x + 3 in a graph).
+_RULES_BY_NAME: dict[str, Rule] = dict.fromkeys(
+    ("LayerScale", "CustomScaleLayer", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"),
+    _pointwise,
+)
+
+
+def _rule_of(layer: Any) -> Rule | None:
+    return _RULES.get(type(layer)) or _RULES_BY_NAME.get(type(layer).__name__)
+
+
+def to_fcn(model: keras.Model) -> keras.Model:
+    """Convert a classifier to a fully convolutional network, without checking it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Sequential or Functional, nested or flat, from (b, side, side, bands)
+        to (b, classes).
+
+    Returns
+    -------
+    keras.Model
+        Plain Keras layers only, from (b, height, width, bands) to
+        (b, rows, columns, classes); at the classifier's size rows and columns
+        are 1 and the output is the classifier's.
+
+    Raises
+    ------
+    ConversionError
+        Names the layer that cannot be converted and what to do.
+    """
+    flat = flatten(model)
+    source = flat.inputs[0]
+    if len(source.shape) != 4 or None in source.shape[1:]:
+        raise ConversionError(
+            f"model {model.name}: expected one image input of fixed size (height, width, bands),"
+            f" received {tuple(source.shape[1:])}"
+        )
+    conversion = _Conversion(flat)
+    inputs = keras.Input((None, None, source.shape[-1]), name="image")
+    parts = {id(source): Part(inputs)}
+    for step in steps(flat):
+        parts[id(step.outputs[0])] = conversion.apply(step, parts)
+    end = parts[id(flat.outputs[0])]
+    if end.flat or not _is_vector(flat.outputs[0]):
+        raise ConversionError(
+            f"model {model.name}: expected one vector of class scores at the end, received"
+            f" {shape_of(flat.outputs[0])}. Is it fully convolutional already?"
+        )
+    return keras.Model(inputs, end.tensor, name=f"{model.name}_fcn")
+
+
+def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
+    """Compare classifier and FCN at the classifier's own input size.
+
+    Parameters
+    ----------
+    model, fcn : keras.Model
+    seed : int
+        Of the two random images.
+
+    Returns
+    -------
+    float
+        The largest difference of any class.
+
+    Raises
+    ------
+    ConversionError
+        Where it is above `TOLERANCE` (1e-5) or no number.
+    """
+    images = np.random.default_rng(seed).uniform(0, 255, (2, *model.inputs[0].shape[1:]))
+    images[1] = ops.average_pool(images[1:], 9, 1, "same")[0]
+    images = images.astype("float32")
+    expected = np.asarray(model(images, training=False)).reshape(2, -1)
+    received = np.asarray(fcn(images, training=False))
+    if received.shape[:3] != (2, 1, 1):
+        raise ConversionError(
+            f"model {model.name}: expected one cell at the classifier's own size, the converted"
+            f" network gives {received.shape[1]} x {received.shape[2]}"
+        )
+    difference = float(np.abs(expected - received.reshape(2, -1)).max())
+    if not difference <= TOLERANCE:
+        raise ConversionError(
+            f"model {model.name}: the converted network differs from the classifier by"
+            f" {difference:.2g} at its own input size; expected at most {TOLERANCE:g}. Nothing was"
+            " written"
+        )
+    return difference

@@ -1,0 +1,133 @@
+"""Fidelity: how far the heatmap says what the classifier says of the same windows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tltool.maps.engines import TensorFlowEngine
+from tltool.maps.inference import run_tiles
+from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.raster import Image, as_zoom, enlarge
+from tltool.sidecar import Sidecar
+
+# Cells along a side of the blocks in which windows are compared.
+_BLOCK = 16
+_BATCH = 64
+
+
+def _chosen(grid: Grid, sidecar: Sidecar, windows: int, rng: np.random.Generator) -> list[Tile]:
+    zoomed = sidecar.input_side + (_BLOCK - 1 + grid.y.before + grid.y.after) * grid.y.stride
+    tiles = list(grid.tiles(zoomed))
+    # Twice as many blocks as would hold the windows, so that these lie scattered.
+    wanted = -(-2 * windows // _BLOCK**2)
+    order = rng.permutation(len(tiles))[:wanted]
+    return [tiles[i] for i in sorted(order)]
+
+
+def _cells_of(
+    tile: Tile, share: int, step: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    rows = np.arange(0, tile.y.cells, step[0])
+    columns = np.arange(0, tile.x.cells, step[1])
+    pairs = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    return pairs[rng.permutation(len(pairs))[:share]]
+
+
+def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int) -> Iterator[Any]:
+    for row, column in cells:
+        top = int(grid.y.window_start(tile.y.cell + row))
+        left = int(grid.x.window_start(tile.x.cell + column))
+        yield image.read(left, top, side, side)
+
+
+def compare(
+    fcn: keras.Model,
+    classifier: keras.Model,
+    sidecar: Sidecar,
+    image: Image,
+    windows: int = 1024,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of map and classifier for the same windows of an image.
+
+    Parameters
+    ----------
+    fcn, classifier : keras.Model
+    sidecar : Sidecar
+        Of the FCN.
+    image : Image
+    windows : int
+        How many windows to compare at most, drawn in blocks all over the
+        image.
+    seed : int
+
+    Returns
+    -------
+    Two (n, classes) arrays: the map's and the classifier's.
+    """
+    rng = np.random.default_rng(seed)
+    grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
+    tiles = _chosen(grid, sidecar, windows, rng)
+    share = -(-windows // len(tiles))
+    engine, judge = TensorFlowEngine(fcn), TensorFlowEngine(classifier)
+    of_map, of_classifier = [], []
+    for tile, values in run_tiles(image, tiles, zoom, engine):
+        cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
+        of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
+        for pixels in _windows(image, grid, tile, cells, sidecar.window):
+            of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
+    return np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
+
+
+def measure_fidelity(
+    fcn: keras.Model,
+    classifier: keras.Model,
+    sidecar: Sidecar,
+    image: Image,
+    windows: int = 1024,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure how far the map agrees with the classifier, window by window.
+
+    Parameters
+    ----------
+    fcn, classifier : keras.Model
+    sidecar : Sidecar
+        Of the FCN.
+    image : Image
+        Anything with `width`, `height` and `read`, such as `tltool.raster.Raster`.
+    windows : int
+        How many windows to compare at most.
+    seed : int
+        Of the choice of windows.
+
+    Returns
+    -------
+    dict
+        ``windows`` (number compared), ``argmax_agreement`` (share, 0..1),
+        ``mean_difference``, ``p99_difference`` and ``max_difference`` of
+        probabilities, over all classes.
+    """
+    received, expected = compare(fcn, classifier, sidecar, image, windows, seed)
+    difference = np.abs(received - expected)
+    return {
+        "windows": len(expected),
+        "argmax_agreement": float((received.argmax(1) == expected.argmax(1)).mean()),
+        "mean_difference": float(difference.mean()),
+        "p99_difference": float(np.quantile(difference, 0.99)),
+        "max_difference": float(difference.max()),
+    }
+
+
+def describe_fidelity(sidecar: Sidecar) -> str:
+    """The measured fidelity in one line."""
+    measured = sidecar.fidelity
+    if not measured:
+        return "not measured"
+    return (
+        f"{100 * measured['argmax_agreement']:.2f} % of {measured['windows']} windows of"
+        f" {measured['image']} get the classifier's own class; probabilities differ by"
+        f" {measured['mean_difference']:.2g} on average, {measured['max_difference']:.2g} at most"
+    )

@@ -1,0 +1,1 @@
+"""From a fully convolutional network and an image to a heatmap."""

@@ -1,0 +1,92 @@
+"""Windows of an image through the FCN: reading runs ahead of inference."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from tltool.maps.engines import Engine
+from tltool.maps.tiles import Tile
+from tltool.models.graph import replay
+from tltool.raster import Image, enlarge
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# What the largest layer of a tile may hold, in bytes, and the longest side of a tile.
+_LAYER_BYTES = 256 << 20
+_LONGEST = 2048
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, R]]:
+    """Apply `function` in a thread that is at most `depth` items ahead; keeps the order."""
+    pending: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                pending.append((item, pool.submit(function, item)))
+                if len(pending) > depth:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+def read_tile(image: Image, tile: Tile, zoom: Fraction) -> np.ndarray:
+    """Read a tile and enlarge it to the network's input.
+
+    Returns
+    -------
+    (tile.y.size, tile.x.size, 3) uint8 array, float32 where zoom is above 1.
+    """
+    pixels = image.read(tile.x.start, tile.y.start, tile.x.length, tile.y.length)
+    enlarged = enlarge(pixels, zoom)
+    rows = slice(tile.y.trim, tile.y.trim + tile.y.size)
+    return enlarged[rows, tile.x.trim : tile.x.trim + tile.x.size]
+
+
+def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
+    """Cut the cells that a tile keeps out of the network's output, as (classes, rows, columns)."""
+    rows = slice(tile.y.drop, tile.y.drop + tile.y.cells)
+    kept = cells[rows, tile.x.drop : tile.x.drop + tile.x.cells]
+    return kept.transpose(2, 0, 1)
+
+
+def run_tiles(
+    image: Image, tiles: Iterable[Tile], zoom: Fraction, engine: Engine
+) -> Iterator[tuple[Tile, np.ndarray]]:
+    """Each tile with its (classes, rows, columns) probabilities, in order."""
+    for tile, pixels in ahead(lambda tile: read_tile(image, tile, zoom), tiles):
+        yield tile, keep(engine(pixels), tile)
+
+
+def tile_length(fcn: keras.Model, side: int, stride: int) -> int:
+    """Side of a tile whose largest layer stays within a fixed memory, px of the enlarged image.
+
+    Parameters
+    ----------
+    fcn : keras.Model
+    side, stride : int
+        The classifier's, px of the enlarged image.
+    """
+    probe = side + 4 * stride
+    largest = 0
+
+    def measure(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal largest
+        outputs = layer.compute_output_spec(*args, **kwargs)
+        sizes = [np.prod(t.shape) for t in keras.tree.flatten(outputs)]
+        largest = max(largest, int(max(sizes)))
+        return outputs
+
+    replay(fcn, keras.KerasTensor((1, probe, probe, fcn.inputs[0].shape[-1])), measure)
+    bytes_per_pixel = 4 * largest / probe**2
+    return int(min(_LONGEST, (_LAYER_BYTES / bytes_per_pixel) ** 0.5))

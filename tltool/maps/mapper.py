@@ -1,0 +1,282 @@
+"""`tltool heatmap`: an FCN over images of any size, read, judged and written tile by tile."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.transform import Affine
+
+from tltool.data.annotations import find_images
+from tltool.errors import ImageError, UsageError
+from tltool.fcn.fidelity import describe_fidelity
+from tltool.fcn.run import FCN_NAME, convert
+from tltool.files import atomic_path, refuse_existing, write_text
+from tltool.maps.engines import ENGINES, Engine
+from tltool.maps.inference import run_tiles, tile_length
+from tltool.maps.overlay import draw_overlay
+from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.models.loading import load_network
+from tltool.progress import progress_bar
+from tltool.raster import MapWriter, Raster, as_zoom
+from tltool.sidecar import Sidecar, load_sidecar
+
+logger = logging.getLogger("tltool")
+
+# Longest side of the overlay's photograph, px.
+_OVERLAY_SIDE = 2000
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """What `heatmap` wrote for one image.
+
+    Attributes
+    ----------
+    image, map_path, overlay_path, json_path : Path
+    seconds : float
+        Wall time of the map, without the overlay.
+    megapixels : float
+    """
+
+    image: Path
+    map_path: Path
+    overlay_path: Path
+    json_path: Path
+    seconds: float
+    megapixels: float
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """An FCN ready to run over images.
+
+    Attributes
+    ----------
+    sidecar : Sidecar
+        Of the FCN.
+    engine : Engine
+    tile : int
+        Longest side of a tile, px of the enlarged image.
+    """
+
+    sidecar: Sidecar
+    engine: Engine
+    tile: int
+
+    def grid(self, raster: Raster) -> Grid:
+        """The cells of an image.
+
+        Raises
+        ------
+        ImageError
+            Where it is smaller than a patch.
+        """
+        if min(raster.width, raster.height) < self.sidecar.patch:
+            raise ImageError(
+                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
+                f" {self.sidecar.patch} px of a patch along both sides"
+            )
+        return make_grid(self.sidecar, raster.width, raster.height)
+
+    def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
+        """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
+        grid = self.grid(raster)
+        return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
+
+
+def load_mapper(run: str | Path, tile: int | None = None, engine: str = "tensorflow") -> Mapper:
+    """Load the FCN of a run, converting its classifier first where there is none.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder, or the path of an FCN with its sidecar.
+    tile : int, optional
+        Longest side of a tile, px of the enlarged image; default: from the
+        memory that the network's largest layer takes.
+    engine : str
+        One of `tltool.maps.engines.ENGINES`.
+    """
+    path = Path(run)
+    if path.is_dir():
+        folder, path = path, path / FCN_NAME
+        if not path.exists():
+            logger.info("%s has no FCN yet: converting its classifier", folder)
+            done = convert(folder)
+            logger.info("fidelity: %s", describe_fidelity(done.sidecar))
+    fcn, sidecar = load_network(path), load_sidecar(path)
+    grid = make_grid(sidecar, 1, 1)
+    length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
+    smallest = grid.y.input_length(grid.y.step)
+    if tile is not None and tile < smallest:
+        raise UsageError(
+            f"--tile: expected {smallest} px or more, which one cell and its surroundings need;"
+            f" received {tile}"
+        )
+    # Tiles that are mostly surroundings would compute everything many times.
+    return Mapper(sidecar, ENGINES[engine](fcn), length if tile else max(length, 2 * smallest))
+
+
+def map_transform(grid: Grid, transform: Affine) -> Affine:
+    """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
+    shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
+    return transform * shift * Affine.scale(float(grid.x.pitch), float(grid.y.pitch))
+
+
+def _write_tiles(mapper: Mapper, raster: Raster, grid: Grid, writer: MapWriter) -> None:
+    """Run all tiles; writing happens in a thread of its own, one window behind."""
+    total = raster.width * raster.height / 1e6
+    area = float(grid.x.pitch * grid.y.pitch) / 1e6
+    waiting: Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool, progress_bar(raster.path.name, total, "Mpx") as bar:
+        for tile, values in mapper.tiles(raster):
+            if waiting is not None:
+                waiting.result()
+            waiting = pool.submit(writer.write, tile.y.cell, tile.x.cell, values)
+            bar.advance(values.shape[1] * values.shape[2] * area)
+        if waiting is not None:
+            waiting.result()
+
+
+def _write_map(mapper: Mapper, raster: Raster, path: Path) -> float:
+    grid = mapper.grid(raster)
+    started = time.perf_counter()
+    transform = map_transform(grid, raster.transform)
+    names = mapper.sidecar.classes
+    with MapWriter(path, grid.y.cells, grid.x.cells, names, raster.crs, transform) as writer:
+        _write_tiles(mapper, raster, grid, writer)
+    return time.perf_counter() - started
+
+
+def _shrunk_map(path: Path) -> np.ndarray:
+    with rasterio.open(path) as source:
+        scale = max(1.0, max(source.shape) / _OVERLAY_SIDE)
+        shape = tuple(max(1, round(n / scale)) for n in source.shape)
+        return source.read(out_shape=(source.count, *shape), resampling=Resampling.average)
+
+
+def _write_overlay(mapper: Mapper, raster: Raster, map_path: Path, path: Path) -> None:
+    photograph = raster.thumbnail(_OVERLAY_SIDE)
+    grid, scale = mapper.grid(raster), photograph.shape[1] / raster.width
+    left, top = float(grid.x.origin), float(grid.y.origin)
+    right = left + grid.x.cells * float(grid.x.pitch)
+    bottom = top + grid.y.cells * float(grid.y.pitch)
+    extent = (left * scale, top * scale, right * scale, bottom * scale)
+    sidecar = mapper.sidecar
+    picture = draw_overlay(
+        photograph,
+        _shrunk_map(map_path),
+        sidecar.classes,
+        sidecar.background,
+        extent,
+        title=raster.path.name,
+    )
+    with atomic_path(path) as partial:
+        picture.save(partial)
+
+
+def _facts(mapper: Mapper, raster: Raster, seconds: float) -> dict[str, Any]:
+    grid, sidecar = mapper.grid(raster), mapper.sidecar
+    megapixels = raster.width * raster.height / 1e6
+    return {
+        "format": 1,
+        "image": str(raster.path),
+        "width": raster.width,
+        "height": raster.height,
+        "rows": grid.y.cells,
+        "columns": grid.x.cells,
+        "classes": sidecar.classes,
+        "background": sidecar.background,
+        "patch": sidecar.patch,
+        "context": sidecar.context,
+        "zoom": sidecar.zoom,
+        "stride": float(grid.x.pitch),
+        "offset": grid.x.offset,
+        "receptive_field": sidecar.receptive_field,
+        "fidelity": sidecar.fidelity,
+        "engine": mapper.engine.name,
+        "tile": mapper.tile,
+        "seconds": round(seconds, 3),
+        "megapixels_per_second": round(megapixels / seconds, 2),
+    }
+
+
+def _outputs(folder: Path, image: Path) -> tuple[Path, Path, Path]:
+    stem = image.stem
+    return folder / f"{stem}.heatmap.tif", folder / f"{stem}.overlay.png", folder / f"{stem}.json"
+
+
+def _check_outputs(folder: Path, images: Sequence[Path], overwrite: bool) -> None:
+    stems = [image.stem for image in images]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"two images are called {twice}: their maps would have one name. Map them in two calls"
+            " with different output folders"
+        )
+    for image in images:
+        refuse_existing(_outputs(folder, image)[0], overwrite)
+
+
+def map_image(mapper: Mapper, image: Path, folder: Path) -> HeatMap:
+    """Write map, overlay and JSON of one image into `folder`."""
+    map_path, overlay_path, json_path = _outputs(folder, image)
+    with Raster(image) as raster:
+        seconds = _write_map(mapper, raster, map_path)
+        _write_overlay(mapper, raster, map_path, overlay_path)
+        write_text(json_path, json.dumps(_facts(mapper, raster, seconds), indent=2) + "\n")
+        megapixels = raster.width * raster.height / 1e6
+    return HeatMap(image, map_path, overlay_path, json_path, seconds, megapixels)
+
+
+def heatmap(
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    tile: int | None = None,
+    overwrite: bool = False,
+) -> list[HeatMap]:
+    """Map the class probabilities of large images.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder (its classifier is converted where there is no FCN yet),
+        or the path of an FCN with its sidecar.
+    images : sequence of str or Path
+        Image files, or folders of them: JPEG, PNG, TIFF, GeoTIFF of any size.
+    out : str or Path
+        Folder for ``<stem>.heatmap.tif`` (a float32 band a class, named; NaN
+        is no data; in the image's CRS, or in its pixels where it has none),
+        ``<stem>.overlay.png`` and ``<stem>.json``.
+    tile : int, optional
+        Longest side of a tile, px of the enlarged image.
+    overwrite : bool
+        Replace earlier maps.
+
+    Returns
+    -------
+    list of HeatMap
+        One an image.
+
+    Raises
+    ------
+    ImageError
+        An image cannot be read or is smaller than a patch; names it.
+    ConversionError, ModelError, OutputError, UsageError
+    """
+    paths, folder = find_images(images), Path(out)
+    _check_outputs(folder, paths, overwrite)
+    for path in paths:
+        Raster(path).close()
+    mapper = load_mapper(run, tile)
+    return [map_image(mapper, path, folder) for path in paths]

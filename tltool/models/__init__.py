@@ -1,0 +1,1 @@
+"""Backbones, heads and the classifier made of both."""

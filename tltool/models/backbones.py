@@ -1,0 +1,282 @@
+"""The backbones: every constructor of keras.applications with its own preprocessing.
+
+All of them halve the resolution five times: stride 32.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import keras
+import numpy as np
+from keras import applications, layers
+
+from tltool.errors import DownloadError, UsageError, WeightsError
+from tltool.models.graph import Copier, replay
+from tltool.recipe import BackboneRecipe
+
+STRIDE = 32
+
+Mode = Literal["tf", "torch", "caffe", "inside"]
+
+_MEAN = np.array([0.485, 0.456, 0.406])
+_STD = np.array([0.229, 0.224, 0.225])
+_CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
+
+
+def preprocessing_weights(mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (3, 3: from RGB, to the backbone's bands) and bias (3,) of a `preprocess_input`.
+
+    The modes are those of keras.applications.imagenet_utils: ``tf`` scales
+    0..255 to -1..1, ``torch`` to 0..1 and normalises by ImageNet's mean and
+    deviation, ``caffe`` swaps to BGR and subtracts ImageNet's mean.
+    """
+    if mode == "tf":
+        return np.eye(3) / 127.5, -np.ones(3)
+    if mode == "torch":
+        return np.diag(1 / (255 * _STD)), -_MEAN / _STD
+    return np.eye(3)[::-1], -_CAFFE_MEAN_BGR
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of the table.
+
+    Attributes
+    ----------
+    constructor : callable
+        From keras.applications.
+    mode : str
+        Preprocessing; ``inside``: the constructor's own layers do it.
+    blocks : str
+        Regular expression that finds a layer's block in its name.
+    minimum : int
+        Smallest legal input side, px.
+    widths : bool
+        Whether there is a width multiplier `alpha`.
+    """
+
+    constructor: Callable[..., keras.Model]
+    mode: Mode
+    blocks: str
+    minimum: int = 32
+    widths: bool = False
+
+
+def _family(names: str, mode: Mode, blocks: str, **more: Any) -> dict[str, Backbone]:
+    return {n: Backbone(getattr(applications, n), mode, blocks, **more) for n in names.split()}
+
+
+BACKBONES: dict[str, Backbone] = {
+    **_family(
+        "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge",
+        "inside",
+        r"stage_\d+_block_\d+",
+    ),
+    **_family("DenseNet121 DenseNet169 DenseNet201", "torch", r"conv\d_block\d+"),
+    **_family(" ".join(f"EfficientNetB{i}" for i in range(8)), "inside", r"block\d+[a-z]+"),
+    **_family(
+        " ".join(f"EfficientNetV2{v}" for v in ("B0", "B1", "B2", "B3", "S", "M", "L")),
+        "inside",
+        r"block\d+[a-z]+",
+    ),
+    **_family("InceptionResNetV2", "tf", r"block\d+_\d+|mixed_\d[ab]", minimum=75),
+    **_family("InceptionV3", "tf", r"mixed\d+", minimum=75),
+    **_family("MobileNet", "tf", r"(?<=conv_dw_|conv_pw_)\d+|(?<=conv_pad_)\d+", widths=True),
+    **_family("MobileNetV2", "tf", r"block_\d+|expanded_conv", widths=True),
+    **_family(
+        "MobileNetV3Large MobileNetV3Small", "inside", r"^expanded_conv(_\d+)?(?=_)", widths=True
+    ),
+    **_family(
+        "NASNetLarge NASNetMobile",
+        "tf",
+        r"(?<=_)(stem_|reduce_)?\d+$(?<!activation_\d)(?<!activation_\d\d)(?<!activation_\d\d\d)",
+    ),
+    **_family("ResNet50 ResNet101 ResNet152", "caffe", r"conv\d_block\d+"),
+    **_family("ResNet50V2 ResNet101V2 ResNet152V2", "tf", r"conv\d_block\d+"),
+    **_family("VGG16 VGG19", "caffe", r"block\d"),
+    **_family("Xception", "tf", r"block\d+", minimum=71),
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Look a backbone up by the name of its constructor."""
+    if name not in BACKBONES:
+        raise UsageError(
+            f"backbone: expected one of {', '.join(sorted(BACKBONES))}; received {name}"
+        )
+    return BACKBONES[name]
+
+
+def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.Model:
+    row = find_backbone(recipe.name)
+    if side < row.minimum:
+        raise UsageError(
+            f"{recipe.name} needs an input of {row.minimum} px or more; patch and context times"
+            f" zoom give {side}. Take a larger --patch, --context or --zoom"
+        )
+    if recipe.alpha is not None and not row.widths:
+        having = ", ".join(n for n, b in BACKBONES.items() if b.widths)
+        raise UsageError(f"--alpha: {recipe.name} has no width multiplier; {having} have one")
+    options = {} if recipe.alpha is None else {"alpha": recipe.alpha}
+    try:
+        return row.constructor(
+            include_top=False, weights=weights, input_shape=(side, side, 3), **options
+        )
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"{recipe.name}: {error}") from error
+    except Exception as error:
+        # keras.utils.get_file raises a bare Exception where the network fails.
+        if weights != "imagenet":
+            raise
+        raise DownloadError(
+            f"ImageNet weights of {recipe.name} could not be downloaded ({error})."
+            " Pass a downloaded file with --weights PATH, or start from random weights with"
+            " --weights none"
+        ) from error
+
+
+def _stored_shapes(path: Path) -> list[tuple[str, list[tuple[int, ...]]]] | None:
+    """Layers with weights in a legacy HDF5 weights file; None where it is of another kind."""
+    with h5py.File(path) as file:
+        group = file.get("model_weights", file)
+        if "layer_names" not in group.attrs:
+            return None
+        found = []
+        for name in _attribute(group, "layer_names"):
+            weights = _attribute(group[name], "weight_names")
+            if weights:
+                found.append((name, [tuple(group[name][w].shape) for w in weights]))
+        return found
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    # Long lists are stored in parts: name0, name1, ...
+    parts = [name] if name in group.attrs else []
+    while f"{name}{len(parts)}" in group.attrs:
+        parts.append(f"{name}{len(parts)}")
+    values = [value for part in parts for value in group.attrs[part]]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _check_weights(backbone: keras.Model, path: Path) -> None:
+    stored = _stored_shapes(path)
+    if stored is None:
+        return
+    wanted = [
+        (lay.name, [tuple(w.shape) for w in lay.weights]) for lay in backbone.layers if lay.weights
+    ]
+    for (name, shapes), (found, found_shapes) in zip(wanted, stored, strict=False):
+        # A scalar count of Normalization is stored by some versions and not by others.
+        ours, theirs = ([s for s in group if s != ()] for group in (shapes, found_shapes))
+        if ours != theirs:
+            raise WeightsError(
+                f"{path} does not fit {backbone.name}: layer {name} expects {_listed(ours)},"
+                f" the file has {_listed(theirs)} in {found}. Check the backbone and --alpha"
+            )
+    if len(wanted) != len(stored):
+        longer, shorter = sorted((wanted, stored), key=len, reverse=True)
+        raise WeightsError(
+            f"{path} does not fit {backbone.name}: expected {len(wanted)} layers with weights, the"
+            f" file has {len(stored)}; the first without partner is {longer[len(shorter)][0]}."
+            " Weights without the top layers are needed (no_top)"
+        )
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, shape)) for shape in shapes) or "no weights"
+
+
+def _load_weights(backbone: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"weights: expected imagenet, none or a file, {path} does not exist")
+    if not h5py.is_hdf5(path):
+        raise WeightsError(f"{path}: expected an HDF5 weights file, received something else")
+    _check_weights(backbone, path)
+    try:
+        backbone.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} does not fit {backbone.name}: {reason}") from error
+
+
+def _preprocess(inputs: Any, mode: Mode) -> Any:
+    if mode == "inside":
+        return inputs
+    kernel, bias = preprocessing_weights(mode)
+    layer = layers.Conv2D(3, 1, name="preprocessing", trainable=False)
+    outputs = layer(inputs)
+    layer.set_weights([kernel[None, None].astype("float32"), bias.astype("float32")])
+    return outputs
+
+
+def _copy_with_imagenet_scale(copier: Copier, layer: Any, *args: Any, **kwargs: Any) -> Any:
+    # keras.applications adds this only for weights="imagenet"; the same weights from a file
+    # need it too (tensorflow issue 49930).
+    outputs = copier(layer, *args, **kwargs)
+    if isinstance(layer, layers.Normalization):
+        scale = [1 / math.sqrt(deviation) for deviation in _STD]
+        return layers.Rescaling(scale, name="imagenet_scale")(outputs)
+    return outputs
+
+
+def build_backbone(recipe: BackboneRecipe, side: int) -> keras.Model:
+    """Build a backbone that takes raw RGB.
+
+    Parameters
+    ----------
+    recipe : BackboneRecipe
+    side : int
+        Of the square input, px.
+
+    Returns
+    -------
+    keras.Model
+        Flat; from (b, side, side, 3) RGB in 0..255 to the feature map. The
+        preprocessing is a frozen layer inside.
+
+    Raises
+    ------
+    UsageError
+        Unknown backbone, too small a side, `alpha` where there is none.
+    WeightsError
+        The file does not fit; names the first layer that differs.
+    DownloadError
+        ImageNet weights could not be fetched.
+    """
+    from_file = recipe.weights not in ("imagenet", "none")
+    model = _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
+    if from_file:
+        _load_weights(model, Path(recipe.weights).expanduser())
+    row = BACKBONES[recipe.name]
+    inputs = keras.Input((side, side, 3), name="image")
+    copier: Any = Copier()
+    if from_file and recipe.name.startswith("EfficientNetB"):
+        copier = partial(_copy_with_imagenet_scale, copier)
+    features = replay(model, _preprocess(inputs, row.mode), copier)
+    return keras.Model(inputs, features, name=model.name)
+
+
+def block_layers(backbone: keras.Model, name: str) -> list[list[str]]:
+    """Names of the layers of each block, from the image to the features.
+
+    A layer whose name tells no block belongs to the next that does, or to the
+    last.
+    """
+    pattern = re.compile(BACKBONES[name].blocks)
+    blocks: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for layer in backbone.layers[1:]:
+        found = pattern.search(layer.name)
+        waiting.append(layer.name)
+        if found:
+            blocks.setdefault(found.group(), []).extend(waiting)
+            waiting = []
+    last = list(blocks.values())[-1]
+    last.extend(waiting)
+    return list(blocks.values())

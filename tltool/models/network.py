@@ -1,0 +1,101 @@
+"""Backbone and head as one flat classifier."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import keras
+from keras import layers
+
+from tltool.errors import UsageError
+from tltool.models.backbones import STRIDE, block_layers, build_backbone
+from tltool.models.heads import apply_head
+from tltool.raster import as_zoom
+from tltool.recipe import BackboneRecipe, HeadRecipe
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network and what training must know of it.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Flat; (b, side, side, 3) RGB in 0..255 to (b, classes) probabilities.
+    blocks : list of list of str
+        Layer names of each block of the backbone, from the image upward.
+    """
+
+    model: keras.Model
+    blocks: list[list[str]]
+
+    @property
+    def backbone_layers(self) -> list[keras.Layer]:
+        """All layers of the backbone."""
+        names = {name for block in self.blocks for name in block}
+        return [layer for layer in self.model.layers if layer.name in names]
+
+
+def input_side(patch: int, context: int, zoom: Fraction) -> int:
+    """Side of the network's input, px of the enlarged image.
+
+    Raises
+    ------
+    UsageError
+        Where it is no whole number.
+    """
+    side = (patch + 2 * context) * zoom
+    if side.denominator != 1:
+        raise UsageError(
+            f"zoom: patch and context are {patch + 2 * context} px together, which {float(zoom):g}"
+            " does not enlarge to whole pixels. Take a patch divisible by"
+            f" {zoom.denominator}"
+        )
+    return int(side)
+
+
+def _crop_context(features: object, patch: int, zoom: Fraction) -> object:
+    # As many cells as the patch has; the surroundings shaped them and are not pooled.
+    cells = int(features.shape[1])  # type: ignore[attr-defined]
+    wanted = max(1, round(patch * zoom / STRIDE))
+    crop = max(0, cells - wanted) // 2
+    return layers.Cropping2D(crop, name="context_crop")(features) if crop else features
+
+
+def build_classifier(
+    classes: int,
+    patch: int,
+    context: int = 0,
+    zoom: float = 1,
+    backbone: BackboneRecipe | None = None,
+    head: HeadRecipe | None = None,
+) -> Classifier:
+    """Build a patch classifier on a backbone of keras.applications.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    patch : int
+        Side of the judged square, px of the image.
+    context : int
+        Margin of real image around it that the network also sees, px. Only
+        the cells over the patch feed the head.
+    zoom : float
+        Enlargement before the network sees the image; the model takes the
+        enlarged pixels.
+    backbone : BackboneRecipe
+    head : HeadRecipe
+
+    Returns
+    -------
+    Classifier
+    """
+    ratio = as_zoom(zoom)
+    recipe = backbone or BackboneRecipe()
+    base = build_backbone(recipe, input_side(patch, context, ratio))
+    features = base.outputs[0]
+    if context:
+        features = _crop_context(features, patch, ratio)
+    outputs = apply_head(features, classes, head or HeadRecipe())
+    model = keras.Model(base.inputs[0], outputs, name=f"{base.name}_classifier".replace(".", "_"))
+    return Classifier(model, block_layers(base, recipe.name))

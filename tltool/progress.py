@@ -1,0 +1,57 @@
+"""Progress of long work on standard error, in a terminal only; elsewhere log lines say enough."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+logger = logging.getLogger("tltool")
+
+
+class Bar:
+    """One running progress bar."""
+
+    def __init__(self, progress: Progress, task: TaskID):
+        self._progress, self._task = progress, task
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        """Add `amount` of done work; `note` replaces the text at the bar's end."""
+        self._progress.update(self._task, advance=amount)
+        if note is not None:
+            self._progress.update(self._task, note=note)
+
+
+@contextmanager
+def progress_bar(description: str, total: float, unit: str) -> Iterator[Bar]:
+    """Show a bar while the block runs.
+
+    Parameters
+    ----------
+    description : str
+        What is done.
+    total : float
+        The whole work, in `unit`.
+    unit : str
+        Printed behind the numbers, such as ``Mpx``.
+    """
+    console = Console(stderr=True)
+    number = "{task.completed:.0f}/{task.total:.0f} " + unit
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn(number),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(description, total=total, note=""))

@@ -1,0 +1,16 @@
+"""The one door to the pixels of images on disk."""
+
+from tltool.raster.reading import IMAGE_SUFFIXES, ArrayImage, Image, Raster, list_images
+from tltool.raster.writing import MapWriter
+from tltool.raster.zoom import as_zoom, enlarge
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ArrayImage",
+    "Image",
+    "MapWriter",
+    "Raster",
+    "as_zoom",
+    "enlarge",
+    "list_images",
+]

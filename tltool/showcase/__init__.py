@@ -1,0 +1,1 @@
+"""The demo: a painted survey and the whole journey over it."""

@@ -1,0 +1,108 @@
+"""The JSON file that travels beside a saved model: class names, geometry, fidelity.
+
+``model.keras`` has ``model.json``, ``fcn.keras`` has ``fcn.json``. Patch,
+context, stride and offset are in pixels of the image, never of the enlarged
+one.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tltool.errors import ModelError
+from tltool.files import write_text
+
+
+class Sidecar(BaseModel):
+    """What must be known of a classifier or FCN beyond the network itself.
+
+    Attributes
+    ----------
+    classes : list of str
+        In the order of the outputs.
+    background : str or None
+        The class that means "nothing here".
+    patch, context : int
+        Side of the judged square and margin of real image around it, px.
+    zoom : float
+        Enlargement before the network sees the image.
+    input_side : int
+        Side of the classifier's input, px of the enlarged image; an FCN takes
+        this plus any multiple of ``stride * zoom``.
+    stride, offset : float or None
+        Cell (r, c) of the FCN's output judges the patch whose top-left pixel
+        is ``(r * stride + offset, c * stride + offset)`` of its input.
+    receptive_field : int or None
+        Side of the square that can influence one cell, px.
+    reach : (int, int) or None
+        First and last pixel that influence cell 0, px of the enlarged image,
+        counted from the start of its window; negative where padding stands.
+    gsd : float or None
+        Ground sample distance of the training images, metres per px.
+    fidelity : dict or None
+        Agreement of the map with the classifier (`tltool.fcn.fidelity`).
+    data : dict or None
+        Fingerprint and counts of the training data.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    classes: list[str] = Field(min_length=1)
+    background: str | None = None
+    patch: int = Field(gt=0)
+    context: int = Field(0, ge=0)
+    zoom: float = Field(1, ge=1)
+    input_side: int = Field(gt=0)
+    stride: float | None = None
+    offset: float | None = None
+    receptive_field: int | None = None
+    reach: tuple[int, int] | None = None
+    bands: int = 3
+    gsd: float | None = None
+    fidelity: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _known_background(self) -> "Sidecar":
+        if self.background is not None and self.background not in self.classes:
+            raise ValueError(f"background {self.background!r} is none of the classes")
+        return self
+
+    @property
+    def window(self) -> int:
+        """Side of what the classifier sees, patch and context, px."""
+        return self.patch + 2 * self.context
+
+    def save(self, model_path: Path) -> None:
+        """Write beside `model_path`, under the same stem."""
+        text = self.model_dump_json(indent=2)
+        write_text(sidecar_path(model_path), text + "\n")
+
+
+def sidecar_path(model_path: Path) -> Path:
+    """Where the sidecar of a model lies."""
+    return model_path.with_suffix(".json")
+
+
+def load_sidecar(model_path: Path) -> Sidecar:
+    """Read and check the sidecar of `model_path`.
+
+    Raises
+    ------
+    ModelError
+        Where it is missing or says something impossible.
+    """
+    path = sidecar_path(model_path)
+    if not path.exists():
+        raise ModelError(
+            f"{path} is missing: expected the class names and geometry of {model_path.name} there."
+            " It is written by tltool finetune and tltool convert; keep the two files together"
+        )
+    try:
+        return Sidecar.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(f"{path}: {where}: {first['msg']}") from error

@@ -1,0 +1,1 @@
+"""Schedules, fitting and the run folder."""
