@@ -100,11 +100,8 @@ def _covers_map(step: Step) -> bool:
     layer = step.layer
     if isinstance(layer, GLOBAL_POOLS):
         return True
-    if not isinstance(layer, POOLS) or layer.padding != "valid":
-        return False
-    size, cells = shape_of(step.inputs[0])[:2], shape_of(step.outputs[0])[:2]
-    # A window of 8 over 9 positions still is the one window there is.
-    return cells == (1, 1) and all(2 * p > n for p, n in zip(layer.pool_size, size, strict=True))
+    size = shape_of(step.inputs[0])[:2]
+    return isinstance(layer, POOLS) and layer.padding == "valid" and layer.pool_size == size
 
 
 def whole_map_pools(model: keras.Model) -> dict[int, bool]:

@@ -1,0 +1,123 @@
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tltool.runtime import quiet_import
+
+quiet_import("keras")
+
+import keras  # noqa: E402
+from networks import random_classifier, varied_images  # noqa: E402
+
+from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
+from tltool.fcn.geometry import trace  # noqa: E402
+from tltool.maps.engines import TensorFlowEngine  # noqa: E402
+from tltool.maps.inference import run_tiles  # noqa: E402
+from tltool.maps.tiles import Axis, Grid  # noqa: E402
+from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
+from tltool.raster import ArrayImage  # noqa: E402
+
+# One of each family that is quick to build; the others are slow.
+QUICK = {
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+}
+ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in sorted(BACKBONES)]
+
+# Every family whose layers are local; those with the widest surroundings take long.
+QUICK_MAPS = ["MobileNet", "MobileNetV2", "VGG16"]
+LOCAL = ["MobileNet", "MobileNetV2", "ResNet50", "ResNet50V2", "VGG16"]
+WIDE = [
+    "Xception",
+    "InceptionV3",
+    "DenseNet121",
+    "ConvNeXtTiny",
+    "NASNetMobile",
+    "InceptionResNetV2",
+]
+SQUEEZING = ["MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_fcn_equals_the_classifier_at_its_own_size(name):
+    classifier = random_classifier(name, BACKBONES[name].minimum)
+    assert check_equal(classifier, to_fcn(classifier)) <= 1e-5
+
+
+def _map(classifier, fcn, rows, columns, tile_cells):
+    geometry = trace(classifier)
+    patch = geometry.side
+    shared = (patch, 0, Fraction(1), patch, geometry.stride, geometry.first, geometry.last)
+    pixels = varied_images(1, max(rows, columns) * STRIDE, 5)[
+        0, : rows * STRIDE, : columns * STRIDE
+    ]
+    image = ArrayImage(pixels.astype(np.uint8))
+    axes = Axis(image.height, *shared), Axis(image.width, *shared)
+    grid = Grid(*axes)
+    result = np.full((4, axes[0].cells, axes[1].cells), np.nan, np.float32)
+    length = axes[0].input_length(tile_cells)
+    for tile, values in run_tiles(image, grid.tiles(length), Fraction(1), TensorFlowEngine(fcn)):
+        rows_of = slice(tile.y.cell, tile.y.cell + tile.y.cells)
+        result[:, rows_of, tile.x.cell : tile.x.cell + tile.x.cells] = values
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [(name, 3 if name in QUICK_MAPS else 1) for name in LOCAL]
+    + [pytest.param(name, 1, marks=pytest.mark.slow) for name in WIDE + SQUEEZING],
+)
+def test_the_tiled_map_equals_the_map_in_one_piece(name, columns):
+    classifier = random_classifier(name, BACKBONES[name].minimum)
+    # Scores, so that no softmax hides a difference by saturation.
+    classifier.layers[-1].activation = keras.activations.linear
+    fcn = to_fcn(classifier)
+    whole = _map(classifier, fcn, 5, columns, 64)
+    tiled = _map(classifier, fcn, 5, columns, 2)
+    centre, spread = whole.mean(), whole.std(axis=(1, 2)).max()
+    assert spread > 1e-2
+
+    def probabilities(scores):
+        return keras.ops.softmax((scores - centre) / spread, axis=0)
+
+    difference = np.abs(probabilities(tiled) - probabilities(whole))
+    assert difference.max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV3Small",
+        "ConvNeXtTiny",
+        pytest.param("InceptionResNetV2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_saved_fcn_runs_where_tltool_is_not_installed(name, tmp_path):
+    side = BACKBONES[name].minimum
+    classifier = random_classifier(name, side)
+    to_fcn(classifier).save(tmp_path / "fcn.keras")
+    image = np.random.default_rng(1).uniform(0, 255, (1, side, side, 3)).astype("float32")
+    np.save(tmp_path / "image.npy", image)
+    script = (
+        "import sys; sys.modules['tltool'] = None\n"
+        "import keras, numpy as np\n"
+        "model = keras.saving.load_model('fcn.keras', safe_mode=True)\n"
+        "np.save('out.npy', model(np.load('image.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    received = np.load(tmp_path / "out.npy")[:, 0, 0]
+    np.testing.assert_allclose(received, classifier(image), rtol=0, atol=1e-5)
