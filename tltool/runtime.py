@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -46,8 +47,11 @@ def quiet_import(name: str) -> ModuleType:
     with tempfile.TemporaryFile() as captured:
         try:
             with _file_descriptor_to(2, captured.fileno()):
-                return importlib.import_module(name)
+                module = importlib.import_module(name)
         except BaseException:
             captured.seek(0)
             sys.stderr.write(captured.read().decode(errors="replace"))
             raise
+    # It counts every stage and every tile size as a mistake ("retracing").
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return module

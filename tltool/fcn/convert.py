@@ -305,14 +305,12 @@ _RULES: dict[type, Rule] = {
 }
 
 # Layers of keras.applications that Keras does not export, and operations (x + 3 in a graph).
-_RULES_BY_NAME: dict[str, Rule] = dict.fromkeys(
-    (
-        "LayerScale CustomScaleLayer Add Subtract Multiply Divide TrueDivide Maximum Minimum Clip"
-        " Relu Relu6 Sigmoid HardSigmoid Silu HardSilu Tanh Gelu Elu LeakyRelu Softplus Negative"
-        " Absolute Square Sqrt Exp Log Power"
-    ).split(),
-    _pointwise,
-)
+_OPERATIONS = """
+    LayerScale CustomScaleLayer Add Subtract Multiply Divide TrueDivide Maximum Minimum Clip Relu
+    Relu6 Sigmoid HardSigmoid Silu HardSilu Tanh Gelu Elu LeakyRelu Softplus Negative Absolute
+    Square Sqrt Exp Log Power
+"""
+_RULES_BY_NAME: dict[str, Rule] = dict.fromkeys(_OPERATIONS.split(), _pointwise)
 
 
 def _rule_of(layer: Any) -> Rule | None:

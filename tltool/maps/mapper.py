@@ -71,19 +71,17 @@ class Mapper:
     engine: Engine
     tile: int
 
-    def grid(self, raster: Raster) -> Grid:
-        """The cells of an image.
-
-        Raises
-        ------
-        ImageError
-            Where it is smaller than a patch.
-        """
-        if min(raster.width, raster.height) < self.sidecar.patch:
+    def check_size(self, path: Path, width: int, height: int) -> None:
+        """Raise an `ImageError` where an image is smaller than a patch."""
+        if min(width, height) < self.sidecar.patch:
             raise ImageError(
-                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
+                f"{path} is {width} x {height} px: expected at least the"
                 f" {self.sidecar.patch} px of a patch along both sides"
             )
+
+    def grid(self, raster: Raster) -> Grid:
+        """The cells of an image; an `ImageError` where it is smaller than a patch."""
+        self.check_size(raster.path, raster.width, raster.height)
         return make_grid(self.sidecar, raster.width, raster.height)
 
     def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
@@ -226,6 +224,11 @@ def _check_outputs(folder: Path, images: Sequence[Path], overwrite: bool) -> Non
         refuse_existing(_outputs(folder, image)[0], overwrite)
 
 
+def _size_of(path: Path) -> tuple[int, int]:
+    with Raster(path) as raster:
+        return raster.width, raster.height
+
+
 def map_image(mapper: Mapper, image: Path, folder: Path) -> HeatMap:
     """Write map, overlay and JSON of one image into `folder`."""
     map_path, overlay_path, json_path = _outputs(folder, image)
@@ -276,7 +279,8 @@ def heatmap(
     """
     paths, folder = find_images(images), Path(out)
     _check_outputs(folder, paths, overwrite)
-    for path in paths:
-        Raster(path).close()
+    sizes = [_size_of(path) for path in paths]
     mapper = load_mapper(run, tile)
+    for path, size in zip(paths, sizes, strict=True):
+        mapper.check_size(path, *size)
     return [map_image(mapper, path, folder) for path in paths]

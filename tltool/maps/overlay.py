@@ -24,7 +24,7 @@ PAPER, INK, FAINT_INK, NO_MAP = (255, 255, 255), (28, 32, 38), (104, 112, 122), 
 MAX_PANELS, MAX_LEGEND = 12, 24
 MIN_SIDE = 1000  # px; a smaller main panel leaves no room for text
 CRISP_BELOW = 64  # cells along the picture: transitions of that width would look like detail
-OPACITY = 0.75  # of probability 1, so that what is under the heat is still seen
+OPACITY = 0.85  # of probability 1, so that what is under the heat is still seen
 LIGHTNESS, CHROMA = 0.74, 0.12  # OKLCH; about the highest chroma that every hue has in sRGB
 # Degrees, from a beam search in steps of 10 that starts warm: the first n, for every n, are well
 # apart to normal, protan and deutan eyes (OKLab distance after Machado's 2009 simulation).
@@ -177,10 +177,18 @@ def class_colours(classes: Sequence[str], background: str | None) -> np.ndarray:
     return colours
 
 
+def opacity(probability: np.ndarray) -> np.ndarray:
+    """Opacity of a class's colour, 0..`OPACITY`: smooth, and almost nothing below 0.2.
+
+    A doubt of a few percent everywhere would tint the whole photograph.
+    """
+    return OPACITY * probability**2 * (3 - 2 * probability)
+
+
 def _dim(photograph: np.ndarray) -> np.ndarray:
     """Darken and half desaturate (H, W, 3) uint8 into float32; the hue stays."""
     grey = photograph @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.float32(0.36) * (photograph + grey[..., None])
+    return np.float32(0.38) * photograph + np.float32(0.38) * grey[..., None]
 
 
 def _hatch(picture: np.ndarray, where: np.ndarray, em: int) -> None:
@@ -282,7 +290,7 @@ def tint_photograph(
         np.maximum(strongest, plane, out=strongest)
     picture = _dim(photograph)
     ground = picture[resample.window]
-    ground += OPACITY * strongest[..., None] * (np.nan_to_num(colours)[winner] - ground)
+    ground += opacity(strongest)[..., None] * (np.nan_to_num(colours)[winner] - ground)
     _hatch(ground, resample.hole, max(height, width) // 70)
     return _outlined(_to_image(picture), resample.window)
 
@@ -467,7 +475,7 @@ def _entries(
 ) -> list[Entry]:
     """Describe the kept classes, and no data where there is some, for the legend."""
     ground = np.tile(tone, (style.em, 5 * style.em, 1))
-    ramp = np.linspace(0, OPACITY, 5 * style.em)[:, None]
+    ramp = opacity(np.linspace(0, 1, 5 * style.em))[:, None]
     entries = []
     for k in kept:
         drawn = np.isfinite(colours[k, 0])

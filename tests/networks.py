@@ -33,8 +33,8 @@ def calibrate(model: keras.Model, seed: int = 0) -> keras.Model:
     return model
 
 
-def random_classifier(name: str, side: int, classes: int = 4, **more) -> keras.Model:
+def random_classifier(name, patch, classes=4, alpha=None, **more) -> keras.Model:
     """A calibrated classifier on a backbone of keras.applications."""
     keras.utils.set_random_seed(3)
-    recipe = BackboneRecipe(name=name, weights="none")
-    return calibrate(build_classifier(classes, side, backbone=recipe, **more).model)
+    recipe = BackboneRecipe(name=name, weights="none", alpha=alpha)
+    return calibrate(build_classifier(classes, patch, backbone=recipe, **more).model)
