@@ -27,13 +27,17 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        # NotADirectoryError: the parent is a file, so there is nothing to remove.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def output_error(path: Path, error: BaseException) -> OutputError:
     """Say in one line why `path` could not be written."""
-    reason = getattr(error, "strerror", None) or str(error)
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+    # Rasterio says "See previous exception": that one has the reason.
+    cause = error.__cause__ or error
+    reason = getattr(cause, "strerror", None) or str(cause)
+    if getattr(cause, "errno", None) == errno.ENOSPC or "No space left" in str(cause):
         reason = "no space left on the device. Free some, or name another output folder"
     return OutputError(f"{path} could not be written: {reason}")
 

@@ -80,10 +80,11 @@ class StageRecipe(_Part):
     patience: int = Field(10, ge=1)
     batch_norm: Literal["inference", "train"] = "inference"
 
-    @field_validator("train")
+    @field_validator("train", mode="before")
     @classmethod
-    def _at_least_one_block(cls, value: Any) -> Any:
-        if isinstance(value, dict) and (set(value) != {"top"} or value["top"] < 1):
+    def _head_all_or_blocks(cls, value: Any) -> Any:
+        top = value.get("top") if isinstance(value, dict) and len(value) == 1 else None
+        if value not in ("head", "all") and not (type(top) is int and top >= 1):
             raise ValueError("expected head, all, or {top: n} with n blocks, 1 or more")
         return value
 
@@ -91,7 +92,7 @@ class StageRecipe(_Part):
 def _pretrained_stages() -> list[StageRecipe]:
     return [
         StageRecipe(train="head", epochs=10, rate=3e-3),
-        StageRecipe(train={"top": 6}, epochs=40, rate=1e-3),
+        StageRecipe(train={"top": 7}, epochs=30, rate=5e-4),
     ]
 
 
@@ -160,7 +161,7 @@ class Recipe(_Part):
     @field_validator("split")
     @classmethod
     def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if min(value) < 0 or value[0] <= 0 or abs(sum(value) - 1) > 1e-6:
+        if min(value) < 0 or value[0] <= 0 or not abs(sum(value) - 1) <= 1e-6:
             raise ValueError("expected three shares that add up to 1, the first above 0")
         return value
 
@@ -195,7 +196,10 @@ def recipe_text(source: str | Path) -> str:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
             raise RecipeError(f"recipe {path}: no such file")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"recipe {path}: expected a YAML text in UTF-8: {error}") from error
     if str(source) not in recipe_names():
         raise RecipeError(
             f"recipe: expected a YAML file or one of {', '.join(recipe_names())};"
@@ -214,7 +218,11 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
     place: Any = content
     for key in parents:
         place = _enter(place, key, path)
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"--set {path}: {text} is not valid YAML: {reason}") from error
     if isinstance(place, list):
         place[_list_index(place, last, path)] = value
     else:
@@ -230,7 +238,9 @@ def _enter(place: Any, key: str, path: str) -> Any:
 
 
 def _list_index(place: list[Any], key: str, path: str) -> int:
-    if not key.isdigit() or int(key) >= len(place):
+    if not place:
+        raise RecipeError(f"--set {path}: the list is empty; set it whole, KEY=[VALUE, ...]")
+    if not key.isdecimal() or int(key) >= len(place):
         raise RecipeError(
             f"--set {path}: expected a number from 0 to {len(place) - 1}, received {key}"
         )
@@ -283,7 +293,9 @@ def _allowed_keys(location: tuple[Any, ...]) -> list[str]:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A misspelt key that is required is missing too: the misspelling tells more.
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     location = tuple(first["loc"])
     path = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
@@ -341,9 +353,15 @@ def load_recipe(
         raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
         raise RecipeError(f"{name}: expected keys and values, received {type(content).__name__}")
-    resolved = make_recipe(_merge(content or {}, changes or {}), name).model_dump(mode="json")
-    if not assignments:
-        return make_recipe(resolved, name)
-    for assignment in assignments:
-        _set_value(resolved, assignment)
+    given = _merge(content or {}, changes or {})
+    resolved = make_recipe(given, name).model_dump(mode="json")
+    if not given.get("training", {}).get("stages"):
+        # The default stages depend on the weights, which an assignment may change.
+        resolved["training"]["stages"] = []
+    # Those that enter a stage come last, when the stages are known.
+    for in_stages in (False, True):
+        for assignment in assignments:
+            if assignment.startswith("training.stages.") is in_stages:
+                _set_value(resolved, assignment)
+        resolved = make_recipe(resolved, name).model_dump(mode="json")
     return make_recipe(resolved, name)

@@ -84,7 +84,7 @@ def _recipe(
         **{key: values[key] for key in ("patch", "context", "zoom")},
     }
     given = _given(changes)
-    stages = len(load_recipe(recipe, given).training.stages)
+    stages = len(load_recipe(recipe, given, assignments).training.stages)
     per_stage = stage_assignments(stages, epochs=epochs, rate=rate)
     return load_recipe(recipe, given, (*per_stage, *assignments))
 

@@ -44,6 +44,10 @@ def read_points(path: str | Path, columns: Sequence[str] = COLUMNS) -> list[Poin
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: expected a CSV file of points, found none")
+    try:
+        path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8") from error
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         header = reader.fieldnames or []
@@ -121,7 +125,16 @@ def points_by_image(
     by_name: dict[str, list[Point]] = {}
     for point in points:
         by_name.setdefault(point.image, []).append(point)
-    grouped = {p: by_name.get(p.name, []) + by_name.get(p.stem, []) for p in images}
+    stems = [path.stem for path in images]
+    shared = next((stem for stem in by_name if stem not in names and stems.count(stem) > 1), None)
+    if shared is not None:
+        raise DataError(
+            f"{source}: {shared} is the name of two images. Name them with their suffix"
+        )
+    grouped = {
+        p: [own for n in dict.fromkeys((p.name, p.stem)) for own in by_name.get(n, [])]
+        for p in images
+    }
     grouped = {path: own for path, own in grouped.items() if own}
     if not grouped:
         raise DataError(

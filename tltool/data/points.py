@@ -4,6 +4,7 @@ import csv
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,11 @@ def _check_large_enough(raster: Raster, size: int) -> None:
         )
 
 
+def _unused(path: Path) -> Path:
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(p for p in chain((path,), numbered) if not p.exists())
+
+
 class _PatchWriter:
     """Cuts windows and writes them into class folders; remembers where each came from."""
 
@@ -207,7 +213,7 @@ class _PatchWriter:
         over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
         place = self._folder / split / point.label
         place.mkdir(parents=True, exist_ok=True)
-        path = place / f"{raster.path.stem}_{round(point.x)}_{round(point.y)}.png"
+        path = _unused(place / f"{raster.path.stem}_{round(point.x)}_{round(point.y)}.png")
         pixels = raster.read(left, top, side, side)
         Image.fromarray(pixels).save(path, compress_level=3)
         self._result.count(split, point.label, over)
@@ -264,6 +270,12 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 
 def _split_plan(split_by: str, images: Sequence[Path], shares: Fractions) -> str:
+    if split_by not in SPLIT_BY:
+        raise UsageError(f"split_by: expected one of {', '.join(SPLIT_BY)}; received {split_by}")
+    if min(shares) < 0 or shares[0] <= 0 or not abs(sum(shares) - 1) <= 1e-6:
+        raise UsageError(
+            f"split: expected three shares that add up to 1, the first above 0; received {shares}"
+        )
     needed = sum(share > 0 for share in shares)
     if split_by == "auto":
         return "image" if len(images) >= needed else "block"

@@ -118,7 +118,13 @@ def load_patches(
 
     def decode(place: int) -> ImageError | None:
         try:
-            images[place] = adapt(read_image(samples[place].path), side)
+            pixels = read_image(samples[place].path)
+            if crop and min(pixels.shape[:2]) < side:
+                height, width = pixels.shape[:2]
+                return ImageError(
+                    f"{samples[place].path} is {width} x {height} px; expected {side} px or more"
+                )
+            images[place] = adapt(pixels, side)
         except ImageError as error:
             return error
         return None
@@ -130,7 +136,11 @@ def load_patches(
         raise unreadable[0]
     good = np.array([error is None for error in errors], bool)
     labels = np.array([sample.label for sample in samples], int)
-    return Patches(images if good.all() else images[good], labels[good], unreadable)
+    # In place: those in a file must not come into memory.
+    for place, source in enumerate(np.flatnonzero(good)):
+        if place != source:
+            images[place] = images[source]
+    return Patches(images[: good.sum()], labels[good], unreadable)
 
 
 class Batches(keras.utils.PyDataset):

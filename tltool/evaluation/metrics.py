@@ -18,7 +18,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     -------
     (classes, classes) int array; rows are the truth.
     """
-    pairs = np.asarray(labels) * classes + np.asarray(predicted)
+    pairs = np.asarray(labels, np.intp) * classes + np.asarray(predicted)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 

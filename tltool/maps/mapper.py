@@ -126,7 +126,7 @@ def load_mapper(run: str | Path, tile: int | None = None, engine: str = "tensorf
 def map_transform(grid: Grid, transform: Affine) -> Affine:
     """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
     shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
-    return transform * shift * Affine.scale(float(grid.x.pitch), float(grid.y.pitch))
+    return transform @ shift @ Affine.scale(float(grid.x.pitch), float(grid.y.pitch))
 
 
 def _write_tiles(mapper: Mapper, raster: Raster, grid: Grid, writer: MapWriter) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import rasterio
+from PIL import Image as PillowImage
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
@@ -29,6 +30,8 @@ ENVIRONMENT = {
     "GDAL_CACHEMAX": 256 << 20,
     # A truncated JPEG would otherwise come out half grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+    # So would a truncated PNG, of which the whole is read at once.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
 }
 
 # EXIF orientation -> whether rows and columns are swapped, then which axes are flipped,
@@ -130,13 +133,10 @@ class Raster:
         if not self.path.exists():
             raise ImageError(f"{self.path} does not exist")
         self._lock = threading.Lock()
-        self._environment = rasterio.Env(**ENVIRONMENT)
-        self._environment.__enter__()
         try:
-            with without_georeference_warning():
+            with rasterio.Env(**ENVIRONMENT), without_georeference_warning():
                 self._source = rasterio.open(self.path)
         except RasterioError as error:
-            self._environment.__exit__(None, None, None)
             raise ImageError(f"{self.path} cannot be read as an image: {_reason(error)}") from error
         try:
             self._inspect()
@@ -164,12 +164,14 @@ class Raster:
     def _colour_bands(self) -> list[int]:
         source = self._source
         colours = [i for i, c in enumerate(source.colorinterp, 1) if c != ColorInterp.alpha]
-        if len(colours) in (1, 3):
+        if len(colours) == 1:
             return colours
         by_name = {c: i for i, c in enumerate(source.colorinterp, 1)}
         rgb = [by_name.get(c) for c in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)]
         if None not in rgb:
             return [band for band in rgb if band is not None]
+        if len(colours) == 3:
+            return colours
         if len(colours) == 2:
             return colours[:1]
         raise ImageError(
@@ -180,14 +182,14 @@ class Raster:
 
     def _read_palette(self) -> np.ndarray | None:
         if self._source.colorinterp[0] != ColorInterp.palette:
-            return None
+            return _levels(self._source.tags(self._bands[0], ns="IMAGE_STRUCTURE").get("NBITS"))
         table = np.zeros((256, 3), np.uint8)
         for index, colour in self._source.colormap(1).items():
             table[index] = colour[:3]
         return table
 
     def _orientation(self) -> int:
-        value = self._source.tags().get("EXIF_Orientation", "1")
+        value = self._source.tags().get("EXIF_Orientation", "") or _pillow_orientation(self.path)
         return int(value) if value.isdigit() and int(value) in _ORIENTATIONS else 1
 
     def __enter__(self) -> "Raster":
@@ -204,7 +206,6 @@ class Raster:
     def close(self) -> None:
         """Release the file."""
         self._source.close()
-        self._environment.__exit__(None, None, None)
 
     def _stored_window(self, x: int, y: int, width: int, height: int) -> Window:
         if self._flip_columns:
@@ -234,7 +235,7 @@ class Raster:
             options = {"out_shape": (len(self._bands), *out_shape), "resampling": averaged}
         try:
             # GDAL's datasets do not stand two threads at once.
-            with self._lock:
+            with self._lock, rasterio.Env(**ENVIRONMENT):
                 bands = self._source.read(self._bands, window=window, **options)
         except RasterioError as error:
             where = "" if window is None else f" in the window {_describe(window)}"
@@ -279,6 +280,26 @@ class Raster:
         scale = min(1.0, longest / max(self.width, self.height))
         height, width = max(1, round(self.height * scale)), max(1, round(self.width * scale))
         return self._load(None, (width, height) if self._swap else (height, width))
+
+
+def _pillow_orientation(path: Path) -> str:
+    # GDAL tells the orientation of a JPEG alone. An image that Pillow finds too large has none.
+    if path.suffix.lower() not in (".png", ".tif", ".tiff", ".webp"):
+        return ""
+    try:
+        with warnings.catch_warnings(action="ignore"), PillowImage.open(path) as image:
+            return str(image.getexif().get(0x112, ""))
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
+        return ""
+
+
+def _levels(bits: str | None) -> np.ndarray | None:
+    # GDAL gives grey of fewer than eight bits as it is stored, 0..1 for one bit.
+    if bits is None or int(bits) >= 8:
+        return None
+    last = 2 ** int(bits) - 1
+    grey = (np.arange(256) % (last + 1) * 255 // last).astype(np.uint8)
+    return np.repeat(grey[:, None], 3, axis=1)
 
 
 def _describe(window: Window) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
@@ -107,17 +108,23 @@ class MapWriter:
             raise output_error(self._path, error) from error
 
     def _finish(self) -> None:
-        # GDAL may notice a full disk only now, or never: the size tells.
+        # GDAL may notice a full disk only now, or never: reading back tells. Overviews of blocks
+        # that never reached the disk crash GDAL, so they come after that.
         try:
-            if self._factors:
-                self._file.build_overviews(self._factors, Resampling.average)
             self._file.close()
-            with rasterio.open(self._partial) as written:
-                written.read(
-                    written.count, window=Window(written.width - 1, written.height - 1, 1, 1)
-                )
-        except RasterioError as error:
+            self._read_back()
+            if self._factors:
+                with rasterio.open(self._partial, "r+") as written:
+                    written.build_overviews(self._factors, Resampling.average)
+                self._read_back()
+        except (RasterioError, CPLE_BaseError) as error:
             raise output_error(self._path, error) from error
+
+    def _read_back(self) -> None:
+        with rasterio.open(self._partial) as written:
+            for band in written.indexes:
+                for _, window in written.block_windows(band):
+                    written.read(band, window=window)
 
     def _leave(self, error: BaseException | None) -> None:
         self._environment.__exit__(None, None, None)

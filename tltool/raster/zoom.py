@@ -1,5 +1,6 @@
 """Enlarging pixels such that a window enlarged alone equals that window of the enlarged whole."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +16,7 @@ def as_zoom(zoom: float) -> Fraction:
     UsageError
         Where `zoom` is below 1, above 8 or no ratio of small whole numbers.
     """
-    ratio = Fraction(zoom).limit_denominator(8)
+    ratio = Fraction(zoom).limit_denominator(8) if math.isfinite(zoom) else Fraction(0)
     if not 1 <= ratio <= 8 or abs(float(ratio) - zoom) > 1e-6:
         raise UsageError(
             "zoom: expected a number from 1 to 8 that is a ratio of small whole numbers"

@@ -1,0 +1,176 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tltool.data.folders import FACTS_NAME, PatchFacts, read_folders
+from tltool.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+
+
+def fill(folder, number, start=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + number):
+        Image.fromarray(np.full((4, 4, 3), i % 256, np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def names(dataset, split):
+    return sorted(f"{dataset.classes[s.label]}/{s.path.name}" for s in dataset.samples[split])
+
+
+@pytest.fixture
+def flat(tmp_path):
+    fill(tmp_path / "flat" / "pup", 10)
+    fill(tmp_path / "flat" / "adult", 20)
+    return tmp_path / "flat"
+
+
+def test_given_splits_are_taken_as_they_are(tmp_path):
+    for split, number in zip(SPLITS, (3, 2, 1), strict=True):
+        for name in ("b", "a"):
+            fill(tmp_path / split / name, number)
+    dataset = read_folders(tmp_path)
+    assert dataset.classes == ["a", "b"]
+    for split, number in zip(SPLITS, (3, 2, 1), strict=True):
+        assert dataset.counts(split) == {"a": number, "b": number}
+        assert all(
+            s.path.parent == tmp_path / split / "ab"[s.label] for s in dataset.samples[split]
+        )
+
+
+@pytest.mark.parametrize("train", ["train", "training"])
+@pytest.mark.parametrize("valid", ["valid", "val", "validation"])
+@pytest.mark.parametrize("test", ["test", "testing"])
+def test_split_folders_have_aliases(tmp_path, train, valid, test):
+    for number, split in enumerate((train, valid, test), 1):
+        for name in "ab":
+            fill(tmp_path / split / name, number)
+    dataset = read_folders(tmp_path)
+    assert [sum(dataset.counts(split).values()) for split in SPLITS] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_validation_is_split_off_training_where_it_is_not_given(tmp_path, empty):
+    for name in "ab":
+        fill(tmp_path / "train" / name, 20)
+        fill(tmp_path / "test" / name, 3)
+    if empty:
+        (tmp_path / "valid" / "a").mkdir(parents=True)
+    dataset = read_folders(tmp_path, (0.6, 0.2, 0.2))
+    assert dataset.counts("train") == {"a": 15, "b": 15}
+    assert dataset.counts("valid") == {"a": 5, "b": 5}
+    assert dataset.counts("test") == {"a": 3, "b": 3}
+    assert not set(names(dataset, "train")) & set(names(dataset, "valid"))
+
+
+def test_own_split_is_stratified_whole_and_without_overlap(flat):
+    dataset = read_folders(flat, (0.6, 0.2, 0.2))
+    assert dataset.counts("train") == {"adult": 12, "pup": 6}
+    assert dataset.counts("valid") == dataset.counts("test") == {"adult": 4, "pup": 2}
+    everything = [name for split in SPLITS for name in names(dataset, split)]
+    assert len(set(everything)) == len(everything) == 30
+
+
+def test_own_split_is_that_of_the_seed(flat, tmp_path):
+    moved = shutil.copytree(flat, tmp_path / "elsewhere")
+    first, again, other = (
+        read_folders(flat, seed=3),
+        read_folders(moved, seed=3),
+        read_folders(flat),
+    )
+    assert [names(first, s) for s in SPLITS] == [names(again, s) for s in SPLITS]
+    assert names(first, "train") != names(other, "train")
+
+
+def test_fingerprint_is_of_the_content_not_of_the_place(flat, tmp_path):
+    moved = shutil.copytree(flat, tmp_path / "elsewhere")
+    before = read_folders(flat).summary()
+    assert read_folders(moved).summary() == before
+    fill(moved / "pup", 1, start=99)
+    assert read_folders(moved).summary()["fingerprint"] != before["fingerprint"]
+    assert before["counts"]["train"] == {"adult": 12, "pup": 6}
+    json.dumps(before)
+
+
+def test_other_files_and_hidden_folders_are_nothing(flat):
+    fill(flat / ".thumbnails", 3)
+    (flat / "pup" / "notes.txt").write_text("x")
+    (flat / "README").write_text("x")
+    dataset = read_folders(flat)
+    assert dataset.classes == ["adult", "pup"]
+    assert sum(len(dataset.samples[split]) for split in SPLITS) == 30
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere: expected a folder of class folders"):
+        read_folders(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("folders", [[], ["a", "b"], ["train"], ["train/a", "train/b"]])
+def test_no_images_says_how_to_lay_them_out(tmp_path, folders):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"found no image\. Lay them out as DATA/<class>/\*\.png"):
+        read_folders(tmp_path)
+
+
+def test_one_class_is_refused(tmp_path):
+    fill(tmp_path / "only", 3)
+    with pytest.raises(DataError, match="expected two classes or more, found only only"):
+        read_folders(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["", "train/"])
+def test_empty_class_is_named(tmp_path, where):
+    fill(tmp_path / f"{where}a", 3)
+    fill(tmp_path / f"{where}b", 3)
+    (tmp_path / f"{where}c").mkdir()
+    with pytest.raises(DataError, match="no image in c"):
+        read_folders(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_class_that_training_lacks_is_named(tmp_path, split):
+    for name in "ab":
+        fill(tmp_path / "train" / name, 3)
+    fill(tmp_path / split / "c", 1)
+    with pytest.raises(
+        DataError, match=rf"{split}: class c has no folder in .*train\. Known: a, b"
+    ):
+        read_folders(tmp_path)
+
+
+def test_class_that_validation_lacks_is_fine(tmp_path):
+    for name in "ab":
+        fill(tmp_path / "train" / name, 3)
+    fill(tmp_path / "valid" / "b", 2)
+    assert read_folders(tmp_path).counts("valid") == {"a": 0, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "background"),
+    [("backgrounds", True), ("background", True), ("Background", True), ("ground", False)],
+)
+def test_background_is_known_by_its_name(tmp_path, name, background):
+    fill(tmp_path / "adult", 2)
+    fill(tmp_path / name, 2)
+    assert read_folders(tmp_path).background == (name if background else None)
+
+
+def test_background_is_told_by_the_patches(flat):
+    facts = PatchFacts(32, 16, "pup", 0.25)
+    facts.save(flat)
+    dataset = read_folders(flat)
+    assert dataset.facts == facts
+    assert dataset.background == "pup"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"patch": 3}', '{"side": 3}'])
+def test_broken_facts_are_named(flat, text):
+    (flat / FACTS_NAME).write_text(text)
+    with pytest.raises(DataError, match=r"patches\.json: expected patch, context, background"):
+        read_folders(flat)

@@ -1,0 +1,298 @@
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tltool.augment.pipeline import Augmenter
+from tltool.data.folders import Sample
+from tltool.errors import ImageError, TltoolError
+from tltool.raster import enlarge
+
+SIDE = 12
+PIXELS = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stream(keras):
+    from tltool.data import stream
+
+    return stream
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Seven noisy patches of three classes."""
+    rng = np.random.default_rng(1)
+    paths = [tmp_path / f"{i}.png" for i in range(7)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(path)
+    return [Sample(path, i % 3) for i, path in enumerate(paths)]
+
+
+def decoded(samples):
+    return np.stack([np.asarray(Image.open(sample.path)) for sample in samples])
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def pixels_of(batches):
+    return np.concatenate([batches[i][0] for i in range(len(batches))])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_is_read_upright(stream, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(stream.read_image(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        ("1", "png"),
+        ("L", "png"),
+        ("LA", "png"),
+        ("P", "png"),
+        ("P", "gif"),
+        ("RGBA", "png"),
+        ("CMYK", "jpg"),
+        ("CMYK", "tif"),
+        ("YCbCr", "jpg"),
+    ],
+)
+def test_every_mode_becomes_rgb(stream, tmp_path, mode, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(PIXELS).convert(mode).save(path)
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB"))
+    found = stream.read_image(path)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_keeps_its_high_byte(stream, tmp_path, suffix):
+    deep = np.array([[0, 255, 256], [0x1234, 0x8000, 0xFFFF]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
+    found = stream.read_image(tmp_path / f"deep.{suffix}")
+    np.testing.assert_array_equal(found, np.repeat((deep // 256)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
+def test_truncated_image_is_named(stream, tmp_path, suffix):
+    path = tmp_path / f"cut.{suffix}"
+    Image.fromarray(PIXELS).save(path)
+    truncate(path)
+    with pytest.raises(ImageError, match=rf"cut\.{suffix} cannot be read as an image"):
+        stream.read_image(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_image_is_named(stream, tmp_path, content):
+    if content is not None:
+        (tmp_path / "no.png").write_bytes(content)
+    with pytest.raises(ImageError, match=r"no\.png"):
+        stream.read_image(tmp_path / "no.png")
+
+
+def test_resizing_keeps_the_middle_square(stream):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    fitted = stream.fit_side(wide, 10)
+    assert fitted.shape == (10, 10, 3)
+    assert (fitted[:, 1:-1] == 255).all()
+    assert fitted.min() > 200
+
+
+def test_image_of_the_right_size_is_not_resized(stream):
+    pixels = PIXELS[:, :9]
+    assert stream.fit_side(pixels, 9) is pixels
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "top", "left"), [(9, 14, 2, 4), (6, 5, 0, 0), (5, 5, 0, 0), (9, 5, 2, 0)]
+)
+def test_middle_is_cut_at_its_scale(stream, height, width, top, left):
+    pixels = PIXELS[:height, :width]
+    expected = pixels[top : top + 5, left : left + 5]
+    np.testing.assert_array_equal(stream.cut_middle(pixels, 5), expected)
+
+
+def test_all_images_of_a_split_are_decoded_in_order(stream, samples):
+    patches = stream.load_patches(samples, SIDE)
+    np.testing.assert_array_equal(patches.images, decoded(samples))
+    assert patches.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert (len(patches), patches.unreadable) == (7, [])
+
+
+def test_crop_keeps_the_scale(stream, samples):
+    patches = stream.load_patches(samples, 6, crop=True)
+    np.testing.assert_array_equal(patches.images, decoded(samples)[:, 3:9, 3:9])
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (12, 1), (1, 12), (3, 3)])
+def test_crop_of_a_smaller_image_is_refused(stream, samples, shape):
+    Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(samples[2].path)
+    with pytest.raises(TltoolError, match=r"2\.png"):
+        stream.load_patches(samples, SIDE, crop=True, strict=True)
+
+
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b"no image")])
+def test_unreadable_image_is_left_out_and_named(stream, samples, damage):
+    expected = decoded(samples)[[0, 1, 3, 4, 5]]
+    damage(samples[2].path)
+    samples[6].path.unlink()
+    patches = stream.load_patches(samples, SIDE)
+    np.testing.assert_array_equal(patches.images, expected)
+    assert patches.labels.tolist() == [0, 1, 0, 1, 2]
+    assert [Path(str(error).split()[0]).name for error in patches.unreadable] == ["2.png", "6.png"]
+
+
+def test_strict_stops_at_the_first_unreadable_image(stream, samples):
+    truncate(samples[4].path)
+    samples[5].path.unlink()
+    with pytest.raises(ImageError, match=r"4\.png cannot be read"):
+        stream.load_patches(samples, SIDE, strict=True)
+
+
+def test_no_sample_readable_is_no_patch(stream, samples):
+    for sample in samples:
+        sample.path.unlink()
+    patches = stream.load_patches(samples, SIDE)
+    assert (len(patches), patches.images.shape) == (0, (0, SIDE, SIDE, 3))
+    assert len(stream.load_patches([], SIDE)) == 0
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_too_many_patches_live_in_a_file(stream, samples, monkeypatch, unreadable):
+    monkeypatch.setattr(stream, "_MEMORY_LIMIT", 1000)
+    expected = decoded(samples)
+    if unreadable:
+        samples[3].path.unlink()
+        expected = np.delete(expected, 3, axis=0)
+    patches = stream.load_patches(samples, SIDE)
+    np.testing.assert_array_equal(patches.images, expected)
+    assert isinstance(patches.images, np.memmap)
+
+
+def test_without_augmentation_the_images_come_in_order(stream, samples):
+    patches = stream.load_patches(samples, SIDE)
+    batches = stream.Batches(patches, 3, batch=3)
+    assert len(batches) == 3
+    assert [len(batches[i][0]) for i in range(3)] == [3, 3, 1]
+    images, targets = batches[1]
+    assert images.dtype == targets.dtype == np.float32
+    np.testing.assert_array_equal(images, patches.images[3:6])
+    np.testing.assert_array_equal(targets, np.eye(3)[[0, 1, 2]])
+    batches.on_epoch_end()
+    np.testing.assert_array_equal(pixels_of(batches), patches.images)
+
+
+@pytest.mark.parametrize(("batch", "number"), [(1, 7), (6, 2), (7, 1), (100, 1)])
+def test_last_batch_holds_the_rest(stream, samples, batch, number):
+    batches = stream.Batches(stream.load_patches(samples, SIDE), 3, batch)
+    assert len(batches) == number
+    assert sum(len(batches[i][1]) for i in range(number)) == 7
+
+
+@pytest.mark.parametrize("zoom", [Fraction(3, 2), Fraction(2), Fraction(8, 3)])
+def test_images_are_enlarged_after_augmentation(stream, samples, zoom):
+    patches = stream.load_patches(samples, SIDE)
+    found = pixels_of(stream.Batches(patches, 3, 4, zoom))
+    assert found.shape == (7, int(SIDE * zoom), int(SIDE * zoom), 3)
+    np.testing.assert_array_equal(found[5], enlarge(patches.images[5], zoom))
+    plain = stream.Batches(patches, 3, 7, augmenter=Augmenter(["D4"]), seed=4)[0][0]
+    large = stream.Batches(patches, 3, 7, zoom, Augmenter(["D4"]), seed=4)[0][0]
+    np.testing.assert_array_equal(large, [enlarge(image, zoom) for image in plain])
+
+
+@pytest.fixture
+def drawn(stream, samples):
+    """Batches of augmented images for a seed."""
+    patches = stream.load_patches(samples, SIDE)
+    augment = ["D4", {"RandomBrightnessContrast": {"p": 1.0}}]
+
+    def make(seed=0, **workers):
+        return stream.Batches(patches, 3, 2, augmenter=Augmenter(augment), seed=seed, **workers)
+
+    return make
+
+
+def test_same_seed_same_pixels_in_every_epoch(drawn):
+    first, second = drawn(seed=5), drawn(seed=5)
+    for _ in range(3):
+        np.testing.assert_array_equal(pixels_of(first), pixels_of(second))
+        np.testing.assert_array_equal(first[1][1], second[1][1])
+        first.on_epoch_end()
+        second.on_epoch_end()
+
+
+def test_another_seed_or_epoch_has_other_pixels_and_order(drawn):
+    batches = drawn(seed=5)
+    first = pixels_of(batches)
+    assert not np.array_equal(first, pixels_of(drawn(seed=6)))
+    batches.on_epoch_end()
+    assert not np.array_equal(first, pixels_of(batches))
+
+
+def test_another_epoch_transforms_the_same_image_otherwise(stream, samples):
+    patches = stream.load_patches(samples[:1] * 7, SIDE)
+    noise = Augmenter([{"GaussNoise": {"p": 1.0}}])
+    batches = stream.Batches(patches, 3, 7, augmenter=noise, seed=5)
+    first = {image.tobytes() for image in pixels_of(batches)}
+    batches.on_epoch_end()
+    second = {image.tobytes() for image in pixels_of(batches)}
+    assert len(first) == len(second) == 7
+    assert not first & second
+
+
+def test_every_epoch_has_every_sample_once(stream, samples):
+    patches = stream.load_patches(samples, SIDE)
+    batches = stream.Batches(patches, 3, 2, augmenter=Augmenter([]), seed=1)
+    orders = []
+    for _ in range(3):
+        found = pixels_of(batches)
+        order = [
+            int(np.flatnonzero((patches.images == image).all((1, 2, 3)))[0]) for image in found
+        ]
+        targets = np.concatenate([batches[i][1] for i in range(len(batches))])
+        assert targets.argmax(axis=1).tolist() == patches.labels[order].tolist()
+        orders.append(order)
+        batches.on_epoch_end()
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_pixels_do_not_depend_on_who_reads_in_which_order(drawn):
+    expected = pixels_of(drawn(seed=2))
+    batches = drawn(seed=2)
+    places = [3, 0, 2, 1] * 6
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda place: batches[place][0], places))
+    for place, images in zip(places, found, strict=True):
+        np.testing.assert_array_equal(images, expected[2 * place : 2 * place + 2])
+
+
+def test_keras_sees_the_same_images_however_many_workers(keras, drawn):
+    inputs = keras.Input((SIDE, SIDE, 3))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    found = [model.predict(drawn(seed=3, workers=n), verbose=0) for n in (1, 3)]
+    np.testing.assert_array_equal(found[0], pixels_of(drawn(seed=3)))
+    np.testing.assert_array_equal(found[1], found[0])
+
+
+def test_decoded_patches_stay_as_they_are(drawn, stream, samples):
+    batches = drawn()
+    before = decoded(samples)
+    for _ in range(3):
+        pixels_of(batches)
+        batches.on_epoch_end()
+    np.testing.assert_array_equal(batches._patches.images, before)
