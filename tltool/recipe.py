@@ -28,7 +28,8 @@ class BackboneRecipe(_Part):
     name : str
         A constructor of keras.applications.
     weights : str
-        ``imagenet``, ``none``, or the path of a weights file without top.
+        ``imagenet``, ``none``, the path of a weights file without top, or an
+        earlier run's ``model.keras``, from which training goes on.
     alpha : float or None
         Width multiplier of the MobileNet families.
     """

@@ -16,7 +16,7 @@ from tltool.cli import options
 @click.option(
     "--weights",
     metavar="imagenet|none|PATH",
-    help="Where the backbone's weights come from [imagenet].",
+    help="Where the backbone's weights come from; RUN/model.keras goes on from a run [imagenet].",
 )
 @click.option("--head", metavar="NAME", help="gap, gmp or fc [gap].")
 @click.option(

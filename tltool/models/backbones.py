@@ -205,6 +205,11 @@ def _load_weights(backbone: keras.Model, path: Path) -> None:
         raise WeightsError(f"{path} does not fit {backbone.name}: {reason}") from error
 
 
+def is_run_model(recipe: BackboneRecipe) -> bool:
+    """Whether the weights are those of an earlier run's whole classifier."""
+    return Path(recipe.weights).suffix == ".keras"
+
+
 def _preprocess(inputs: Any, mode: Mode) -> Any:
     if mode == "inside":
         return inputs
@@ -249,7 +254,7 @@ def build_backbone(recipe: BackboneRecipe, side: int) -> keras.Model:
     DownloadError
         ImageNet weights could not be fetched.
     """
-    from_file = recipe.weights not in ("imagenet", "none")
+    from_file = recipe.weights not in ("imagenet", "none") and not is_run_model(recipe)
     model = _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
     if from_file:
         _load_weights(model, Path(recipe.weights).expanduser())

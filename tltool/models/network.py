@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import keras
 from keras import layers
 
-from tltool.errors import UsageError
-from tltool.models.backbones import STRIDE, block_layers, build_backbone
+from tltool.errors import UsageError, WeightsError
+from tltool.models.backbones import STRIDE, block_layers, build_backbone, is_run_model
 from tltool.models.heads import apply_head
+from tltool.models.loading import load_network
 from tltool.raster import as_zoom
 from tltool.recipe import BackboneRecipe, HeadRecipe
 
@@ -61,6 +63,21 @@ def _crop_context(features: object, patch: int, zoom: Fraction) -> object:
     return layers.Cropping2D(crop, name="context_crop")(features) if crop else features
 
 
+def _continue_from(classifier: Classifier, path: Path) -> None:
+    """Take over the weights of an earlier run's classifier, its head where that fits."""
+    earlier = {layer.name: layer.get_weights() for layer in load_network(path).layers}
+    backbone = {layer.name for layer in classifier.backbone_layers}
+    for layer in classifier.model.layers:
+        weights = earlier.get(layer.name, [])
+        if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
+            layer.set_weights(weights)
+        elif layer.name in backbone:
+            raise WeightsError(
+                f"{path} does not fit: layer {layer.name} expects weights that it does not have."
+                " Take the backbone and alpha that its run had"
+            )
+
+
 def build_classifier(
     classes: int,
     patch: int,
@@ -98,4 +115,7 @@ def build_classifier(
         features = _crop_context(features, patch, ratio)
     outputs = apply_head(features, classes, head or HeadRecipe())
     model = keras.Model(base.inputs[0], outputs, name=f"{base.name}_classifier".replace(".", "_"))
-    return Classifier(model, block_layers(base, recipe.name))
+    classifier = Classifier(model, block_layers(base, recipe.name))
+    if is_run_model(recipe):
+        _continue_from(classifier, Path(recipe.weights).expanduser())
+    return classifier

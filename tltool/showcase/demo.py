@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tltool")
 
-_PATCH, _CONTEXT = 32, 32
+_PATCH, _CONTEXT = 32, 96
 _PHOTOGRAPHS, _ANIMALS = 5, 150
 
 
@@ -58,16 +58,19 @@ def _timed(result: DemoResult, name: str) -> Iterator[None]:
     result.seconds[name] = time.perf_counter() - started
 
 
-def _finetune(data: Path, run: Path, seed: int, overwrite: bool) -> "tuple[Run, str]":
-    def attempt(recipe: str, **backbone: Any) -> "Run":
+def _finetune(data: Path, folder: Path, seed: int, overwrite: bool) -> "tuple[Run, str]":
+    def attempt(recipe: str, name: str = "run", **backbone: Any) -> "Run":
         changes = {"backbone": backbone, "training": {"seed": seed}}
-        return tltool.finetune(data, run, load_recipe(recipe, changes), overwrite=overwrite)
+        loaded = load_recipe(recipe, changes)
+        return tltool.finetune(data, folder / name, loaded, overwrite=overwrite)
 
     try:
         return attempt("demo", weights="imagenet"), "ImageNet"
     except DownloadError:
         logger.info("ImageNet weights cannot be had here: the backbone starts from random weights")
-        return attempt("demo-scratch"), "random"
+    # Most of the way with little context, which is quick; then a few epochs with all of it.
+    first = attempt("demo-scratch", "run-little-context")
+    return attempt("demo-context", weights=str(first.folder / "model.keras")), "random"
 
 
 def _unseen(data: Path, images: list[Path]) -> list[Path]:
@@ -104,7 +107,7 @@ def demo(out: str | Path, *, seed: int = 7, overwrite: bool = False) -> DemoResu
     with _timed(result, "patches"):
         tltool.patches(images, points, data, size=_PATCH, context=_CONTEXT, overwrite=overwrite)
     with _timed(result, "finetune"):
-        trained, result.weights = _finetune(data, run, seed, overwrite)
+        trained, result.weights = _finetune(data, folder, seed, overwrite)
         result.accuracy = trained.metrics["test"]["accuracy"]
     with _timed(result, "convert"):
         result.sidecar = tltool.convert(run, overwrite=overwrite).sidecar
