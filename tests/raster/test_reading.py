@@ -321,9 +321,10 @@ def test_images_close_in_any_order(png):
 def test_thumbnail_fits_and_is_never_enlarged(png, longest):
     with Raster(png) as raster:
         height, width = raster.thumbnail(longest).shape[:2]
-    scale = min(1, longest / WIDTH)
-    assert width == min(longest, WIDTH)
-    assert height == max(1, round(HEIGHT * scale))
+    # Shrunk by a whole number, the smallest that fits.
+    factor = -(-max(WIDTH, HEIGHT) // longest)
+    assert max(width, height) <= longest or factor == 1
+    assert (width, height) == (-(-WIDTH // factor), -(-HEIGHT // factor))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tltool.maps.engines import TensorFlowEngine
-from tltool.maps.inference import run_tiles
+from tltool.maps.inference import pixel_type, run_tiles
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.raster import Image, as_zoom, enlarge
 from tltool.sidecar import Sidecar
@@ -71,7 +71,7 @@ def compare(
     grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
     tiles = _chosen(grid, sidecar, windows, rng)
     share = -(-windows // len(tiles))
-    engine, judge = TensorFlowEngine(fcn), TensorFlowEngine(classifier)
+    engine, judge = (TensorFlowEngine(model, pixel_type(zoom)) for model in (fcn, classifier))
     of_map, of_classifier = [], []
     for tile, values in run_tiles(image, tiles, zoom, engine):
         cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)

@@ -53,6 +53,11 @@ def read_tile(image: Image, tile: Tile, zoom: Fraction) -> np.ndarray:
     return enlarged[rows, tile.x.trim : tile.x.trim + tile.x.size]
 
 
+def pixel_type(zoom: Fraction) -> str:
+    """Data type of what `read_tile` gives."""
+    return "uint8" if zoom == 1 else "float32"
+
+
 def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
     """Cut the cells that a tile keeps out of the network's output, as (classes, rows, columns)."""
     rows = slice(tile.y.drop, tile.y.drop + tile.y.cells)

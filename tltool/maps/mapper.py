@@ -20,7 +20,7 @@ from tltool.fcn.fidelity import describe_fidelity
 from tltool.fcn.run import FCN_NAME, convert
 from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.maps.engines import ENGINES, Engine
-from tltool.maps.inference import run_tiles, tile_length
+from tltool.maps.inference import pixel_type, run_tiles, tile_length
 from tltool.maps.overlay import draw_overlay
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.models.loading import load_network
@@ -120,7 +120,8 @@ def load_mapper(run: str | Path, tile: int | None = None, engine: str = "tensorf
             f" received {tile}"
         )
     # Tiles that are mostly surroundings would compute everything many times.
-    return Mapper(sidecar, ENGINES[engine](fcn), length if tile else max(length, 2 * smallest))
+    ready = ENGINES[engine](fcn, pixel_type(grid.y.zoom))
+    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
 
 
 def map_transform(grid: Grid, transform: Affine) -> Affine:
@@ -178,7 +179,8 @@ def _write_overlay(mapper: Mapper, raster: Raster, map_path: Path, path: Path) -
         title=raster.path.name,
     )
     with atomic_path(path) as partial:
-        picture.save(partial)
+        # Twice as fast as the default for a tenth more bytes.
+        picture.save(partial, compress_level=3)
 
 
 def _facts(mapper: Mapper, raster: Raster, seconds: float) -> dict[str, Any]:

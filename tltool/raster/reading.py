@@ -27,12 +27,15 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".j
 
 ENVIRONMENT = {
     # Decoded blocks that GDAL keeps, in bytes: rows shared by neighbouring tiles, not the image.
-    "GDAL_CACHEMAX": 256 << 20,
+    "GDAL_CACHEMAX": 128 << 20,
     # A truncated JPEG would otherwise come out half grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
     # So would a truncated PNG, of which the whole is read at once.
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
 }
+
+# Rows of an image that are shrunk at once.
+_STRIP = 1024
 
 # EXIF orientation -> whether rows and columns are swapped, then which axes are flipped,
 # to get from the stored picture to the one a person sees.
@@ -105,7 +108,7 @@ class ArrayImage:
         """Read a window; outside the image its reflection."""
         rows = reflect_indices(y, y + height, self.height)
         columns = reflect_indices(x, x + width, self.width)
-        return self._pixels[rows[:, None], columns]
+        return self._pixels.take(rows, 0).take(columns, 1)
 
 
 class Raster:
@@ -268,7 +271,7 @@ class Raster:
         pixels = self._load(self._stored_window(left, top, inner_width, inner_height), None)
         if (inner_height, inner_width) == (height, width) and rows[0] == top and columns[0] == left:
             return np.ascontiguousarray(pixels)
-        return pixels[(rows - top)[:, None], columns - left]
+        return pixels.take(rows - top, 0).take(columns - left, 1)
 
     def thumbnail(self, longest: int) -> np.ndarray:
         """Read the whole image shrunk so that its longer side is at most `longest` px.
@@ -277,9 +280,19 @@ class Raster:
         -------
         (height, width, 3) uint8 array, RGB.
         """
-        scale = min(1.0, longest / max(self.width, self.height))
-        height, width = max(1, round(self.height * scale)), max(1, round(self.width * scale))
-        return self._load(None, (width, height) if self._swap else (height, width))
+        factor = -(-max(self.width, self.height) // longest)
+        rows = factor * max(1, _STRIP // factor)
+        # In strips: GDAL averages band by band, and would read the whole image for each.
+        strips = [
+            self._shrunk(top, min(rows, self.height - top), factor)
+            for top in range(0, self.height, rows)
+        ]
+        return np.concatenate(strips)
+
+    def _shrunk(self, top: int, rows: int, factor: int) -> np.ndarray:
+        window = self._stored_window(0, top, self.width, rows)
+        shape = (-(-rows // factor), -(-self.width // factor))
+        return self._load(window, shape[::-1] if self._swap else shape)
 
 
 def _pillow_orientation(path: Path) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tltool")
 
 _PATCH, _CONTEXT = 32, 96
-_PHOTOGRAPHS, _ANIMALS = 5, 150
+_PHOTOGRAPHS, _ANIMALS, _BACKGROUNDS = 5, 130, 0.7
 
 
 @dataclass
@@ -105,7 +105,15 @@ def demo(out: str | Path, *, seed: int = 7, overwrite: bool = False) -> DemoResu
             folder / "survey", photographs=_PHOTOGRAPHS, animals=_ANIMALS, seed=seed
         )
     with _timed(result, "patches"):
-        tltool.patches(images, points, data, size=_PATCH, context=_CONTEXT, overwrite=overwrite)
+        tltool.patches(
+            images,
+            points,
+            data,
+            size=_PATCH,
+            context=_CONTEXT,
+            backgrounds=_BACKGROUNDS,
+            overwrite=overwrite,
+        )
     with _timed(result, "finetune"):
         trained, result.weights = _finetune(data, folder, seed, overwrite)
         result.accuracy = trained.metrics["test"]["accuracy"]

@@ -1,0 +1,27 @@
+"""Run every benchmark in turn, each in a process of its own."""
+
+import subprocess
+import sys
+
+from benchmarks.common import describe_machine, options
+
+SCRIPTS = ("startup", "map_speed", "map_memory", "fidelity")
+
+
+def main() -> int:
+    """Run them all; 1 where one of them broke."""
+    options(__doc__)
+    print(describe_machine(), flush=True)
+    broken = []
+    for script in SCRIPTS:
+        print(f"\n== {script} ==", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{script}", *sys.argv[1:]]
+        if subprocess.run(command, check=False).returncode:
+            broken.append(script)
+    if broken:
+        print(f"\nbroken: {', '.join(broken)}", file=sys.stderr)
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
