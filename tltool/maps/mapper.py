@@ -31,7 +31,7 @@ from tltool.sidecar import Sidecar, load_sidecar
 logger = logging.getLogger("tltool")
 
 # Longest side of the overlay's photograph, px.
-_OVERLAY_SIDE = 2000
+_OVERLAY_SIDE = 2500
 
 
 @dataclass(frozen=True)
