@@ -92,8 +92,8 @@ class StageRecipe(_Part):
 
 def _pretrained_stages() -> list[StageRecipe]:
     return [
-        StageRecipe(train="head", epochs=10, rate=3e-3),
-        StageRecipe(train={"top": 7}, epochs=30, rate=5e-4),
+        StageRecipe(train="head", epochs=20, rate=3e-3),
+        StageRecipe(train={"top": 7}, epochs=30, rate=3e-4),
     ]
 
 
