@@ -256,35 +256,28 @@ def networks(draw):
     return model
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
-def test_geometry_is_what_gradients_show(model):
+def test_geometry_is_what_changed_pixels_show(model):
     fcn, geometry = to_fcn(model), trace(flatten(model))
     room = -(-max(0, -geometry.first, geometry.last - geometry.side + 1) // geometry.stride) + 1
     side = geometry.side + 2 * room * geometry.stride
-    influence = _influence(fcn, np.ones((1, side, side, 1), "float32"), room)
     start = room * geometry.stride
-    for axis in (0, 1):
-        seen = np.flatnonzero(influence.any(axis=1 - axis))
-        # Pooling by maximum passes a gradient to one place only: a part of what may influence.
-        assert seen.min() >= start + geometry.first
-        assert seen.max() <= start + geometry.last
-    if not any(isinstance(layer, layers.MaxPooling2D) for layer in model.layers):
-        ends = [np.flatnonzero(influence.any(axis=1 - axis)) for axis in (0, 1)]
-        assert min(e.min() for e in ends) == start + geometry.first
-        assert max(e.max() for e in ends) == start + geometry.last
+    ends = [_influential(fcn, side, room, axis) for axis in (1, 2)]
+    assert min(e.min() for e in ends) == start + geometry.first
+    assert max(e.max() for e in ends) == start + geometry.last
 
 
-def _influence(fcn, image, cell):
-    import tensorflow as tf
+def _influential(fcn, side, cell, axis):
+    """Rows or columns of the input that change a cell when they are made brighter."""
+    images = np.ones((side + 1, side, side, 1), "float32")
+    for line in range(side):
+        images[(line, *(slice(None),) * (axis - 1), line)] += 1000
+    scores = np.asarray(fcn(images))[:, cell, cell].sum(axis=-1)
+    return np.flatnonzero(scores[:-1] > scores[-1] * (1 + 1e-4))
 
-    with tf.GradientTape() as tape:
-        source = tf.Variable(image)
-        score = tf.reduce_sum(fcn(source)[0, cell, cell])
-    return np.abs(tape.gradient(score, source).numpy()[0, :, :, 0]) > 0
 
-
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_any_network_equals_its_classifier_at_its_own_size(model):
     fcn = to_fcn(model)

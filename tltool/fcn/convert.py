@@ -27,6 +27,9 @@ from tltool.models.graph import Copier, Step, flatten, is_layer, steps
 
 TOLERANCE = 1e-5
 
+# Side of a window, in cells, up to which it is pooled at once.
+_SMALL_POOL = 4
+
 
 @dataclass(frozen=True)
 class Part:
@@ -125,20 +128,24 @@ def _valid_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], nam
 
 
 def _clamped_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
-    # One axis after the other: 2h instead of h * h values a cell.
+    if max(size) <= _SMALL_POOL:
+        # At once: the sum is rounded as the classifier rounds it.
+        tensor = _valid_pool(tensor, kind, size, name)
+    else:
+        # One axis after the other: 2h instead of h * h values a cell.
+        tensor = kind((size[0], 1), strides=1, name=f"{name}_rows")(tensor)
+        tensor = kind((1, size[1]), strides=1, name=f"{name}_columns")(tensor)
     for axis, length in enumerate(size, 1):
-        if length == 1:
-            continue
-        window = (length, 1) if axis == 1 else (1, length)
-        pooled = kind(window, strides=1, name=f"{name}_axis_{axis}")(tensor)
         before = (length - 1) // 2
-        tensor = _repeat_edges(pooled, before, length - 1 - before, axis)
+        tensor = _repeat_edges(tensor, before, length - 1 - before, axis)
     return tensor
 
 
 def _repeat_edges(tensor: Any, before: int, after: int, axis: int) -> Any:
     index = (slice(None),) * axis
     parts = [tensor]
+    if not before and not after:
+        return tensor
     if before:
         parts.insert(0, ops.repeat(tensor[(*index, slice(0, 1))], before, axis=axis))
     if after:
@@ -360,11 +367,16 @@ def to_fcn(model: keras.Model) -> keras.Model:
 
 
 def _test_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    # Noise, smooth shapes, and both with little contrast, since a saturated softmax hides much.
-    noise = np.random.default_rng(seed).uniform(0, 255, (1, *shape)).astype("float32")
-    smooth = np.asarray(ops.average_pool(noise, 9, 1, "same"))
-    images = np.concatenate([noise, smooth])
-    return np.concatenate([images, 120 + (images - 128) / 20])
+    # Shapes of all sizes, as photographs have them: white noise drives deep networks to where
+    # the last bit of a sum decides. Little contrast too, since a saturated softmax hides much.
+    rng = np.random.default_rng(seed)
+    height, width, bands = shape
+    images = np.zeros((2, *shape))
+    for cells in (1, 2, 4, 8, 16):
+        coarse = rng.uniform(0, 255 / 5, (2, cells, cells, bands))
+        rows, columns = np.arange(height) * cells // height, np.arange(width) * cells // width
+        images += coarse[:, rows][:, :, columns]
+    return np.concatenate([images, 120 + (images - 128) / 20]).astype("float32")
 
 
 def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
