@@ -188,7 +188,7 @@ def opacity(probability: np.ndarray) -> np.ndarray:
 def _dim(photograph: np.ndarray) -> np.ndarray:
     """Darken and half desaturate (H, W, 3) uint8 into float32; the hue stays."""
     grey = photograph @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.float32(0.38) * photograph + np.float32(0.38) * grey[..., None]
+    return np.float32(0.38) * (photograph + grey[..., None])
 
 
 def _hatch(picture: np.ndarray, where: np.ndarray, em: int) -> None:
