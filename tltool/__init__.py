@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 prepare_environment()
 
 if TYPE_CHECKING:
+    from tltool.augment.preview import preview
     from tltool.data.points import patches
     from tltool.fcn.convert import to_fcn
     from tltool.fcn.fidelity import measure_fidelity
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from tltool.models.network import build_classifier
     from tltool.recipe import Recipe, load_recipe
     from tltool.showcase.demo import demo
-    from tltool.training.finetune import finetune
+    from tltool.training.finetune import finetune, resume
+    from tltool.training.lr_finder import lr_find
 
 # name -> (module, whether it imports Keras)
 _PUBLIC = {
@@ -34,8 +36,11 @@ _PUBLIC = {
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
     "load_recipe": ("tltool.recipe", False),
+    "lr_find": ("tltool.training.lr_finder", True),
     "measure_fidelity": ("tltool.fcn.fidelity", True),
     "patches": ("tltool.data.points", False),
+    "preview": ("tltool.augment.preview", False),
+    "resume": ("tltool.training.finetune", True),
     "to_fcn": ("tltool.fcn.convert", True),
 }
 
@@ -48,8 +53,11 @@ __all__ = [
     "finetune",
     "heatmap",
     "load_recipe",
+    "lr_find",
     "measure_fidelity",
     "patches",
+    "preview",
+    "resume",
     "to_fcn",
 ]
 

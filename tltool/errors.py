@@ -47,6 +47,10 @@ class DownloadError(TltoolError, OSError):
     """Weights that could not be downloaded."""
 
 
+class TrainingError(TltoolError, ArithmeticError):
+    """A training run that cannot go on: its loss is no number any more."""
+
+
 class ModelError(TltoolError, ValueError):
     """A file that does not hold the model it should."""
 

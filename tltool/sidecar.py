@@ -14,13 +14,36 @@ from tltool.errors import ModelError
 from tltool.files import write_text
 
 
+class TaskFacts(BaseModel):
+    """One thing that the classifier tells of an image.
+
+    Attributes
+    ----------
+    name : str
+        ``label``, or the column of the manifest.
+    kind : 'multi-class', 'binary' or 'multi-label'
+    classes : list of str
+        Of a binary task (negative, positive); its one output is the positive's.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = "label"
+    kind: Literal["multi-class", "binary", "multi-label"] = "multi-class"
+    classes: list[str] = Field(min_length=1)
+
+
 class Sidecar(BaseModel):
     """What must be known of a classifier or FCN beyond the network itself.
 
     Attributes
     ----------
     classes : list of str
-        In the order of the outputs.
+        In the order of the outputs; ``task.class`` where there are several
+        tasks.
+    tasks : list of TaskFacts
+        What the outputs belong to, in their order; empty: one multi-class
+        task.
     background : str or None
         The class that means "nothing here".
     patch, context : int
@@ -38,6 +61,11 @@ class Sidecar(BaseModel):
     reach : (int, int) or None
         First and last pixel that influence cell 0, px of the enlarged image,
         counted from the start of its window; negative where padding stands.
+    bands : int
+        Of the input.
+    band_numbers : list of int or None
+        Which of an image's bands these are, from 1; None: what a person sees,
+        or all.
     gsd : float or None
         Ground sample distance of the training images, metres per px.
     fidelity : dict or None
@@ -50,6 +78,7 @@ class Sidecar(BaseModel):
 
     format: Literal[1] = 1
     classes: list[str] = Field(min_length=1)
+    tasks: list[TaskFacts] = Field(default_factory=list)
     background: str | None = None
     patch: int = Field(gt=0)
     context: int = Field(0, ge=0)
@@ -59,14 +88,16 @@ class Sidecar(BaseModel):
     offset: float | None = None
     receptive_field: int | None = None
     reach: tuple[int, int] | None = None
-    bands: int = 3
+    bands: int = Field(3, ge=1)
+    band_numbers: list[int] | None = None
     gsd: float | None = None
     fidelity: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _known_background(self) -> "Sidecar":
-        if self.background is not None and self.background not in self.classes:
+        known = {*self.classes, *(name for task in self.tasks for name in task.classes)}
+        if self.background is not None and self.background not in known:
             raise ValueError(f"background {self.background!r} is none of the classes")
         return self
 

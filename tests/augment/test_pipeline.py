@@ -131,3 +131,103 @@ def test_image_itself_stays_as_it_is(name):
     for place in range(5):
         augmenter(image, (0, 0, place))
     np.testing.assert_array_equal(image, IMAGE)
+
+
+def test_entries_draw_numbers_of_their_own():
+    # With a seed each instead of one generator, both would always flip or neither.
+    augmenter = Augmenter(["HorizontalFlip", "VerticalFlip"])
+    views = {
+        (h, v): np.ascontiguousarray(IMAGE[:: -1 if v else 1, :: -1 if h else 1])
+        for h in (False, True)
+        for v in (False, True)
+    }
+    seen = {
+        flips
+        for place in range(40)
+        for flips, view in views.items()
+        if np.array_equal(augmenter(IMAGE, (place,)), view)
+    }
+    assert seen == set(views)
+
+
+OURS = [
+    {"image_data_generator": {"rotation_range": 20, "brightness_range": [0.8, 1.2], "p": 0.8}},
+    {
+        "SomeOf": {
+            "transforms": ["defocus", "GaussNoise", {"OneOf": ["bad_exposure", "D4"]}],
+            "n": 2,
+        }
+    },
+    {"Sequential": {"transforms": ["sensor_noise", "HorizontalFlip"], "p": 0.7}},
+    {"RandomOrder": {"transforms": ["Transpose", "CoarseDropout"], "n": 3, "replace": True}},
+]
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_all_kinds_together_from_many_threads(bands):
+    image = np.random.default_rng(1).integers(0, 256, (24, 24, bands), dtype=np.uint8)
+    augmenter, fresh = Augmenter(OURS), Augmenter(OURS)
+    keys = [(1, place) for place in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda key: augmenter(image, key), keys))
+    np.testing.assert_array_equal(found, [fresh(image, key) for key in reversed(keys)][::-1])
+    assert len({f.tobytes() for f in found}) == 40
+
+
+def test_chance_of_a_container():
+    augmenter = Augmenter([{"OneOf": {"transforms": [{"InvertImg": {"p": 1}}], "p": 0.25}}])
+    inverted = [np.array_equal(augmenter(IMAGE, (i,)), 255 - IMAGE) for i in range(200)]
+    assert 0.15 < np.mean(inverted) < 0.35
+
+
+def test_batch_entries_go_to_the_mixer():
+    assert Augmenter(["D4"]).mixer is None
+    augmenter = Augmenter([{"VerticalFlip": {"p": 1}}, "mixup", "cutmix"])
+    np.testing.assert_array_equal(augmenter(IMAGE, (0,)), IMAGE[::-1])
+    images, targets = augmenter.mixer(
+        np.zeros((4, 8, 8, 3), np.float32), {"label": np.eye(4, dtype=np.float32)}, (0, 0, 0)
+    )
+    assert images.shape == (4, 8, 8, 3)
+    np.testing.assert_allclose(targets["label"].sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("entry", "where"),
+    [("HueSaturationValue", "augment.1"), ({"OneOf": ["HueSaturationValue"]}, "augment.1.OneOf.0")],
+)
+def test_transform_for_three_bands_alone_is_named(entry, where):
+    augmenter = Augmenter(["D4", entry])
+    augmenter.check_bands(3)
+    with pytest.raises(RecipeError) as caught:
+        augmenter.check_bands(5)
+    message = f"{where}: HueSaturationValue works on images of 3 bands, these have 5. Take it out"
+    assert str(caught.value).startswith(message)
+
+
+def test_checking_bands_tries_what_is_rarely_applied():
+    with pytest.raises(RecipeError, match=r"augment.0: ToSepia works on images of 3 bands"):
+        Augmenter([{"ToSepia": {"p": 0.0001}}]).check_bands(7)
+
+
+def test_size_counts_where_it_is_told():
+    crop = Augmenter([{"RandomCrop": {"height": 100, "width": 100}}])
+    crop.check_bands(3)
+    crop.check_bands(3, side=100)
+    with pytest.raises(RecipeError, match=r"augment.0: RandomCrop failed on an image of 32 x 32"):
+        crop.check_bands(3, side=32)
+
+
+@pytest.mark.parametrize("name", ["Normalize", "ToFloat"])
+def test_change_of_type_is_named(name):
+    with pytest.raises(RecipeError, match=rf"augment.1: expected {name} to give uint8 of shape"):
+        Augmenter(["D4", {name: {"p": 1}}])(IMAGE, (0,))
+
+
+def test_transform_that_fails_is_named():
+    augmenter = Augmenter(["D4", {"ToSepia": {"p": 1}}])
+    with pytest.raises(
+        RecipeError, match=r"augment.1: ToSepia failed on an image of 9 x 7 px and 5"
+    ):
+        augmenter(np.zeros((7, 9, 5), np.uint8), (0,))
+    # And the next image is done all the same.
+    assert augmenter(IMAGE, (0,)).shape == IMAGE.shape

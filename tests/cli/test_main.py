@@ -98,9 +98,14 @@ def test_help_lists_every_command_with_its_line(run):
         assert line in " ".join(listed.split())
 
 
+def command_of(name):
+    module = name.replace("-", "_")
+    return getattr(importlib.import_module(f"tltool.cli.{module}"), module)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_is_called_as_it_is_listed(name):
-    command = getattr(importlib.import_module(f"tltool.cli.{name}"), name)
+    command = command_of(name)
     assert command.name == name
     assert command.short_help == COMMANDS[name]
 
@@ -111,7 +116,7 @@ def test_every_command_has_help_for_all_it_takes(run, name, flag):
     status, out, err = run(name, flag)
     assert (status, err) == (0, "")
     assert out.startswith(f"Usage: tltool {name}")
-    command = getattr(importlib.import_module(f"tltool.cli.{name}"), name)
+    command = command_of(name)
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     assert all(option.help and option.opts[0] in out for option in options)
 

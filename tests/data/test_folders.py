@@ -1,12 +1,15 @@
 import json
+import logging
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.data.folders import FACTS_NAME, PatchFacts, read_folders
-from tltool.errors import DataError
+from tltool.data.dataset import FACTS_NAME, PatchFacts
+from tltool.data.folders import read_dataset, read_folders
+from tltool.errors import DataError, UsageError
+from tltool.recipe import Recipe
 
 SPLITS = ("train", "valid", "test")
 
@@ -19,7 +22,12 @@ def fill(folder, number, start=0):
 
 
 def names(dataset, split):
-    return sorted(f"{dataset.classes[s.label]}/{s.path.name}" for s in dataset.samples[split])
+    return sorted(f"{dataset.classes[label(s)]}/{s.path.name}" for s in dataset.samples[split])
+
+
+def label(sample):
+    ((index,),) = sample.labels
+    return index
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def test_given_splits_are_taken_as_they_are(tmp_path):
     for split, number in zip(SPLITS, (3, 2, 1), strict=True):
         assert dataset.counts(split) == {"a": number, "b": number}
         assert all(
-            s.path.parent == tmp_path / split / "ab"[s.label] for s in dataset.samples[split]
+            s.path.parent == tmp_path / split / "ab"[label(s)] for s in dataset.samples[split]
         )
 
 
@@ -174,3 +182,120 @@ def test_broken_facts_are_named(flat, text):
     (flat / FACTS_NAME).write_text(text)
     with pytest.raises(DataError, match=r"patches\.json: expected patch, context, background"):
         read_folders(flat)
+
+
+def test_kind_is_one_class_of_several_where_nothing_is_told(flat):
+    (task,) = read_folders(flat).tasks
+    assert (task.name, task.kind, task.classes) == ("label", "multi-class", ("adult", "pup"))
+
+
+@pytest.mark.parametrize(
+    ("folders", "facts", "told", "expected"),
+    [
+        ("ab", None, None, ("a", "b")),
+        ("ab", None, "b", ("b", "a")),
+        ("ab", "b", None, ("b", "a")),
+        ("ab", "b", "a", ("a", "b")),
+        ("ab", "nothing", None, ("a", "b")),
+        (("animal", "backgrounds"), None, None, ("backgrounds", "animal")),
+    ],
+)
+def test_negative_of_a_binary_task_is_the_background(tmp_path, folders, facts, told, expected):
+    for name in folders:
+        fill(tmp_path / name, 5)
+    if facts:
+        PatchFacts(32, 16, facts).save(tmp_path)
+    dataset = read_folders(tmp_path, kind="binary", background=told)
+    assert dataset.tasks[0].classes == expected
+    assert dataset.tasks[0].outputs == 1
+    positive = {s.path.parent.name for s in dataset.samples["train"] if label(s) == 1}
+    assert positive == {expected[1]}
+
+
+def test_split_does_not_depend_on_the_kind(flat):
+    plain, binary = read_folders(flat), read_folders(flat, kind="binary", background="pup")
+    for split in SPLITS:
+        assert names(plain, split) == names(binary, split)
+
+
+def test_binary_task_of_three_classes_is_refused(tmp_path):
+    for name in "abc":
+        fill(tmp_path / name, 2)
+    with pytest.raises(DataError, match="two class folders for task: binary, found 3: a, b, c"):
+        read_folders(tmp_path, kind="binary")
+
+
+def test_multi_label_task_needs_a_manifest(flat):
+    with pytest.raises(DataError, match=r"one class, but the recipe says.*CSV manifest"):
+        read_folders(flat, kind="multi-label")
+
+
+def test_background_that_is_no_class_is_refused(flat):
+    with pytest.raises(UsageError, match="background: expected one of adult, pup; received sea"):
+        read_folders(flat, background="sea")
+
+
+def listed(folder, place):
+    """A manifest of images that are in no class folders."""
+    fill(folder / place, 10)
+    rows = "".join(f"{place}/{i}.png,{'ab'[i % 2]}\n" for i in range(10))
+    (folder / "manifest.csv").write_text("path,label\n" + rows)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["images", "train"])
+def test_folder_with_a_manifest_alone_is_read_by_it(tmp_path, place):
+    folder = listed(tmp_path / "data", place)
+    dataset = read_dataset(folder, Recipe())
+    assert dataset.classes == ["a", "b"]
+    assert dataset.source == folder / "manifest.csv"
+    assert read_dataset(dataset.source, Recipe()).summary() == dataset.summary()
+
+
+@pytest.mark.parametrize(
+    "told", [{"tasks": {"label": {}}}, {"group": "nest"}, {"task": "multi-label"}]
+)
+def test_recipe_can_ask_for_what_only_a_manifest_tells(flat, told):
+    images = flat.glob("*/*.png")
+    rows = "".join(f"{p.relative_to(flat)},{p.parent.name[0]},{p.stem}\n" for p in images)
+    (flat / "manifest.csv").write_text("path,label,nest\n" + rows)
+    assert read_dataset(flat, Recipe.model_validate(told)).classes == ["a", "p"]
+
+
+def test_class_folders_come_before_a_manifest(flat, caplog):
+    logging.getLogger("tltool").propagate = True
+    (flat / "manifest.csv").write_text("path,label\nnone.png,a\n")
+    with caplog.at_level(logging.WARNING, "tltool"):
+        assert read_dataset(flat, Recipe()).classes == ["adult", "pup"]
+    assert "the folders are read. To read the manifest, name it" in caplog.text
+
+
+def test_dataset_is_read_as_the_recipe_says(flat):
+    recipe = Recipe.model_validate(
+        {"task": "binary", "background": "pup", "split": (0.5, 0.5, 0), "training": {"seed": 7}}
+    )
+    dataset = read_dataset(flat, recipe)
+    assert dataset.tasks[0].classes == ("pup", "adult")
+    assert dataset.background == "pup"
+    assert dataset.counts("valid") == {"pup": 5, "adult": 10}
+    assert names(dataset, "train") == names(read_folders(flat, (0.5, 0.5, 0), 7), "train")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [({"group": "site"}, "group: site"), ({"tasks": {"age": {}, "sex": {}}}, "tasks: age, sex")],
+)
+def test_columns_of_class_folders_are_refused(flat, told, words):
+    with pytest.raises(UsageError, match=rf"{words} names columns of a manifest.*columns path"):
+        read_dataset(flat, Recipe.model_validate(told))
+
+
+def test_other_file_is_no_dataset(flat):
+    with pytest.raises(DataError, match=r"0\.png: expected a folder or a manifest called \*\.csv"):
+        read_dataset(flat / "pup" / "0.png", Recipe())
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.csv"])
+def test_missing_data_is_named(tmp_path, name):
+    with pytest.raises(DataError, match=f"{name}: expected a .*, found none"):
+        read_dataset(tmp_path / name, Recipe())

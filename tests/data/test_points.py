@@ -297,13 +297,22 @@ def test_image_smaller_than_the_patch_is_named(photos, csv_of, tmp_path):
     patches([photos], points, tmp_path / "out", size=120)
 
 
-def test_unreadable_image_leaves_nothing(photos, csv_of, tmp_path):
-    deep = np.zeros((50, 50), np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    points = csv_of([("photo0.png", 5, 5, "a"), ("deep.png", 5, 5, "a")])
-    with pytest.raises(ImageError, match="expected 8-bit"):
-        patches([photos, tmp_path / "deep.png"], points, tmp_path / "out", size=8)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["deep.png", "points.csv"]
+@pytest.mark.parametrize(
+    ("bands", "dtype", "message"),
+    [
+        (1, "float32", r"odd\.tif: expected 8 or 16 bits a band, received float32"),
+        (5, "uint8", r"odd\.tif: expected a grey or RGB image, received 5 bands"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_unreadable_image_leaves_nothing(photos, csv_of, tmp_path, bands, dtype, message):
+    shape = {"count": bands, "height": 50, "width": 50, "dtype": dtype}
+    with rasterio.open(tmp_path / "odd.tif", "w", photometric="MINISBLACK", **shape) as file:
+        file.write(np.zeros((bands, 50, 50), dtype))
+    points = csv_of([("photo0.png", 5, 5, "a"), ("odd.tif", 5, 5, "a")])
+    with pytest.raises(ImageError, match=message):
+        patches([photos, tmp_path / "odd.tif"], points, tmp_path / "out", size=8)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["odd.tif", "points.csv"]
 
 
 def test_run_tells_size_context_and_background(photos, scattered, tmp_path):

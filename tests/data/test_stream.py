@@ -1,18 +1,20 @@
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tltool.augment.pipeline import Augmenter
-from tltool.data.folders import Sample
+from tltool.data.dataset import Sample
+from tltool.data.tasks import Task
 from tltool.errors import ImageError, TltoolError
 from tltool.raster import enlarge
 
 SIDE = 12
-PIXELS = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+TASKS = [Task("label", ("a", "b", "c"))]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,15 @@ def samples(tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(7)]
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(path)
-    return [Sample(path, i % 3) for i, path in enumerate(paths)]
+    return [Sample(path, ((i % 3,),)) for i, path in enumerate(paths)]
 
 
 def decoded(samples):
     return np.stack([np.asarray(Image.open(sample.path)) for sample in samples])
+
+
+def labels_of(patches):
+    return [label for sample in patches.samples for told in sample.labels for label in told]
 
 
 def truncate(path):
@@ -44,92 +50,10 @@ def pixels_of(batches):
     return np.concatenate([batches[i][0] for i in range(len(batches))])
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_image_is_read_upright(stream, tmp_path, orientation):
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as image:
-        expected = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(stream.read_image(tmp_path / "a.png"), expected)
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [
-        ("1", "png"),
-        ("L", "png"),
-        ("LA", "png"),
-        ("P", "png"),
-        ("P", "gif"),
-        ("RGBA", "png"),
-        ("CMYK", "jpg"),
-        ("CMYK", "tif"),
-        ("YCbCr", "jpg"),
-    ],
-)
-def test_every_mode_becomes_rgb(stream, tmp_path, mode, suffix):
-    path = tmp_path / f"a.{suffix}"
-    Image.fromarray(PIXELS).convert(mode).save(path)
-    with Image.open(path) as image:
-        expected = np.asarray(image.convert("RGB"))
-    found = stream.read_image(path)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bit_grey_keeps_its_high_byte(stream, tmp_path, suffix):
-    deep = np.array([[0, 255, 256], [0x1234, 0x8000, 0xFFFF]], np.uint16)
-    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
-    found = stream.read_image(tmp_path / f"deep.{suffix}")
-    np.testing.assert_array_equal(found, np.repeat((deep // 256)[..., None], 3, axis=2))
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
-def test_truncated_image_is_named(stream, tmp_path, suffix):
-    path = tmp_path / f"cut.{suffix}"
-    Image.fromarray(PIXELS).save(path)
-    truncate(path)
-    with pytest.raises(ImageError, match=rf"cut\.{suffix} cannot be read as an image"):
-        stream.read_image(path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
-def test_what_is_no_image_is_named(stream, tmp_path, content):
-    if content is not None:
-        (tmp_path / "no.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"no\.png"):
-        stream.read_image(tmp_path / "no.png")
-
-
-def test_resizing_keeps_the_middle_square(stream):
-    wide = np.zeros((20, 60, 3), np.uint8)
-    wide[:, 20:40] = 255
-    fitted = stream.fit_side(wide, 10)
-    assert fitted.shape == (10, 10, 3)
-    assert (fitted[:, 1:-1] == 255).all()
-    assert fitted.min() > 200
-
-
-def test_image_of_the_right_size_is_not_resized(stream):
-    pixels = PIXELS[:, :9]
-    assert stream.fit_side(pixels, 9) is pixels
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "top", "left"), [(9, 14, 2, 4), (6, 5, 0, 0), (5, 5, 0, 0), (9, 5, 2, 0)]
-)
-def test_middle_is_cut_at_its_scale(stream, height, width, top, left):
-    pixels = PIXELS[:height, :width]
-    expected = pixels[top : top + 5, left : left + 5]
-    np.testing.assert_array_equal(stream.cut_middle(pixels, 5), expected)
-
-
 def test_all_images_of_a_split_are_decoded_in_order(stream, samples):
     patches = stream.load_patches(samples, SIDE)
     np.testing.assert_array_equal(patches.images, decoded(samples))
-    assert patches.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert labels_of(patches) == [0, 1, 2, 0, 1, 2, 0]
     assert (len(patches), patches.unreadable) == (7, [])
 
 
@@ -152,7 +76,7 @@ def test_unreadable_image_is_left_out_and_named(stream, samples, damage):
     samples[6].path.unlink()
     patches = stream.load_patches(samples, SIDE)
     np.testing.assert_array_equal(patches.images, expected)
-    assert patches.labels.tolist() == [0, 1, 0, 1, 2]
+    assert labels_of(patches) == [0, 1, 0, 1, 2]
     assert [Path(str(error).split()[0]).name for error in patches.unreadable] == ["2.png", "6.png"]
 
 
@@ -173,7 +97,7 @@ def test_no_sample_readable_is_no_patch(stream, samples):
 
 @pytest.mark.parametrize("unreadable", [False, True])
 def test_too_many_patches_live_in_a_file(stream, samples, monkeypatch, unreadable):
-    monkeypatch.setattr(stream, "_MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(stream, "room_for", partial(stream.room_for, limit=1000))
     expected = decoded(samples)
     if unreadable:
         samples[3].path.unlink()
@@ -185,7 +109,7 @@ def test_too_many_patches_live_in_a_file(stream, samples, monkeypatch, unreadabl
 
 def test_without_augmentation_the_images_come_in_order(stream, samples):
     patches = stream.load_patches(samples, SIDE)
-    batches = stream.Batches(patches, 3, batch=3)
+    batches = stream.Batches(patches, TASKS, batch=3)
     assert len(batches) == 3
     assert [len(batches[i][0]) for i in range(3)] == [3, 3, 1]
     images, targets = batches[1]
@@ -198,7 +122,7 @@ def test_without_augmentation_the_images_come_in_order(stream, samples):
 
 @pytest.mark.parametrize(("batch", "number"), [(1, 7), (6, 2), (7, 1), (100, 1)])
 def test_last_batch_holds_the_rest(stream, samples, batch, number):
-    batches = stream.Batches(stream.load_patches(samples, SIDE), 3, batch)
+    batches = stream.Batches(stream.load_patches(samples, SIDE), TASKS, batch)
     assert len(batches) == number
     assert sum(len(batches[i][1]) for i in range(number)) == 7
 
@@ -206,11 +130,11 @@ def test_last_batch_holds_the_rest(stream, samples, batch, number):
 @pytest.mark.parametrize("zoom", [Fraction(3, 2), Fraction(2), Fraction(8, 3)])
 def test_images_are_enlarged_after_augmentation(stream, samples, zoom):
     patches = stream.load_patches(samples, SIDE)
-    found = pixels_of(stream.Batches(patches, 3, 4, zoom))
+    found = pixels_of(stream.Batches(patches, TASKS, 4, zoom))
     assert found.shape == (7, int(SIDE * zoom), int(SIDE * zoom), 3)
     np.testing.assert_array_equal(found[5], enlarge(patches.images[5], zoom))
-    plain = stream.Batches(patches, 3, 7, augmenter=Augmenter(["D4"]), seed=4)[0][0]
-    large = stream.Batches(patches, 3, 7, zoom, Augmenter(["D4"]), seed=4)[0][0]
+    plain = stream.Batches(patches, TASKS, 7, augmenter=Augmenter(["D4"]), seed=4)[0][0]
+    large = stream.Batches(patches, TASKS, 7, zoom, Augmenter(["D4"]), seed=4)[0][0]
     np.testing.assert_array_equal(large, [enlarge(image, zoom) for image in plain])
 
 
@@ -221,7 +145,7 @@ def drawn(stream, samples):
     augment = ["D4", {"RandomBrightnessContrast": {"p": 1.0}}]
 
     def make(seed=0, **workers):
-        return stream.Batches(patches, 3, 2, augmenter=Augmenter(augment), seed=seed, **workers)
+        return stream.Batches(patches, TASKS, 2, augmenter=Augmenter(augment), seed=seed, **workers)
 
     return make
 
@@ -246,7 +170,7 @@ def test_another_seed_or_epoch_has_other_pixels_and_order(drawn):
 def test_another_epoch_transforms_the_same_image_otherwise(stream, samples):
     patches = stream.load_patches(samples[:1] * 7, SIDE)
     noise = Augmenter([{"GaussNoise": {"p": 1.0}}])
-    batches = stream.Batches(patches, 3, 7, augmenter=noise, seed=5)
+    batches = stream.Batches(patches, TASKS, 7, augmenter=noise, seed=5)
     first = {image.tobytes() for image in pixels_of(batches)}
     batches.on_epoch_end()
     second = {image.tobytes() for image in pixels_of(batches)}
@@ -256,7 +180,7 @@ def test_another_epoch_transforms_the_same_image_otherwise(stream, samples):
 
 def test_every_epoch_has_every_sample_once(stream, samples):
     patches = stream.load_patches(samples, SIDE)
-    batches = stream.Batches(patches, 3, 2, augmenter=Augmenter([]), seed=1)
+    batches = stream.Batches(patches, TASKS, 2, augmenter=Augmenter([]), seed=1)
     orders = []
     for _ in range(3):
         found = pixels_of(batches)
@@ -264,7 +188,7 @@ def test_every_epoch_has_every_sample_once(stream, samples):
             int(np.flatnonzero((patches.images == image).all((1, 2, 3)))[0]) for image in found
         ]
         targets = np.concatenate([batches[i][1] for i in range(len(batches))])
-        assert targets.argmax(axis=1).tolist() == patches.labels[order].tolist()
+        assert targets.argmax(axis=1).tolist() == [labels_of(patches)[place] for place in order]
         orders.append(order)
         batches.on_epoch_end()
     assert all(sorted(order) == list(range(7)) for order in orders)

@@ -76,7 +76,9 @@ def test_models_and_sidecars_that_do_not_belong_together_are_refused(run):
     sidecar = load_sidecar(run / "model.keras")
     short = sidecar.model_copy(update={"classes": sidecar.classes[:-1]})
     short.save(run / "model.keras")
-    with pytest.raises(ModelError, match=r"expected 5 classes and an input of 96 px, received 6"):
+    with pytest.raises(
+        ModelError, match=r"expected 5 classes and an input of 96 px with 3 bands, received 6"
+    ):
         tltool.convert(run)
     (run / "model.json").unlink()
     with pytest.raises(ModelError, match=r"model.json is missing: expected the class names"):

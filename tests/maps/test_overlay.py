@@ -198,6 +198,36 @@ def test_shares_are_of_all_cells_and_named(written):
     assert "no data" not in texts
 
 
+def test_classes_that_may_be_true_together_are_judged_at_a_half(written):
+    map_ = np.zeros((2, 1, 10), np.float32)
+    map_[0, 0, :4], map_[0, 0, 4:] = 0.5, 0.49
+    map_[1, 0, :9], map_[1, 0, 9:] = 0.9, np.nan
+    map_[0, 0, 9:] = np.nan
+    draw_overlay(photo(), map_, ["wet", "rock"], None, (0, 0, 600, 400), exclusive=False)
+    texts = [text for text, *_ in written]
+    assert "Share of the cells with a probability of 0.5 or more" in texts
+    for name, share in {"wet": 40, "rock": 90, "no data": 10}.items():
+        assert texts[texts.index(name) - 1] == f"{share}.0%"
+
+
+@pytest.mark.parametrize(("probability", "low", "high"), [(0.1, 0, 0.03), (0.9, 0.75, 0.85)])
+def test_a_doubt_everywhere_does_not_paint_the_photograph(probability, low, high):
+    grey = np.full((10, 100, 3), 100, np.uint8)
+    colours = class_colours(["only"], None)
+    painted, bare = (
+        tint_photograph(grey, np.full((1, 1, 1), p, "f4"), colours, (0, 0, 100, 10), False)
+        for p in (probability, 0)
+    )
+    share = (painted[5, 50] - bare[5, 50].astype(float)) / (colours[0] - bare[5, 50])
+    assert low <= share.mean() <= high
+
+
+def test_several_backgrounds_take_no_colour():
+    colours = class_colours(["a.no", "a.yes", "b.no", "b.yes"], ["a.no", "b.no"])
+    assert np.isnan(colours[[0, 2]]).all()
+    np.testing.assert_array_equal(colours[[1, 3]], class_colours(["a.yes", "b.yes"], None))
+
+
 def test_few_cells_are_not_called_none(written):
     labels = np.zeros((60, 60), int)
     labels[0, 0] = 1
@@ -271,6 +301,7 @@ def test_big_map_on_a_small_photograph():
         ({"probabilities": np.zeros((2, 4, 6), "f4")}, r"\(3, rows, cols\).*\(2, 4, 6\)"),
         ({"probabilities": np.zeros((3, 0, 6), "f4")}, r"received \(3, 0, 6\)"),
         ({"background": "sea"}, "expected one of .*received 'sea'"),
+        ({"background": ["pup", "sea"]}, "expected one of .*received .'pup', 'sea'"),
         ({"extent": (600, 0, 700, 400)}, r"600 x 400 px, received \(600, 0, 700, 400\)"),
         ({"extent": (300, 0, 200, 400)}, "expected .left, top, right, bottom."),
     ],

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
 from tltool.runtime import quiet_import
 
@@ -9,7 +10,7 @@ quiet_import("keras")
 import keras  # noqa: E402
 
 from tltool.models.network import build_classifier  # noqa: E402
-from tltool.recipe import BackboneRecipe, HeadRecipe  # noqa: E402
+from tltool.recipe import BackboneRecipe  # noqa: E402
 
 MOBILENET = BackboneRecipe(name="MobileNet", alpha=0.25, weights="none")
 
@@ -31,20 +32,38 @@ def test_zoom_enlarges_what_the_network_takes():
         build_classifier(3, 31, 8, 1.5, MOBILENET)
 
 
-@pytest.mark.parametrize("name", ["gap", "gmp", "fc"])
-def test_heads_give_probabilities(name):
-    head = HeadRecipe(name=name, units=[5], dropout=0.3)
-    model = build_classifier(4, 64, backbone=MOBILENET, head=head).model
+def test_a_number_stands_for_a_task_of_as_many_classes():
+    classifier = build_classifier(4, 64, backbone=MOBILENET)
+    assert classifier.tasks == (Task("label", ("0", "1", "2", "3")),)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-    answers = np.asarray(model(images))
+    answers = np.asarray(classifier.model(images))
     assert answers.shape == (2, 4)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
-    assert model.get_layer("head_dense_1").units == 5
 
 
-def test_an_unknown_head_is_refused():
-    with pytest.raises(UsageError, match=r"head: expected one of gap, gmp, fc; received mlp"):
-        build_classifier(4, 32, backbone=MOBILENET, head=HeadRecipe(name="mlp"))
+def test_several_tasks_share_the_backbone():
+    tasks = [Task("z", ("a", "b", "c")), Task("ripe", ("no", "yes"), "binary")]
+    classifier = build_classifier(tasks, 32, 32, backbone=MOBILENET)
+    assert classifier.tasks == tuple(tasks)
+    assert {k: v.shape for k, v in classifier.model.output.items()} == {
+        "z": (None, 3),
+        "ripe": (None, 1),
+    }
+    alone = build_classifier(tasks[0], 32, 32, backbone=MOBILENET)
+    assert classifier.blocks == alone.blocks
+    assert isinstance(alone.model.output, keras.KerasTensor)
+
+
+def test_training_goes_on_with_further_tasks(tmp_path):
+    one, two = Task("z", ("a", "b")), Task("ripe", ("no", "yes"), "binary")
+    earlier = build_classifier([one, two], 32, backbone=MOBILENET).model
+    earlier.save(tmp_path / "model.keras")
+    three = [two, one, Task("seen", ("a",), "multi-label")]
+    later = build_classifier(three, 32, backbone=continued(tmp_path / "model.keras")).model
+    for name in ("conv1", "z_probabilities", "ripe_probabilities"):
+        np.testing.assert_array_equal(
+            later.get_layer(name).get_weights()[0], earlier.get_layer(name).get_weights()[0]
+        )
 
 
 def test_training_goes_on_from_an_earlier_model(tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
+from tltool.data.images import read_image
 from tltool.errors import ImageError
 from tltool.raster import ArrayImage, Raster, list_images
 from tltool.raster.reading import reflect_indices
@@ -176,24 +177,124 @@ def test_colours_are_taken_by_name(tmp_path, names):
     np.testing.assert_array_equal(read_whole(path), PIXELS)
 
 
-@pytest.mark.parametrize("count", [4, 5])
-def test_bands_without_colours_are_refused(tmp_path, count):
-    path = write_tif(
-        tmp_path / "bands.tif", np.zeros((count, 9, 9), np.uint8), photometric="MINISBLACK"
-    )
-    with rasterio.open(path, "r+") as file:
-        file.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
-    with pytest.raises(ImageError, match=rf"one \(grey\) or three \(RGB\) bands, received {count}"):
-        Raster(path)
+def noise(count, dtype, height=HEIGHT, width=WIDTH):
+    rng = np.random.default_rng(count)
+    return rng.integers(0, np.iinfo(dtype).max, (count, height, width), dtype, endpoint=True)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "int16"])
-def test_deeper_bands_are_refused_with_a_way_out(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("count", "dtype", "photometric", "bands", "number"),
+    [
+        (1, "uint8", "MINISBLACK", None, 3),
+        (1, "uint16", "MINISBLACK", None, 3),
+        (2, "uint16", "MINISBLACK", None, 3),
+        (3, "uint8", "RGB", None, 3),
+        (3, "uint16", "RGB", None, 3),
+        (3, "uint16", "MINISBLACK", None, 3),
+        (4, "uint8", "RGB", None, 3),
+        (5, "uint8", "MINISBLACK", None, 5),
+        (5, "uint8", "RGB", None, 3),
+        (5, "uint8", "RGB", (4, 1), 2),
+        (12, "uint16", "MINISBLACK", None, 12),
+        (12, "uint16", "MINISBLACK", (8, 4, 3, 4), 4),
+        (1, "uint16", "MINISBLACK", (1,), 1),
+    ],
+)
+def test_map_and_training_see_the_same_numbers(tmp_path, count, dtype, photometric, bands, number):
+    values = noise(count, dtype)
+    path = write_tif(tmp_path / "a.tif", values, dtype, photometric=photometric)
+    write_tif(tmp_path / "tile.tif", values[:, 4:15, 20:33], dtype, photometric=photometric)
+    seen = read_image(path, bands)
+    with Raster(path, bands) as raster:
+        assert raster.bands == number == seen.shape[2]
+        np.testing.assert_array_equal(raster.read(0, 0, WIDTH, HEIGHT), seen)
+        tile = raster.read(20, 4, 13, 11)
+        around = raster.read(-6, -3, 60, 40)
+    np.testing.assert_array_equal(tile, read_image(tmp_path / "tile.tif", bands))
+    np.testing.assert_array_equal(around, reflected_window(seen, -6, -3, 60, 40))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(
+    ("mode", "bands"),
+    [("L", (1,)), ("LA", (2, 1)), ("RGB", (3, 1)), ("RGBA", (4, 2)), ("I;16", (1,))],
+)
+def test_chosen_bands_of_a_common_image(tmp_path, mode, bands, suffix, orientation):
+    image = Image.fromarray(PIXELS).convert("RGBA")
+    image.putalpha(Image.fromarray(PIXELS[..., 0]))
+    deep = Image.fromarray(noise(1, "uint16")[0])
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / f"a{suffix}"
+    (deep if mode == "I;16" else image.convert(mode)).save(path, exif=exif)
+    with Raster(path, bands) as raster:
+        found = raster.read(0, 0, raster.width, raster.height)
+    np.testing.assert_array_equal(found, read_image(path, bands))
+
+
+def test_grey_whose_zero_is_white(tmp_path):
+    path = write_tif(tmp_path / "a.tif", PIXELS[None, ..., 0], photometric="MINISWHITE")
+    np.testing.assert_array_equal(read_whole(path), read_image(path))
+    assert (read_whole(path)[..., 0] == 255 - PIXELS[..., 0]).all()
+
+
+def test_bands_of_one_bit_or_a_palette(tmp_path):
+    Image.fromarray(PIXELS).convert("1").save(tmp_path / "bit.png")
+    with Raster(tmp_path / "bit.png", (2,)) as raster:
+        found = raster.read(0, 0, WIDTH, HEIGHT)
+    np.testing.assert_array_equal(found, read_image(tmp_path / "bit.png", (2,)))
+    image = Image.fromarray(PIXELS).quantize(16)
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "a.tif")
+    with Raster(tmp_path / "a.png", (3, 1)) as raster:
+        found = raster.read(0, 0, WIDTH, HEIGHT)
+    np.testing.assert_array_equal(found, np.asarray(image.convert("RGB"))[..., [2, 0]])
+    with pytest.raises(ImageError, match=r"expected bands, received a palette\. Expand it first"):
+        Raster(tmp_path / "a.tif", (1,))
+
+
+def test_band_that_is_not_there_is_named(tmp_path):
+    path = write_tif(tmp_path / "a.tif", noise(5, "uint8"))
+    with pytest.raises(ImageError, match=r"a\.tif: expected band 6, the image has 5 \(bands count"):
+        Raster(path, (1, 6))
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "float32", "int16"])
+def test_other_numbers_are_refused_with_a_way_out(tmp_path, dtype):
     path = write_tif(tmp_path / "deep.tif", np.zeros((1, 9, 9), dtype), dtype=dtype)
     with pytest.raises(ImageError) as caught:
         Raster(path)
-    assert f"deep.tif: expected 8-bit bands, received {dtype}" in str(caught.value)
+    assert f"deep.tif: expected 8 or 16 bits a band, received {dtype}" in str(caught.value)
     assert "gdal_translate" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "photometric", "bands", "shown"),
+    [
+        (5, "RGB", (5, 4), [0, 1, 2]),
+        (5, "MINISBLACK", None, [0, 1, 2]),
+        (5, "MINISBLACK", (5, 2, 4, 1), [4, 1, 3]),
+        (5, "MINISBLACK", (4, 2), [3, 3, 3]),
+    ],
+)
+def test_thumbnail_of_many_bands_is_a_picture(tmp_path, count, photometric, bands, shown):
+    values = noise(count, "uint8")
+    path = write_tif(tmp_path / "a.tif", values, photometric=photometric)
+    with Raster(path, bands) as raster:
+        small = raster.thumbnail(WIDTH)
+    np.testing.assert_array_equal(small, values[shown].transpose(1, 2, 0))
+
+
+def test_thumbnail_of_deep_bands_is_bright(tmp_path):
+    values = noise(3, "uint16") // 16
+    path = write_tif(tmp_path / "a.tif", values, "uint16", photometric="RGB")
+    with Raster(path) as raster:
+        assert raster.read(0, 0, WIDTH, HEIGHT).max() < 16
+        small = raster.thumbnail(WIDTH)
+    assert (small.dtype, small.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
+    assert small.max() == 255
+    assert small.min() == 0
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])

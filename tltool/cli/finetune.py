@@ -6,93 +6,83 @@ from typing import Any
 import click
 
 from tltool.cli import options
+from tltool.cli.recipe_options import read_recipe, recipe_options
 
 
-@click.command(short_help="Fine-tune a pretrained backbone on class folders.")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--recipe", metavar="NAME|FILE", help="Installed recipe or YAML file to start from.")
-@click.option("--backbone", metavar="NAME", help="A constructor of keras.applications [MobileNet].")
-@click.option("--alpha", type=float, help="Width multiplier of the MobileNet families.")
-@click.option(
-    "--weights",
-    metavar="imagenet|none|PATH",
-    help="Where the backbone's weights come from; RUN/model.keras goes on from a run [imagenet].",
-)
-@click.option("--head", metavar="NAME", help="gap, gmp or fc [gap].")
-@click.option(
-    "--patch",
-    type=click.IntRange(min=1),
-    metavar="PX",
-    help="Side of the judged square [as DATA says].",
-)
-@options.context
-@click.option(
-    "--zoom",
-    type=float,
-    metavar="FACTOR",
-    help="Enlargement before the network sees the image [1].",
-)
-@click.option(
-    "--epochs", type=options.Numbers(int), metavar="N[,N...]", help="Most epochs of each stage."
-)
-@click.option(
-    "--rate", type=options.Numbers(float), metavar="X[,X...]", help="Learning rate of each stage."
-)
-@click.option("--batch", type=click.IntRange(min=1), help="Patches in a step [32].")
-@options.seed
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set any key of the recipe, such as training.stages.1.epochs=5.",
-)
+@click.command(short_help="Fine-tune a pretrained backbone on labelled images.")
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@recipe_options
 @click.option(
     "--strict", is_flag=True, help="Stop at an unreadable image instead of leaving it out."
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run that was stopped; DATA and the recipe are those it began with.",
+)
 @options.overwrite
-@options.out("Run folder to write.")
-def finetune(data: Path, out: Path, strict: bool, overwrite: bool, **choices: Any) -> None:
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder to write.")
+def finetune(
+    data: Path | None,
+    out: Path | None,
+    strict: bool,
+    resume: Path | None,
+    overwrite: bool,
+    **choices: Any,
+) -> None:
     """Fine-tune a pretrained backbone on the images in DATA.
 
-    DATA holds class folders, {train,valid,test}/<class>/* or <class>/*, or is
-    what `tltool patches` wrote. The run folder gets model.keras and what
-    belongs to it; its recipe.yaml repeats the run.
+    DATA holds class folders, {train,valid,test}/<class>/* or <class>/*, is
+    what `tltool patches` wrote, or is a CSV manifest with the columns path and
+    label (several label columns are several tasks, a|b in one are several
+    labels, an empty cell is not labelled). The run folder gets model.keras and
+    what belongs to it; its recipe.yaml repeats the run.
     """
-    recipe = _recipe(**choices)
+    if resume is not None:
+        if out is not None or overwrite or strict:
+            raise click.UsageError(
+                "--resume RUN goes on in RUN: leave out -o, --overwrite and --strict"
+            )
+        run = _resume(resume, data, choices)
+    elif data is None or out is None:
+        raise click.UsageError("expected DATA and -o RUN, or --resume RUN")
+    else:
+        recipe = read_recipe(**choices)
 
-    import tltool
+        import tltool
 
-    run = tltool.finetune(data, out, recipe, strict=strict, overwrite=overwrite)
+        run = tltool.finetune(
+            data, out, recipe, strict=strict, overwrite=overwrite, show=_show_report
+        )
     _show(run)
 
 
-def _recipe(
-    recipe: str | None,
-    epochs: tuple[int, ...] | None,
-    rate: tuple[float, ...] | None,
-    assignments: tuple[str, ...],
-    **values: Any,
-) -> Any:
-    from tltool.recipe import load_recipe, stage_assignments
+def _resume(folder: Path, data: Path | None, choices: dict[str, Any]) -> Any:
+    told = any(value not in (None, ()) for value in choices.values())
+    stored = folder / "recipe.yaml"
+    if told and choices["recipe"] is None and stored.exists():
+        choices = {**choices, "recipe": str(stored)}
+    recipe = read_recipe(**choices) if told else None
 
-    backbone = {"name": values["backbone"], "alpha": values["alpha"], "weights": values["weights"]}
-    changes = {
-        "backbone": backbone,
-        "head": {"name": values["head"]},
-        "training": {"batch": values["batch"], "seed": values["seed"]},
-        **{key: values[key] for key in ("patch", "context", "zoom")},
-    }
-    given = _given(changes)
-    stages = len(load_recipe(recipe, given, assignments).training.stages)
-    per_stage = stage_assignments(stages, epochs=epochs, rate=rate)
-    return load_recipe(recipe, given, (*per_stage, *assignments))
+    import tltool
+
+    return tltool.resume(folder, recipe, data, show=_show_report)
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Only what was said on the command line."""
-    inner = {k: _given(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return {k: v for k, v in inner.items() if v is not None and v != {}}
+def _show_report(report: Any) -> None:
+    from tltool.cli import show
+    from tltool.data.report import report_table
+
+    show.table(*report_table(report))
+    for warning in report.warnings:
+        show.line(f"warning: {warning}")
+    show.line("")
+
+
+def _judged(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Task or empty name to its numbers."""
+    return metrics.get("tasks", {"": metrics})
 
 
 def _show(run: Any) -> None:
@@ -103,18 +93,29 @@ def _show(run: Any) -> None:
         show.line(f"{run.folder}: trained; there is no valid or test split to judge it on")
         return
     last = list(judged)[-1]
-    rows = [
-        (
-            name,
-            numbers["samples"],
-            show.percent(numbers["precision"]),
-            show.percent(numbers["recall"]),
-        )
-        for name, numbers in judged[last]["classes"].items()
-    ]
-    show.table((last, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
-    accuracies = ", ".join(
-        f"{split} {show.percent(numbers['accuracy'])}" for split, numbers in judged.items()
-    )
-    show.line(f"accuracy: {accuracies}")
+    for task, numbers in _judged(judged[last]).items():
+        rows = [
+            (
+                name,
+                each["samples"],
+                show.percent(each["precision"]),
+                show.percent(each["recall"]),
+            )
+            for name, each in numbers["classes"].items()
+        ]
+        title = f"{last}, {task}" if task else last
+        show.table((title, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
+    for task in _judged(judged[last]):
+        told = ", ".join(_accuracy(split, task, judged[split]) for split in judged)
+        show.line(f"{task} accuracy: {told}".lstrip())
     show.line(f"{run.folder} written in {run.metrics['seconds']:.0f} s")
+
+
+def _accuracy(split: str, task: str, metrics: dict[str, Any]) -> str:
+    from tltool.cli import show
+
+    text = f"{split} {show.percent(_judged(metrics)[task]['accuracy'])}"
+    if "averaged" in metrics:
+        mean = _judged(metrics["averaged"])[task]["accuracy"]
+        text += f" ({show.percent(mean)} averaged over flips and rotations)"
+    return text

@@ -11,10 +11,12 @@ import click
 from tltool import __version__
 from tltool.errors import TltoolError
 
-# Name -> one line of help. The module of the same name is imported when the command is used.
+# Name -> one line of help. The module of the same name, with _ for -, is imported when used.
 COMMANDS = {
     "patches": "Cut labelled patches around annotated points.",
-    "finetune": "Fine-tune a pretrained backbone on class folders.",
+    "augment-preview": "Show what a recipe's augmentation does to images.",
+    "lr-find": "Find the learning rate of a stage.",
+    "finetune": "Fine-tune a pretrained backbone on labelled images.",
     "convert": "Turn a run's classifier into a fully convolutional network.",
     "heatmap": "Map class probabilities over images of any size.",
     "recipes": "List the installed recipes, or show one.",
@@ -29,7 +31,8 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"tltool.cli.{name}"), name)
+        module = name.replace("-", "_")
+        return getattr(importlib.import_module(f"tltool.cli.{module}"), module)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

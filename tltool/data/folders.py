@@ -1,90 +1,33 @@
 """Class folders: which images there are, of which class, in which split."""
 
-import hashlib
-import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from tltool.data.splits import SPLITS, Fractions, stratified_split
-from tltool.errors import DataError
+from tltool.data.dataset import (
+    FACTS_NAME,
+    Dataset,
+    Sample,
+    check_background,
+    find_background,
+    order_classes,
+    read_facts,
+)
+from tltool.data.manifest import read_manifest
+from tltool.data.splits import SPLIT_NAMES, SPLITS, Fractions, stratified_split, without_test
+from tltool.data.tasks import Task
+from tltool.errors import DataError, UsageError
 from tltool.raster import list_images
+from tltool.recipe import Kind, Recipe
 
-_SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "valid": ("valid", "val", "validation"),
-    "test": ("test", "testing"),
-}
-_BACKGROUND_NAMES = ("backgrounds", "background")
-FACTS_NAME = "patches.json"
+logger = logging.getLogger("tltool")
 
+# The single task of class folders.
+TASK_NAME = "label"
 
-@dataclass(frozen=True)
-class Sample:
-    """An image file and its class, as an index into `Dataset.classes`."""
-
-    path: Path
-    label: int
-
-
-@dataclass(frozen=True)
-class PatchFacts:
-    """What `tltool patches` knows of the patches it cut; px of the source image."""
-
-    patch: int
-    context: int
-    background: str | None
-    gsd: float | None = None
-
-    def save(self, folder: Path) -> None:
-        """Write ``patches.json`` into `folder`."""
-        (folder / FACTS_NAME).write_text(json.dumps(self.__dict__, indent=2) + "\n")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Class folders as found on disk.
-
-    Attributes
-    ----------
-    folder : Path
-    classes : list of str
-        Sorted names.
-    samples : dict of split name to list of Sample
-    facts : PatchFacts or None
-        Where `tltool patches` wrote the folder.
-    """
-
-    folder: Path
-    classes: list[str]
-    samples: dict[str, list[Sample]] = field(repr=False)
-    facts: PatchFacts | None = None
-
-    @property
-    def background(self) -> str | None:
-        """The class that means "nothing here", told by the patches or by its name."""
-        told = self.facts.background if self.facts else None
-        return told or next((c for c in self.classes if c.lower() in _BACKGROUND_NAMES), None)
-
-    def summary(self) -> dict[str, object]:
-        """Fingerprint of names and sizes, and counts per split and class."""
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            for sample in self.samples[split]:
-                name = sample.path.relative_to(self.folder).as_posix()
-                digest.update(f"{split}/{name}:{sample.path.stat().st_size}\n".encode())
-        return {
-            "fingerprint": digest.hexdigest()[:16],
-            "counts": {split: self.counts(split) for split in SPLITS},
-        }
-
-    def counts(self, split: str) -> dict[str, int]:
-        """Samples per class of a split."""
-        labels = np.array([s.label for s in self.samples[split]], int)
-        numbers = np.bincount(labels, minlength=len(self.classes))
-        return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
+# Where a folder is no class folders, and what `tltool patches` writes beside them.
+_MANIFEST_NAME = "manifest.csv"
+_MANIFEST_SUFFIXES = (".csv", ".tsv")
 
 
 def _class_folders(folder: Path) -> dict[str, list[Path]]:
@@ -94,7 +37,7 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
 
 def _given_splits(folder: Path) -> dict[str, Path]:
     found = {}
-    for split, names in _SPLIT_FOLDERS.items():
+    for split, names in SPLIT_NAMES.items():
         present = [folder / name for name in names if (folder / name).is_dir()]
         if present:
             found[split] = present[0]
@@ -105,7 +48,8 @@ def _check_classes(folder: Path, by_class: dict[str, list[Path]]) -> None:
     if not any(by_class.values()):
         raise DataError(
             f"{folder}: expected a folder for each class with images in it, found no image."
-            " Lay them out as DATA/<class>/*.png or DATA/train/<class>/*.png"
+            " Lay them out as DATA/<class>/*.png or DATA/train/<class>/*.png, or list them in"
+            f" DATA/{_MANIFEST_NAME} with columns path and label"
         )
     empty = [name for name, images in by_class.items() if not images]
     if empty:
@@ -119,18 +63,21 @@ def _check_classes(folder: Path, by_class: dict[str, list[Path]]) -> None:
         )
 
 
-def _samples(by_class: dict[str, list[Path]], classes: Sequence[str]) -> list[Sample]:
-    return [Sample(path, classes.index(name)) for name, paths in by_class.items() for path in paths]
+def _check_kind(folder: Path, kind: Kind | None, names: Sequence[str]) -> None:
+    if kind == "multi-label":
+        raise DataError(
+            f"{folder}: an image in a class folder has one class, but the recipe says"
+            " task: multi-label. List the images in a CSV manifest whose label column has all"
+            " classes of an image, such as boat|person"
+        )
+    if kind == "binary" and len(names) != 2:
+        raise DataError(
+            f"{folder}: expected exactly two class folders for task: binary, found {len(names)}:"
+            f" {', '.join(names)}. Remove or merge folders, or use task: multi-class"
+        )
 
 
-def _divide(samples: list[Sample], fractions: Fractions, seed: int) -> list[list[Sample]]:
-    splits = stratified_split([s.label for s in samples], fractions, seed)
-    return [[s for s, split in zip(samples, splits, strict=True) if split == i] for i in range(3)]
-
-
-def _read_given(
-    folder: Path, given: dict[str, Path], fractions: Fractions, seed: int
-) -> tuple[list[str], dict[str, list[Sample]]]:
+def _read_given(given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
     by_split = {split: _class_folders(path) for split, path in given.items()}
     _check_classes(given["train"], by_split["train"])
     classes = sorted(by_split["train"])
@@ -141,29 +88,39 @@ def _read_given(
                 f"{given[split]}: class {', '.join(unknown)} has no folder in {given['train']}."
                 f" Known: {', '.join(classes)}"
             )
-    samples = {split: _samples(by_split.get(split, {}), classes) for split in SPLITS}
-    if not samples["valid"]:
-        share = fractions[1] / (fractions[0] + fractions[1]) or 0.2
-        parts = _divide(samples["train"], (1 - share, share, 0.0), seed)
-        samples["train"], samples["valid"] = parts[0], parts[1]
-    return classes, samples
+    return by_split
 
 
-def read_facts(folder: Path) -> PatchFacts | None:
-    """Read what `tltool patches` wrote beside its patches, or None."""
-    path = folder / FACTS_NAME
-    if not path.exists():
-        return None
-    try:
-        return PatchFacts(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: expected patch, context, background and gsd, received {error}"
-        ) from error
+def _read_plain(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    by_class = _class_folders(folder)
+    _check_classes(folder, by_class)
+    return {"train": by_class}
+
+
+def _samples(by_class: dict[str, list[Path]], classes: Sequence[str]) -> list[Sample]:
+    # By name, so that the split does not depend on which class is the negative.
+    return [
+        Sample(path, ((classes.index(name),),))
+        for name in sorted(by_class)
+        for path in by_class[name]
+    ]
+
+
+def _divide(samples: list[Sample], fractions: Fractions, seed: int) -> dict[str, list[Sample]]:
+    names = [sample.path.parent.name for sample in samples]
+    splits = stratified_split(names, fractions, seed)
+    divided: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for sample, split in zip(samples, splits, strict=True):
+        divided[SPLITS[split]].append(sample)
+    return divided
 
 
 def read_folders(
-    folder: str | Path, fractions: Fractions = (0.6, 0.2, 0.2), seed: int = 1
+    folder: str | Path,
+    fractions: Fractions = (0.6, 0.2, 0.2),
+    seed: int = 1,
+    kind: Kind | None = None,
+    background: str | None = None,
 ) -> Dataset:
     """Find the images of each class and split.
 
@@ -176,23 +133,115 @@ def read_folders(
         Shares of train, valid and test.
     seed : int
         Of the split.
+    kind : 'multi-class', 'binary' or None
+        None: multi-class.
+    background : str or None
+        The class that means "nothing"; of a binary task the negative. None:
+        as the patches say, or a class called background(s).
+
+    Returns
+    -------
+    Dataset
+        Of one task, called ``label``.
 
     Raises
     ------
     DataError
-        No folder, no images, an empty class, one class only, or a class in
-        valid or test that train lacks.
+        No folder, no images, an empty class, one class only, a class in valid
+        or test that train lacks, more than two classes of a binary task, or a
+        multi-label one.
+    UsageError
+        A background that is no class.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of class folders, found none")
     given = _given_splits(folder)
-    if given:
-        classes, samples = _read_given(folder, given, fractions, seed)
-    else:
-        by_class = _class_folders(folder)
-        _check_classes(folder, by_class)
-        classes = sorted(by_class)
-        parts = _divide(_samples(by_class, classes), fractions, seed)
-        samples = dict(zip(SPLITS, parts, strict=True))
-    return Dataset(folder, classes, samples, read_facts(folder))
+    by_split = _read_given(given) if given else _read_plain(folder)
+    names = list(by_split["train"])
+    _check_kind(folder, kind, names)
+    kind, facts = kind or "multi-class", read_facts(folder)
+    classes = order_classes(names, kind, find_background(names, background, facts))
+    task = Task(TASK_NAME, classes, kind)
+    check_background(background, [task])
+    samples = {split: _samples(by_split.get(split, {}), classes) for split in SPLITS}
+    if not given:
+        samples = _divide(samples["train"], fractions, seed)
+    elif not samples["valid"]:
+        samples |= _divide(samples["train"], without_test(fractions), seed) | {
+            "test": samples["test"]
+        }
+    return Dataset(folder, [task], samples, facts, told_background=background)
+
+
+def _holds_class_folders(folder: Path) -> bool:
+    parent = _given_splits(folder).get("train", folder)
+    return sum(bool(images) for images in _class_folders(parent).values()) >= 2
+
+
+def _manifest(data: Path, recipe: Recipe) -> Path | None:
+    """The manifest to read, or None for class folders."""
+    if data.suffix.lower() in _MANIFEST_SUFFIXES and not data.is_dir():
+        return data
+    if data.is_file():
+        raise DataError(
+            f"{data}: expected a folder or a manifest called *.csv or *.tsv, received another file"
+        )
+    listed = data / _MANIFEST_NAME
+    if not listed.is_file():
+        return None
+    if recipe.tasks or recipe.group or recipe.task == "multi-label":
+        return listed
+    if not _holds_class_folders(data):
+        return listed
+    if not (data / FACTS_NAME).exists():
+        logger.warning(
+            "%s holds class folders and %s: the folders are read. To read the manifest, name it",
+            data,
+            _MANIFEST_NAME,
+        )
+    return None
+
+
+def _refuse_columns(data: Path, recipe: Recipe) -> None:
+    for key, columns in (
+        ("group", [recipe.group] if recipe.group else []),
+        ("tasks", recipe.tasks),
+    ):
+        if columns:
+            raise UsageError(
+                f"{data}: {key}: {', '.join(columns)} names columns of a manifest, and class"
+                f" folders have none. List the images in {data / _MANIFEST_NAME} with columns path,"
+                f" label and {', '.join(columns)}"
+            )
+
+
+def read_dataset(data: str | Path, recipe: Recipe) -> Dataset:
+    """Find the labelled images of class folders or of a manifest.
+
+    Parameters
+    ----------
+    data : str or Path
+        A CSV file, see `tltool.data.manifest.read_manifest`, or a folder: of
+        class folders, see `read_folders`, or with a ``manifest.csv``. The
+        latter is used where there are not two class folders, or where the
+        recipe asks for what only a manifest tells: tasks, group, multi-label.
+    recipe : Recipe
+        Its task, tasks, split, group, background and training.seed.
+
+    Raises
+    ------
+    DataError
+        As `read_folders` and `tltool.data.manifest.read_manifest`.
+    UsageError
+        Groups or tasks, and there is no manifest.
+    """
+    data = Path(data)
+    told = (recipe.split, recipe.training.seed)
+    manifest = _manifest(data, recipe)
+    if manifest is None:
+        _refuse_columns(data, recipe)
+        return read_folders(data, *told, recipe.task, recipe.background)
+    return read_manifest(
+        manifest, recipe.tasks, recipe.task, *told, recipe.group, recipe.background
+    )

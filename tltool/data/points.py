@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from tltool.data.annotations import COLUMNS, Point, find_images, points_by_image, read_points
-from tltool.data.folders import PatchFacts
+from tltool.data.dataset import PatchFacts
 from tltool.data.splits import SPLITS, Fractions, cut_into_blocks, split_by_group
-from tltool.errors import DataError, OutputError, UsageError
+from tltool.errors import DataError, ImageError, OutputError, UsageError
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import Bar, progress_bar
 from tltool.raster import Raster
@@ -194,6 +194,16 @@ def _check_large_enough(raster: Raster, size: int) -> None:
         )
 
 
+def _check_colours(raster: Raster) -> None:
+    # Patches are written as PNG, which has no more.
+    if raster.bands != 3:
+        raise ImageError(
+            f"{raster.path}: expected a grey or RGB image, received {raster.bands} bands with no"
+            " red, green and blue among them. Write the wanted three to a file of their own, for"
+            " example with gdal_translate -b 1 -b 2 -b 3"
+        )
+
+
 def _unused(path: Path) -> Path:
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
     return next(p for p in chain((path,), numbered) if not p.exists())
@@ -247,6 +257,7 @@ def _cut_images(
     for (path, points), group in zip(by_image.items(), groups.tolist(), strict=True):
         with Raster(path) as raster:
             _check_inside(raster, points, source)
+            _check_colours(raster)
             _check_large_enough(raster, settings.size)
             gsds.add(raster.gsd)
             for point, split in _plan_image(raster, points, group, settings, rng):

@@ -1,72 +1,31 @@
 """From image files to batches: decoded once, augmented and enlarged batch by batch."""
 
 import logging
+import os
 import tempfile
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image, ImageOps
 
 from tltool.augment.pipeline import Augmenter
-from tltool.data.folders import Sample
-from tltool.errors import ImageError
+from tltool.data.dataset import Sample
+from tltool.data.images import cut_middle, fit_side, read_image
+from tltool.data.sampling import sample_indices
+from tltool.data.tasks import Task
+from tltool.errors import DataError, ImageError
 from tltool.raster import enlarge
+from tltool.recipe import Sampling
 
 logger = logging.getLogger("tltool")
 
 # Beyond this many bytes decoded patches live in a temporary file, not in memory.
 _MEMORY_LIMIT = 2 << 30
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Decode a whole image file as a person sees it.
-
-    Returns
-    -------
-    (height, width, 3) uint8 array, RGB.
-
-    Raises
-    ------
-    ImageError
-        Where the file is no image or is truncated, naming it.
-    """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, 2)
-            return np.asarray(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
-
-
-def fit_side(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Resize so that the shorter side is `side` px, then cut the middle square.
-
-    Parameters
-    ----------
-    pixels : (height, width, 3) uint8 array
-    side : int
-
-    Returns
-    -------
-    (side, side, 3) uint8 array; `pixels` itself where it has that shape.
-    """
-    if pixels.shape[:2] == (side, side):
-        return pixels
-    return np.asarray(ImageOps.fit(Image.fromarray(pixels), (side, side), Image.Resampling.BICUBIC))
-
-
-def cut_middle(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Cut the middle square of `side` px, which must fit."""
-    top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + side, left : left + side]
 
 
 @dataclass(frozen=True)
@@ -75,31 +34,62 @@ class Patches:
 
     Attributes
     ----------
-    images : (n, side, side, 3) uint8 array, RGB
+    images : (n, side, side, bands) uint8 array
         In memory, or in a temporary file where they are too many.
-    labels : (n,) int array
+    samples : list of Sample
+        Of the same order.
     unreadable : list of ImageError
         Of the files that were left out.
     """
 
     images: np.ndarray
-    labels: np.ndarray
+    samples: list[Sample]
     unreadable: list[ImageError]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.samples)
+
+    def targets(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+        """What the network should say: task name to (n, outputs) float32; see `Task.encode`."""
+        return {
+            task.name: task.encode([sample.labels[place] for sample in self.samples])
+            for place, task in enumerate(tasks)
+        }
 
 
-def _room_for(number: int, side: int) -> np.ndarray:
-    shape = (number, side, side, 3)
-    if np.prod(shape, dtype=np.int64) <= _MEMORY_LIMIT:
-        return np.empty(shape, np.uint8)
-    with tempfile.NamedTemporaryFile(prefix="tltool-patches-") as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+def room_for(shape: tuple[int, ...], dtype: Any, limit: int = _MEMORY_LIMIT) -> np.ndarray:
+    """An empty array: in memory, or beyond `limit` bytes in a temporary file."""
+    if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize <= limit:
+        return np.empty(shape, dtype)
+    with tempfile.NamedTemporaryFile(prefix="tltool-") as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def _decode(sample: Sample, side: int, crop: bool, bands: Sequence[int] | None) -> np.ndarray:
+    pixels = read_image(sample.path, bands)
+    height, width = pixels.shape[:2]
+    if crop and min(height, width) < side:
+        raise ImageError(f"{sample.path} is {width} x {height} px; expected {side} px or more")
+    return cut_middle(pixels, side) if crop else fit_side(pixels, side)
+
+
+def _count_bands(samples: Sequence[Sample], bands: Sequence[int] | None) -> int:
+    for sample in samples:
+        try:
+            return read_image(sample.path, bands).shape[2]
+        except ImageError:
+            continue
+    return 3
 
 
 def load_patches(
-    samples: Sequence[Sample], side: int, *, crop: bool = False, strict: bool = False
+    samples: Sequence[Sample],
+    side: int,
+    *,
+    crop: bool = False,
+    strict: bool = False,
+    bands: Sequence[int] | None = None,
+    number: int | None = None,
 ) -> Patches:
     """Decode all images of a split.
 
@@ -112,21 +102,32 @@ def load_patches(
         Cut the middle instead of resizing: the scale of the patches stays.
     strict : bool
         Raise for the first unreadable file instead of leaving it out.
+    bands : sequence of int, optional
+        Which to read, from 1.
+    number : int, optional
+        How many bands every image must have; None: as many as the first.
+
+    Raises
+    ------
+    ImageError
+        Where `strict`.
+    DataError
+        An image with another number of bands, naming it.
     """
-    images = _room_for(len(samples), side)
-    adapt = cut_middle if crop else fit_side
+    number = number or _count_bands(samples, bands)
+    images = room_for((len(samples), side, side, number), np.uint8)
 
     def decode(place: int) -> ImageError | None:
         try:
-            pixels = read_image(samples[place].path)
-            if crop and min(pixels.shape[:2]) < side:
-                height, width = pixels.shape[:2]
-                return ImageError(
-                    f"{samples[place].path} is {width} x {height} px; expected {side} px or more"
-                )
-            images[place] = adapt(pixels, side)
+            pixels = _decode(samples[place], side, crop, bands)
         except ImageError as error:
             return error
+        if pixels.shape[2] != number:
+            raise DataError(
+                f"{samples[place].path} has {pixels.shape[2]} bands; the others have {number}."
+                " Take the same ones of all with --bands"
+            )
+        images[place] = pixels
         return None
 
     with ThreadPoolExecutor() as pool:
@@ -134,78 +135,132 @@ def load_patches(
     unreadable = [error for error in errors if error is not None]
     if unreadable and strict:
         raise unreadable[0]
-    good = np.array([error is None for error in errors], bool)
-    labels = np.array([sample.label for sample in samples], int)
+    good = [place for place, error in enumerate(errors) if error is None]
     # In place: those in a file must not come into memory.
-    for place, source in enumerate(np.flatnonzero(good)):
+    for place, source in enumerate(good):
         if place != source:
             images[place] = images[source]
-    return Patches(images[: good.sum()], labels[good], unreadable)
+    return Patches(images[: len(good)], [samples[place] for place in good], unreadable)
+
+
+def default_workers() -> int:
+    """Threads that prepare batches while the network works."""
+    # Keras uses threads from two on.
+    return max(2, (os.cpu_count() or 1) - 1)
 
 
 class Batches(keras.utils.PyDataset):
     """Batches for `keras.Model.fit`.
 
     Each sample's augmentation is drawn from (seed, epoch, place in the
-    split), so that the same seed gives the same pixels, however many workers
+    epoch), so that the same seed gives the same pixels, however many workers
     there are.
 
     Parameters
     ----------
     patches : Patches
-    classes : int
-        Number of classes; targets are one-hot.
+    tasks : sequence of Task
     batch : int
     zoom : Fraction
         Enlargement after augmentation.
     augmenter : Augmenter, optional
         None: images as they are, in their order.
     seed : int
+    sampling : str
+        As in `tltool.data.sampling.sample_indices`; with an augmenter only.
+    context : int
+        Margin of the images that is not judged, px before the enlargement.
 
     Notes
     -----
-    A batch is (images, targets): (b, side * zoom, side * zoom, 3) float32 RGB
-    in 0..255 and (b, classes) float32.
+    A batch is (images, targets): (b, side * zoom, side * zoom, bands) float32
+    in 0..255 and (b, outputs) float32, or a dict of them by task where there
+    are several.
     """
 
     def __init__(
         self,
         patches: Patches,
-        classes: int,
+        tasks: Sequence[Task],
         batch: int,
         zoom: Fraction = Fraction(1),
         augmenter: Augmenter | None = None,
         seed: int = 0,
+        sampling: Sampling = "as-is",
+        context: int = 0,
         **workers: Any,
     ):
         super().__init__(**workers)
-        self._patches, self._batch, self._zoom = patches, batch, zoom
-        self._targets = np.eye(classes, dtype=np.float32)[patches.labels]
-        self._augmenter, self._seed = augmenter, seed
-        self._epoch = 0
+        self._patches, self.batch, self._zoom = patches, batch, zoom
+        self._tasks, self._targets = tuple(tasks), patches.targets(tasks)
+        self._augmenter, self._seed, self._sampling = augmenter, seed, sampling
+        mixer = augmenter.mixer if augmenter is not None else None
+        self._mixer = mixer.with_margin(round(context * zoom)) if mixer is not None else None
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        """Go to the beginning of an epoch, counted from 0."""
+        self._epoch = epoch
         self._order = self._new_order()
 
     def _new_order(self) -> np.ndarray:
-        number = len(self._patches)
         if self._augmenter is None:
-            return np.arange(number)
-        return np.random.default_rng((self._seed, self._epoch)).permutation(number)
+            return np.arange(len(self._patches))
+        rng = np.random.default_rng((self._seed, self._epoch))
+        labels = [sample.labels[0] for sample in self._patches.samples]
+        return sample_indices(labels, self._sampling, rng)
+
+    @property
+    def samples(self) -> int:
+        """How many there are in this epoch."""
+        return len(self._order)
 
     def __len__(self) -> int:
-        return -(-len(self._patches) // self._batch)
+        return -(-self.samples // self.batch)
 
     def on_epoch_end(self) -> None:
         """Shuffle for the next epoch."""
-        self._epoch += 1
-        self._order = self._new_order()
+        self.start(self._epoch + 1)
 
-    def _image(self, place: int) -> np.ndarray:
+    def _class_name(self, place: int) -> str | None:
+        label = self._patches.samples[place].labels[0]
+        return self._tasks[0].classes[label[0]] if label and len(label) == 1 else None
+
+    def _image(self, turn: int) -> np.ndarray:
+        place = int(self._order[turn])
         pixels = self._patches.images[place]
         if self._augmenter is not None:
-            pixels = self._augmenter(pixels, (self._seed, self._epoch, int(place)))
+            key = (self._seed, self._epoch, turn)
+            pixels = self._augmenter(pixels, key, self._class_name(place))
         return enlarge(pixels, self._zoom)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        places = self._order[index * self._batch : (index + 1) * self._batch]
-        images = np.stack([self._image(place) for place in places]).astype(np.float32)
-        return images, self._targets[places]
+    def rows(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """A batch with the targets of every task, by name."""
+        turns = range(index * self.batch, min((index + 1) * self.batch, self.samples))
+        images = np.stack([self._image(turn) for turn in turns]).astype(np.float32)
+        places = self._order[turns.start : turns.stop]
+        targets = {name: values[places] for name, values in self._targets.items()}
+        if self._mixer is not None:
+            return self._mixer(images, targets, (self._seed, self._epoch, index))
+        return images, targets
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        images, targets = self.rows(index)
+        return images, for_model(targets)
+
+    def stream(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All batches of this epoch in order, prepared ahead by the workers."""
+        number = max(1, self.workers)
+        waiting: deque[Any] = deque()
+        with ThreadPoolExecutor(number) as pool:
+            for index in range(len(self)):
+                waiting.append(pool.submit(self.rows, index))
+                if len(waiting) > 2 * number:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+
+def for_model(targets: dict[str, np.ndarray]) -> Any:
+    """The one array that there is, or the dict by task."""
+    return targets if len(targets) > 1 else next(iter(targets.values()))

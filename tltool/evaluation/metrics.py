@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tltool.data.tasks import Task
+
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts of (true class, predicted class).
@@ -60,3 +62,66 @@ def judge(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -
 
 def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
+
+
+def judge_labels(
+    probabilities: np.ndarray, targets: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    """Judge a multi-label classifier, each label at a probability of 0.5.
+
+    Parameters
+    ----------
+    probabilities, targets : (n, c) arrays
+        Targets are 0 or 1.
+    names : (c,) sequence of str
+
+    Returns
+    -------
+    dict
+        ``samples``, ``accuracy`` (share of all labels that are right),
+        ``subset_accuracy`` (share of samples with every label right),
+        ``log_loss`` (mean over labels) and ``classes`` as in `judge`.
+    """
+    told, true = probabilities >= 0.5, targets >= 0.5
+    right = told == true
+    clipped = np.clip(np.where(true, probabilities, 1 - probabilities), 1e-12, 1)
+    hits, told_sum, true_sum = (told & true).sum(0), told.sum(0), true.sum(0)
+    return {
+        "samples": len(targets),
+        "accuracy": _ratio(right.sum(), right.size),
+        "subset_accuracy": _ratio(right.all(1).sum(), len(targets)),
+        "log_loss": float(-np.log(clipped).mean()) if len(targets) else None,
+        "classes": {
+            name: {
+                "precision": _ratio(hits[i], told_sum[i]),
+                "recall": _ratio(hits[i], true_sum[i]),
+                "samples": int(true_sum[i]),
+            }
+            for i, name in enumerate(names)
+        },
+    }
+
+
+def judge_task(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """Judge a classifier on the samples that are labelled for a task.
+
+    Parameters
+    ----------
+    task : Task
+    probabilities : (n, outputs) array
+    targets : (n, outputs) array
+        As `Task.encode`: rows of -1 are not labelled.
+
+    Returns
+    -------
+    dict
+        As `judge_labels` for a multi-label task, else as `judge`.
+    """
+    labelled = (targets >= 0).all(axis=1)
+    probabilities, targets = probabilities[labelled], targets[labelled]
+    if task.kind == "multi-label":
+        return judge_labels(probabilities, targets, task.classes)
+    if task.kind == "binary":
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
+        targets = np.concatenate([1 - targets, targets], axis=1)
+    return judge(probabilities, targets.argmax(axis=1), task.classes)

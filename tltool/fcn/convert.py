@@ -23,7 +23,8 @@ from keras import layers, ops, tree
 
 from tltool.errors import ConversionError
 from tltool.fcn.geometry import GLOBAL_POOLS, POOLS, refuse, shape_of, whole_map_pools
-from tltool.models.graph import Copier, Step, flatten, is_layer, steps
+from tltool.fcn.single import as_single
+from tltool.models.graph import Copier, Step, is_layer, replay, steps
 
 TOLERANCE = 1e-5
 
@@ -165,6 +166,12 @@ def _reshape(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
         return parts[0]
     if len(shape_of(step.outputs[0])) == 1 and len(shape_of(step.inputs[0])) == 3:
         return _flatten(conversion, step, parts)
+    if _is_vector(step.inputs[0]):
+        raise refuse(
+            step.layer,
+            "it makes a map of a vector, as whitening (zca_whitening) does, which mixes all"
+            " positions of a patch. Train without it",
+        )
     raise refuse(
         step.layer,
         f"it rearranges positions, from {shape_of(step.inputs[0])} to {shape_of(step.outputs[0])}",
@@ -200,7 +207,12 @@ def _dense(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
 def _last_axis(layer: Any, shape: tuple[int, ...]) -> None:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if [axis % (len(shape) + 1) for axis in axes] != [len(shape)]:
-        raise refuse(layer, f"expected it to work along the last axis, received axis {layer.axis}")
+        raise refuse(
+            layer,
+            f"expected it to work along the last axis, received {axes}. Over positions, as"
+            " samplewise_std_normalization has it, each patch has a mean and deviation of its own,"
+            " and a pixel of the map lies in many patches. Train without it",
+        )
 
 
 def _all_pooled(parts: list[Part]) -> bool:
@@ -331,21 +343,22 @@ def to_fcn(model: keras.Model) -> keras.Model:
     ----------
     model : keras.Model
         Sequential or Functional, nested or flat, from (b, side, side, bands)
-        to (b, classes).
+        to (b, classes), or to a list or dict of such.
 
     Returns
     -------
     keras.Model
         Plain Keras layers only, from (b, height, width, bands) to
         (b, rows, columns, classes); at the classifier's size rows and columns
-        are 1 and the output is the classifier's.
+        are 1 and the output is the classifier's, several outputs side by side
+        (a dict's sorted by name).
 
     Raises
     ------
     ConversionError
         Names the layer that cannot be converted and what to do.
     """
-    flat = flatten(model)
+    flat = as_single(model)
     source = flat.inputs[0]
     if len(source.shape) != 4 or None in source.shape[1:]:
         raise ConversionError(
@@ -379,6 +392,18 @@ def _test_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.concatenate([images, 120 + (images - 128) / 20]).astype("float32")
 
 
+def _answers(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The outputs of a model of any structure, side by side: (b, outputs)."""
+    # Layer by layer: Keras warns where a model was built of a list or dict and gets a tensor.
+    told = replay(
+        model,
+        ops.convert_to_tensor(images),
+        lambda layer, *arguments, **named: layer(*arguments, **named),
+    )
+    vectors = [np.asarray(tensor).reshape(len(images), -1) for tensor in tree.flatten(told)]
+    return np.concatenate(vectors, axis=1)
+
+
 def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
     """Compare classifier and FCN at the classifier's own input size.
 
@@ -399,7 +424,7 @@ def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
         Where it is above `TOLERANCE` (1e-5) or no number.
     """
     images = _test_images(model.inputs[0].shape[1:], seed)
-    expected = np.asarray(model(images, training=False)).reshape(len(images), -1)
+    expected = _answers(model, images)
     received = np.asarray(fcn(images, training=False))
     if received.shape[:3] != (len(images), 1, 1):
         raise ConversionError(

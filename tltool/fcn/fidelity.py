@@ -6,11 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tltool.fcn.single import as_single
 from tltool.maps.engines import TensorFlowEngine
 from tltool.maps.inference import pixel_type, run_tiles
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.raster import Image, as_zoom, enlarge
-from tltool.sidecar import Sidecar
+from tltool.sidecar import Sidecar, TaskFacts
 
 # Cells along a side of the blocks in which windows are compared.
 _BLOCK = 16
@@ -71,6 +72,8 @@ def compare(
     grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
     tiles = _chosen(grid, sidecar, windows, rng)
     share = -(-windows // len(tiles))
+    if len(classifier.outputs) > 1:
+        classifier = as_single(classifier, [task.name for task in sidecar.tasks])
     engine, judge = (TensorFlowEngine(model, pixel_type(zoom)) for model in (fcn, classifier))
     of_map, of_classifier = [], []
     for tile, values in run_tiles(image, tiles, zoom, engine):
@@ -81,6 +84,32 @@ def compare(
     return np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
 
 
+def _tasks(sidecar: Sidecar) -> list[TaskFacts]:
+    if sidecar.tasks:
+        return sidecar.tasks
+    if len(sidecar.classes) > 1:
+        return [TaskFacts(classes=sidecar.classes)]
+    return [TaskFacts(kind="binary", classes=["", *sidecar.classes])]
+
+
+def _agreement(received: np.ndarray, expected: np.ndarray, sidecar: Sidecar) -> dict[str, Any]:
+    tasks, same, start = _tasks(sidecar), {}, 0
+    for task in tasks:
+        stop = start + (1 if task.kind == "binary" else len(task.classes))
+        one, other = received[:, start:stop], expected[:, start:stop]
+        if task.kind == "multi-class":
+            same[task.name] = one.argmax(1) == other.argmax(1)
+        else:
+            same[task.name] = ((one >= 0.5) == (other >= 0.5)).all(1)
+        start = stop
+    shares = {name: float(agreed.mean()) for name, agreed in same.items()}
+    if len(tasks) > 1:
+        every = np.all(list(same.values()), axis=0)
+        return {"agreement": float(every.mean()), "tasks": shares}
+    key = "argmax_agreement" if tasks[0].kind == "multi-class" else "agreement"
+    return {key: shares[tasks[0].name]}
+
+
 def measure_fidelity(
     fcn: keras.Model,
     classifier: keras.Model,
@@ -88,7 +117,7 @@ def measure_fidelity(
     image: Image,
     windows: int = 1024,
     seed: int = 0,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Measure how far the map agrees with the classifier, window by window.
 
     Parameters
@@ -106,15 +135,19 @@ def measure_fidelity(
     Returns
     -------
     dict
-        ``windows`` (number compared), ``argmax_agreement`` (share, 0..1),
-        ``mean_difference``, ``p99_difference`` and ``max_difference`` of
-        probabilities, over all classes.
+        ``windows`` (number compared), the agreement, and ``mean_difference``,
+        ``p99_difference`` and ``max_difference`` of probabilities, over all
+        classes. The agreement is the share (0..1) of windows of which both say
+        the same: as ``argmax_agreement`` that one class is the most probable;
+        of a binary or multi-label task as ``agreement`` that every output is
+        on the same side of 0.5. Of several tasks ``agreement`` is the share of
+        windows where they all agree, ``tasks`` that of each by its name.
     """
     received, expected = compare(fcn, classifier, sidecar, image, windows, seed)
     difference = np.abs(received - expected)
     return {
         "windows": len(expected),
-        "argmax_agreement": float((received.argmax(1) == expected.argmax(1)).mean()),
+        **_agreement(received, expected, sidecar),
         "mean_difference": float(difference.mean()),
         "p99_difference": float(np.quantile(difference, 0.99)),
         "max_difference": float(difference.max()),
@@ -126,8 +159,16 @@ def describe_fidelity(sidecar: Sidecar) -> str:
     measured = sidecar.fidelity
     if not measured:
         return "not measured"
+    own_class = "argmax_agreement" in measured
+    share = measured["argmax_agreement" if own_class else "agreement"]
+    answer = "class" if own_class else "side of 0.5 in every output"
+    if "tasks" in measured:
+        answer = "answer in every task"
+    each = [f"{name} {100 * part:.2f} %" for name, part in measured.get("tasks", {}).items()]
+    parts = f" ({', '.join(each)})" if each else ""
     return (
-        f"{100 * measured['argmax_agreement']:.2f} % of {measured['windows']} windows of"
-        f" {measured['image']} get the classifier's own class; probabilities differ by"
-        f" {measured['mean_difference']:.2g} on average, {measured['max_difference']:.2g} at most"
+        f"{100 * share:.2f} % of {measured['windows']} windows of {measured['image']} get the"
+        f" classifier's own {answer}{parts}; probabilities differ by"
+        f" {measured['mean_difference']:.2g} on average, {measured['max_difference']:.2g} at"
+        " most"
     )

@@ -218,7 +218,7 @@ def _trace_axis(model: keras.Model, axis: int, pools: dict[int, bool]) -> Span:
         if rule is not None:
             span = rule(step, span, axis, pools.get(id(step.outputs[0])))
         spans.update((id(tensor), span) for tensor in step.outputs)
-    return spans[id(model.outputs[0])]
+    return _merge(model.layers[-1], [spans[id(tensor)] for tensor in model.outputs])
 
 
 def trace(model: keras.Model) -> Geometry:
@@ -227,8 +227,8 @@ def trace(model: keras.Model) -> Geometry:
     Parameters
     ----------
     model : keras.Model
-        From (b, side, side, bands) to (b, classes); layers that
-        `tltool.fcn.convert.to_fcn` accepts.
+        From (b, side, side, bands) to (b, classes), or to a list or dict of
+        such; layers that `tltool.fcn.convert.to_fcn` accepts.
 
     Raises
     ------

@@ -12,7 +12,7 @@ class Engine(Protocol):
     name: str
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """From (height, width, bands) RGB in 0..255 to (rows, columns, classes) float32."""
+        """From (height, width, bands) in 0..255 to (rows, columns, classes) float32."""
         ...
 
 

@@ -4,15 +4,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
+from tltool.errors import ImageError
 from tltool.maps.engines import Engine
 from tltool.maps.tiles import Tile
 from tltool.models.graph import replay
-from tltool.raster import Image, enlarge
+from tltool.raster import Image, Raster, enlarge
+from tltool.sidecar import Sidecar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,12 +43,31 @@ def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Ite
                 future.cancel()
 
 
+def open_image(path: str | Path, sidecar: Sidecar) -> Raster:
+    """Open an image, to read the bands of it that a network takes.
+
+    Raises
+    ------
+    ImageError
+        Where it has another number of them, naming both.
+    """
+    raster = Raster(path, sidecar.band_numbers)
+    if raster.bands != sidecar.bands:
+        raster.close()
+        raise ImageError(
+            f"{raster.path}: expected {sidecar.bands} bands, which the network was trained on;"
+            f" received {raster.bands}. Take an image like those of the training, or write the"
+            " bands that are meant to a file, for example with gdal_translate -b 1 -b 2"
+        )
+    return raster
+
+
 def read_tile(image: Image, tile: Tile, zoom: Fraction) -> np.ndarray:
     """Read a tile and enlarge it to the network's input.
 
     Returns
     -------
-    (tile.y.size, tile.x.size, 3) uint8 array, float32 where zoom is above 1.
+    (tile.y.size, tile.x.size, bands) uint8 array, float32 where zoom is above 1.
     """
     pixels = image.read(tile.x.start, tile.y.start, tile.x.length, tile.y.length)
     enlarged = enlarge(pixels, zoom)

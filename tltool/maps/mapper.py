@@ -20,7 +20,7 @@ from tltool.fcn.fidelity import describe_fidelity
 from tltool.fcn.run import FCN_NAME, convert
 from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.maps.engines import ENGINES, Engine
-from tltool.maps.inference import pixel_type, run_tiles, tile_length
+from tltool.maps.inference import open_image, pixel_type, run_tiles, tile_length
 from tltool.maps.overlay import draw_overlay
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.models.loading import load_network
@@ -71,17 +71,13 @@ class Mapper:
     engine: Engine
     tile: int
 
-    def check_size(self, path: Path, width: int, height: int) -> None:
-        """Raise an `ImageError` where an image is smaller than a patch."""
-        if min(width, height) < self.sidecar.patch:
-            raise ImageError(
-                f"{path} is {width} x {height} px: expected at least the"
-                f" {self.sidecar.patch} px of a patch along both sides"
-            )
-
     def grid(self, raster: Raster) -> Grid:
         """The cells of an image; an `ImageError` where it is smaller than a patch."""
-        self.check_size(raster.path, raster.width, raster.height)
+        if min(raster.width, raster.height) < self.sidecar.patch:
+            raise ImageError(
+                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
+                f" {self.sidecar.patch} px of a patch along both sides"
+            )
         return make_grid(self.sidecar, raster.width, raster.height)
 
     def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
@@ -162,6 +158,20 @@ def _shrunk_map(path: Path) -> np.ndarray:
         return source.read(out_shape=(source.count, *shape), resampling=Resampling.average)
 
 
+def nothing_here(sidecar: Sidecar) -> list[str]:
+    """The outputs that mean "nothing here"; none where the background has no output."""
+    # Of a binary task it is the negative; of several tasks outputs are called task.class.
+    names = {sidecar.background, *(f"{t.name}.{sidecar.background}" for t in sidecar.tasks)}
+    return [name for name in sidecar.classes if name in names]
+
+
+def _exclusive(sidecar: Sidecar) -> bool:
+    if len(sidecar.tasks) > 1:
+        return False
+    kinds = {task.kind for task in sidecar.tasks}
+    return kinds <= {"multi-class"} and len(sidecar.classes) > 1
+
+
 def _write_overlay(mapper: Mapper, raster: Raster, map_path: Path, path: Path) -> None:
     photograph = raster.thumbnail(_OVERLAY_SIDE)
     grid, scale = mapper.grid(raster), photograph.shape[1] / raster.width
@@ -174,9 +184,10 @@ def _write_overlay(mapper: Mapper, raster: Raster, map_path: Path, path: Path) -
         photograph,
         _shrunk_map(map_path),
         sidecar.classes,
-        sidecar.background,
+        nothing_here(sidecar),
         extent,
         title=raster.path.name,
+        exclusive=_exclusive(sidecar),
     )
     with atomic_path(path) as partial:
         # Twice as fast as the default for a tenth more bytes.
@@ -194,6 +205,7 @@ def _facts(mapper: Mapper, raster: Raster, seconds: float) -> dict[str, Any]:
         "rows": grid.y.cells,
         "columns": grid.x.cells,
         "classes": sidecar.classes,
+        "tasks": [task.model_dump() for task in sidecar.tasks],
         "background": sidecar.background,
         "patch": sidecar.patch,
         "context": sidecar.context,
@@ -226,15 +238,10 @@ def _check_outputs(folder: Path, images: Sequence[Path], overwrite: bool) -> Non
         refuse_existing(_outputs(folder, image)[0], overwrite)
 
 
-def _size_of(path: Path) -> tuple[int, int]:
-    with Raster(path) as raster:
-        return raster.width, raster.height
-
-
 def map_image(mapper: Mapper, image: Path, folder: Path) -> HeatMap:
     """Write map, overlay and JSON of one image into `folder`."""
     map_path, overlay_path, json_path = _outputs(folder, image)
-    with Raster(image) as raster:
+    with open_image(image, mapper.sidecar) as raster:
         seconds = _write_map(mapper, raster, map_path)
         _write_overlay(mapper, raster, map_path, overlay_path)
         write_text(json_path, json.dumps(_facts(mapper, raster, seconds), indent=2) + "\n")
@@ -260,8 +267,10 @@ def heatmap(
     images : sequence of str or Path
         Image files, or folders of them: JPEG, PNG, TIFF, GeoTIFF of any size.
     out : str or Path
-        Folder for ``<stem>.heatmap.tif`` (a float32 band a class, named; NaN
-        is no data; in the image's CRS, or in its pixels where it has none),
+        Folder for ``<stem>.heatmap.tif`` (a float32 band an output of the
+        network, named by its class, ``task.class`` where there are several
+        tasks, and of a binary task by its positive; NaN is no data; in the
+        image's CRS, or in its pixels where it has none),
         ``<stem>.overlay.png`` and ``<stem>.json``.
     tile : int, optional
         Longest side of a tile, px of the enlarged image.
@@ -276,13 +285,17 @@ def heatmap(
     Raises
     ------
     ImageError
-        An image cannot be read or is smaller than a patch; names it.
+        An image cannot be read, is smaller than a patch or has other bands
+        than the network takes; names it.
     ConversionError, ModelError, OutputError, UsageError
     """
     paths, folder = find_images(images), Path(out)
     _check_outputs(folder, paths, overwrite)
-    sizes = [_size_of(path) for path in paths]
+    for path in paths:
+        # Before a conversion that may take long.
+        Raster(path).close()
     mapper = load_mapper(run, tile)
-    for path, size in zip(paths, sizes, strict=True):
-        mapper.check_size(path, *size)
+    for path in paths:
+        with open_image(path, mapper.sidecar) as raster:
+            mapper.grid(raster)
     return [map_image(mapper, path, folder) for path in paths]

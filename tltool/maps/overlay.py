@@ -1,8 +1,10 @@
 """The picture of a probability map: the classes over the photograph, and each class on its own.
 
 A pixel takes the hue of the strongest class of interest, never a mix: two hues mixed look like a
-third class. Small cells are interpolated between their centres, as the windows of neighbours
-overlap; that makes no peak which is not in the map. Large cells stay crisp.
+third class. Where classes do not exclude each other, the colour tells on which side of 0.5 the
+strongest lies, and the panels tell what it hides. Small cells are interpolated between their
+centres, as the windows of neighbours overlap; that makes no peak which is not in the map. Large
+cells stay crisp.
 """
 
 import math
@@ -18,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw, ImageFont
 
 Extent = tuple[float, float, float, float]
+Background = str | Sequence[str] | None
 Entry = tuple[np.ndarray, str, str]  # swatch, share, name
 
 PAPER, INK, FAINT_INK, NO_MAP = (255, 255, 255), (28, 32, 38), (104, 112, 122), (232, 234, 237)
@@ -26,6 +29,9 @@ MIN_SIDE = 1000  # px; a smaller main panel leaves no room for text
 CRISP_BELOW = 64  # cells along the picture: transitions of that width would look like detail
 OPACITY = 0.85  # of probability 1, so that what is under the heat is still seen
 LIGHTNESS, CHROMA = 0.74, 0.12  # OKLCH; about the highest chroma that every hue has in sRGB
+# Headings of the legend.
+_MOST_PROBABLE = "Most probable class and its share of the cells"
+_TRUE = "Share of the cells with a probability of 0.5 or more"
 # Degrees, from a beam search in steps of 10 that starts warm: the first n, for every n, are well
 # apart to normal, protan and deutan eyes (OKLab distance after Machado's 2009 simulation).
 HUES = (60.0, 270.0, 190.0, 10.0, 320.0, 140.0)
@@ -46,9 +52,10 @@ def draw_overlay(
     photograph: np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
-    background: str | None,
+    background: Background,
     extent: Extent,
     title: str = "",
+    exclusive: bool = True,
 ) -> Image.Image:
     """Draw a map over its photograph, with a legend and a panel for each class.
 
@@ -61,20 +68,24 @@ def draw_overlay(
         They need not sum to 1.
     classes : sequence of str
         The C names, in the order of `probabilities`.
-    background : str or None
-        The class that is "nothing" and stays transparent; None where every class counts.
+    background : str, sequence of str or None
+        What is "nothing" and stays transparent; None where every class counts.
     extent : tuple of float
         Left, top, right and bottom edge of the map in px of `photograph`. It may reach
         over the photograph (cropped) or not fill it.
     title : str
         One line above the picture; no line where it is empty.
+    exclusive : bool
+        Whether one class alone is true of a cell. If not, each is judged by itself, as
+        true from 0.5 on.
 
     Returns
     -------
     PIL.Image.Image
         RGB on white. Beneath a wide photograph, beside a tall one: the legend with the
-        share of all cells in which each class is the most probable, and panels of the
-        12 classes with the highest mean probability.
+        share of all cells in which each class is the most probable (has 0.5 or more where
+        they do not exclude each other), and panels of the 12 classes with the highest
+        mean probability.
 
     Raises
     ------
@@ -86,13 +97,15 @@ def draw_overlay(
     names, title = [" ".join(name.split()) for name in classes], " ".join(title.split())
     style = _Style.suited(max(photograph.shape), "".join([*names, title]))
     colours = class_colours(classes, background)
-    main = Image.fromarray(tint_photograph(photograph, probabilities, colours, extent))
+    main = Image.fromarray(tint_photograph(photograph, probabilities, colours, extent, exclusive))
     valid, tone = _valid(probabilities), _dim(photograph).mean(axis=(0, 1))
     width = round(max(0.6 * main.width, 0.75 * main.height)) if _is_tall(main) else main.width
     ranked = _by_mean(probabilities, valid)
     kept = sorted(ranked[:MAX_LEGEND])
-    entries = _entries(names, colours, _shares(probabilities, valid), kept, tone, style)
-    legend = _draw_legend(entries, len(names) - len(kept), width, style)
+    shares = _shares(probabilities, valid, exclusive)
+    entries = _entries(names, colours, shares, kept, tone, style, exclusive)
+    heading = _MOST_PROBABLE if exclusive else _TRUE
+    legend = _draw_legend(entries, len(names) - len(kept), width, style, heading)
     shown = sorted(ranked[:MAX_PANELS])
     grid = _choose_grid(main, len(shown), width, legend.height, style)
     resample = _Resampler(valid, _scaled(extent, main.size, grid.panel), grid.panel)
@@ -106,7 +119,7 @@ def _check(
     photograph: np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
-    background: str | None,
+    background: Background,
     extent: Extent,
 ) -> None:
     if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype != np.uint8:
@@ -119,7 +132,7 @@ def _check(
             f"probabilities: expected shape ({len(classes)}, rows, cols), a plane for each "
             f"of {len(classes)} classes, received {probabilities.shape}"
         )
-    if background is not None and background not in classes:
+    if not _names(background) <= {*classes}:
         raise ValueError(f"background: expected one of {list(classes)}, received {background!r}")
     height, width = photograph.shape[:2]
     left, top, right, bottom = extent
@@ -128,6 +141,10 @@ def _check(
             "extent: expected (left, top, right, bottom) that overlaps the photograph of "
             f"{width} x {height} px, received {extent}"
         )
+
+
+def _names(background: Background) -> set[str]:
+    return {background} if isinstance(background, str) else {*(background or ())}
 
 
 def _enlarge(photograph: np.ndarray, extent: Extent) -> tuple[np.ndarray, Extent]:
@@ -150,22 +167,23 @@ def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Exten
 # ---------------------------------------------------------------- colours
 
 
-def class_colours(classes: Sequence[str], background: str | None) -> np.ndarray:
+def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
     """Choose colours of equal lightness and chroma, a hue for each class but the background.
 
     Parameters
     ----------
     classes : sequence of str
         The C class names.
-    background : str or None
-        The class without a colour.
+    background : str, sequence of str or None
+        The classes without a colour.
 
     Returns
     -------
     ndarray, shape (C, 3), float32
         sRGB in 0..255; NaN for the background.
     """
-    interest = [k for k, name in enumerate(classes) if name != background]
+    nothing = _names(background)
+    interest = [k for k, name in enumerate(classes) if name not in nothing]
     count = len(interest)
     even = HUES[0] + np.arange(count) * 360 / max(1, count)
     hues = np.deg2rad(HUES[:count] if count <= len(HUES) else even)
@@ -177,12 +195,18 @@ def class_colours(classes: Sequence[str], background: str | None) -> np.ndarray:
     return colours
 
 
-def opacity(probability: np.ndarray) -> np.ndarray:
+def _smooth(value: np.ndarray) -> np.ndarray:
+    return value**2 * (3 - 2 * value)
+
+
+def opacity(probability: np.ndarray, exclusive: bool = True) -> np.ndarray:
     """Opacity of a class's colour, 0..`OPACITY`: smooth, and almost nothing below 0.2.
 
-    A doubt of a few percent everywhere would tint the whole photograph.
+    A doubt of a few percent everywhere would tint the whole photograph. Where classes do not
+    exclude each other it rises steeper, about 0.5.
     """
-    return OPACITY * probability**2 * (3 - 2 * probability)
+    smooth = _smooth(probability)
+    return OPACITY * (smooth if exclusive else _smooth(smooth))
 
 
 def _dim(photograph: np.ndarray) -> np.ndarray:
@@ -260,7 +284,11 @@ def _cover(
 
 
 def tint_photograph(
-    photograph: np.ndarray, probabilities: np.ndarray, colours: np.ndarray, extent: Extent
+    photograph: np.ndarray,
+    probabilities: np.ndarray,
+    colours: np.ndarray,
+    extent: Extent,
+    exclusive: bool = True,
 ) -> np.ndarray:
     """Lay the classes over the dimmed photograph.
 
@@ -274,6 +302,8 @@ def tint_photograph(
         sRGB in 0..255, NaN for a class that stays transparent.
     extent : tuple of float
         Left, top, right, bottom of the map in px of `photograph`.
+    exclusive : bool
+        Whether one class alone is true of a cell, see `opacity`.
 
     Returns
     -------
@@ -290,7 +320,7 @@ def tint_photograph(
         np.maximum(strongest, plane, out=strongest)
     picture = _dim(photograph)
     ground = picture[resample.window]
-    ground += opacity(strongest)[..., None] * (np.nan_to_num(colours)[winner] - ground)
+    ground += opacity(strongest, exclusive)[..., None] * (np.nan_to_num(colours)[winner] - ground)
     _hatch(ground, resample.hole, max(height, width) // 70)
     return _outlined(_to_image(picture), resample.window)
 
@@ -334,8 +364,11 @@ def _by_mean(probabilities: np.ndarray, valid: np.ndarray) -> list[int]:
     return np.argsort(-np.array(sums), kind="stable").tolist()
 
 
-def _shares(probabilities: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Share of all cells in which each class is the most probable, no data last: (C + 1,)."""
+def _shares(probabilities: np.ndarray, valid: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Share of all cells that each class has, no data last: (C + 1,)."""
+    if not exclusive:
+        found = [(plane >= 0.5).mean(where=valid) if valid.any() else 0 for plane in probabilities]
+        return np.append(np.array(found) * valid.mean(), (~valid).mean())
     winner = probabilities.argmax(axis=0)
     winner[~valid] = len(probabilities)
     return np.bincount(winner.ravel(), minlength=len(probabilities) + 1) / winner.size
@@ -472,10 +505,11 @@ def _entries(
     kept: Sequence[int],
     tone: np.ndarray,
     style: _Style,
+    exclusive: bool,
 ) -> list[Entry]:
     """Describe the kept classes, and no data where there is some, for the legend."""
     ground = np.tile(tone, (style.em, 5 * style.em, 1))
-    ramp = opacity(np.linspace(0, 1, 5 * style.em))[:, None]
+    ramp = opacity(np.linspace(0, 1, 5 * style.em), exclusive)[:, None]
     entries = []
     for k in kept:
         drawn = np.isfinite(colours[k, 0])
@@ -489,7 +523,9 @@ def _entries(
     return entries
 
 
-def _draw_legend(entries: Sequence[Entry], left_out: int, width: int, style: _Style) -> Image.Image:
+def _draw_legend(
+    entries: Sequence[Entry], left_out: int, width: int, style: _Style, heading: str
+) -> Image.Image:
     """Draw the entries in columns as wide as the names ask for, read downwards."""
     em, line, head = style.em, round(1.7 * style.em), round(3.4 * style.em)
     longest = max(style.font().getlength(name) for _, _, name in entries)
@@ -497,7 +533,7 @@ def _draw_legend(entries: Sequence[Entry], left_out: int, width: int, style: _St
     column = width // -(-len(entries) // rows)
     more = line if left_out else 0
     section = Image.new("RGB", (width, head + rows * line + more + em), PAPER)
-    style.write(section, 0, 0.8 * em, "Most probable class and its share of the cells")
+    style.write(section, 0, 0.8 * em, heading)
     style.write(section, 0, head - 0.6 * em, "0", faint=True)
     style.write(section, 5 * em, head - 0.6 * em, "1", "rm", faint=True)
     for i, (swatch, share, name) in enumerate(entries):

@@ -3,9 +3,10 @@
 All of them halve the resolution five times: stride 32.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from keras import applications, layers
 
 from tltool.errors import DownloadError, UsageError, WeightsError
-from tltool.models.graph import Copier, replay
+from tltool.models.graph import Copier, is_model, replay, steps
 from tltool.recipe import BackboneRecipe
 
 STRIDE = 32
@@ -27,6 +28,9 @@ Mode = Literal["tf", "torch", "caffe", "inside"]
 _MEAN = np.array([0.485, 0.456, 0.406])
 _STD = np.array([0.229, 0.224, 0.225])
 _CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
+
+# Layers by which a constructor of keras.applications scales the image.
+_SCALING = (layers.Rescaling, layers.Normalization)
 
 
 def preprocessing_weights(mode: Mode) -> tuple[np.ndarray, np.ndarray]:
@@ -214,10 +218,61 @@ def _preprocess(inputs: Any, mode: Mode) -> Any:
     if mode == "inside":
         return inputs
     kernel, bias = preprocessing_weights(mode)
-    layer = layers.Conv2D(3, 1, name="preprocessing", trainable=False)
+    # Raw pixels are too fine for half precision: float32 under mixed precision too.
+    layer = layers.Conv2D(3, 1, name="preprocessing", trainable=False, dtype="float32")
     outputs = layer(inputs)
     layer.set_weights([kernel[None, None].astype("float32"), bias.astype("float32")])
     return outputs
+
+
+def _inner_preprocessing(model: keras.Model) -> list[keras.Layer]:
+    """Layers in front of the first convolution that scale the image."""
+    before = itertools.takewhile(lambda layer: not isinstance(layer, layers.Conv2D), _calls(model))
+    return [layer for layer in before if isinstance(layer, _SCALING)]
+
+
+def _calls(model: keras.Model) -> Iterator[Any]:
+    for step in steps(model):
+        yield from _calls(step.layer) if is_model(step.layer) else (step.layer,)
+
+
+def _mean_scaling(model: keras.Model, mode: Mode) -> Callable[[Any], Any]:
+    """The backbone's preprocessing, for every band the mean of what R, G and B get."""
+    black, white = np.zeros((1, 1, 1, 3), "float32"), np.full((1, 1, 1, 3), 255, "float32")
+    if mode != "inside":
+        kernel, bias = preprocessing_weights(mode)
+        black, white = black @ kernel + bias, white @ kernel + bias
+    for layer in _inner_preprocessing(model):
+        black, white = np.asarray(layer(black)), np.asarray(layer(white))
+    scale, offset = float((white - black).mean()) / 255, float(black.mean())
+    return layers.Rescaling(scale, offset, name="preprocessing", dtype="float32")
+
+
+def _widened(layer: layers.Conv2D, bands: int) -> layers.Conv2D:
+    """A copy of a convolution over RGB that takes `bands` bands."""
+    wide = layers.Conv2D.from_config(layer.get_config())
+    wide.build((None, None, None, bands))
+    kernel, *bias = layer.get_weights()
+    mean = kernel.mean(axis=2, keepdims=True, dtype=float) * (kernel.shape[2] / bands)
+    wide.set_weights([np.repeat(mean, bands, axis=2).astype(kernel.dtype), *bias])
+    return wide
+
+
+class _WithOwnImage:
+    """Copies a backbone without its preprocessing, the first convolution widened to the image."""
+
+    def __init__(self, copy: Copier, skipped: list[keras.Layer]):
+        self._copy, self._skipped = copy, {id(layer) for layer in skipped}
+        self._first = True
+
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if id(layer) in self._skipped:
+            return args[0]
+        if self._first and isinstance(layer, layers.Conv2D):
+            self._first = False
+            bands = args[0].shape[-1]
+            layer = layer if bands == 3 else _widened(layer, bands)
+        return self._copy(layer, *args, **kwargs)
 
 
 def _copy_with_imagenet_scale(copier: Copier, layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -230,41 +285,74 @@ def _copy_with_imagenet_scale(copier: Copier, layer: Any, *args: Any, **kwargs: 
     return outputs
 
 
-def build_backbone(recipe: BackboneRecipe, side: int) -> keras.Model:
-    """Build a backbone that takes raw RGB.
+def _load(recipe: BackboneRecipe, side: int, from_file: bool) -> keras.Model:
+    model = _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
+    if from_file:
+        _load_weights(model, Path(recipe.weights).expanduser())
+    if from_file and recipe.name.startswith("EfficientNetB"):
+        inputs = keras.Input((side, side, 3))
+        features = replay(model, inputs, partial(_copy_with_imagenet_scale, Copier()))
+        model = keras.Model(inputs, features, name=model.name)
+    return model
+
+
+def build_backbone(
+    recipe: BackboneRecipe,
+    side: int,
+    bands: int = 3,
+    normalisation: Callable[[Any], Any] | None = None,
+) -> keras.Model:
+    """Build a backbone that takes raw pixels.
+
+    Where there are not 3 bands, the first convolution is widened: its kernel
+    for every band is the mean of those for R, G and B, times 3 / bands. The
+    bands of a grey image then add up to what they do in RGB, however many they
+    are. The preprocessing is for every band the mean of those for R, G and B
+    in scale and in offset; where these are alike (MobileNet, Xception, ...) a
+    grey image gives exactly the features that it gives in RGB, else nearly.
 
     Parameters
     ----------
     recipe : BackboneRecipe
     side : int
         Of the square input, px.
+    bands : int
+        Of the image. Three are taken for RGB, whatever they show.
+    normalisation : callable, optional
+        From the input tensor to one of the same shape, by Keras layers; takes
+        the place of the backbone's own preprocessing, whose range and order of
+        bands are then left to it.
 
     Returns
     -------
     keras.Model
-        Flat; from (b, side, side, 3) RGB in 0..255 to the feature map. The
+        Flat; from (b, side, side, bands) to the feature map, from RGB in
+        0..255 where neither `bands` nor `normalisation` say otherwise. The
         preprocessing is a frozen layer inside.
 
     Raises
     ------
     UsageError
-        Unknown backbone, too small a side, `alpha` where there is none.
+        Unknown backbone, too small a side, `alpha` where there is none, no
+        bands.
     WeightsError
         The file does not fit; names the first layer that differs.
     DownloadError
         ImageNet weights could not be fetched.
     """
+    if bands < 1:
+        raise UsageError(f"bands: expected 1 or more; received {bands}")
     from_file = recipe.weights not in ("imagenet", "none") and not is_run_model(recipe)
-    model = _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
-    if from_file:
-        _load_weights(model, Path(recipe.weights).expanduser())
-    row = BACKBONES[recipe.name]
-    inputs = keras.Input((side, side, 3), name="image")
+    model = _load(recipe, side, from_file)
+    mode = BACKBONES[recipe.name].mode
+    inputs = keras.Input((side, side, bands), name="image")
     copier: Any = Copier()
-    if from_file and recipe.name.startswith("EfficientNetB"):
-        copier = partial(_copy_with_imagenet_scale, copier)
-    features = replay(model, _preprocess(inputs, row.mode), copier)
-    return keras.Model(inputs, features, name=model.name)
+    if bands == 3 and normalisation is None:
+        image = _preprocess(inputs, mode)
+    else:
+        image = (normalisation or _mean_scaling(model, mode))(inputs)
+        copier = _WithOwnImage(copier, _inner_preprocessing(model))
+    return keras.Model(inputs, replay(model, image, copier), name=model.name)
 
 
 def block_layers(backbone: keras.Model, name: str) -> list[list[str]]:

@@ -1,12 +1,15 @@
 """Backbone and head as one flat classifier."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
+from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
 from tltool.models.backbones import STRIDE, block_layers, build_backbone, is_run_model
 from tltool.models.heads import apply_head
@@ -22,13 +25,18 @@ class Classifier:
     Attributes
     ----------
     model : keras.Model
-        Flat; (b, side, side, 3) RGB in 0..255 to (b, classes) probabilities.
+        Flat; (b, side, side, bands), RGB in 0..255 unless it was built with a
+        normalisation of its own, to (b, outputs) probabilities; to a dict of
+        them by the task's name where there are several tasks.
     blocks : list of list of str
         Layer names of each block of the backbone, from the image upward.
+    tasks : tuple of Task
+        What it tells, in the order it was asked for.
     """
 
     model: keras.Model
     blocks: list[list[str]]
+    tasks: tuple[Task, ...]
 
     @property
     def backbone_layers(self) -> list[keras.Layer]:
@@ -74,24 +82,33 @@ def _continue_from(classifier: Classifier, path: Path) -> None:
         elif layer.name in backbone:
             raise WeightsError(
                 f"{path} does not fit: layer {layer.name} expects weights that it does not have."
-                " Take the backbone and alpha that its run had"
+                " Take the backbone, alpha and number of bands that its run had"
             )
 
 
+def _as_tasks(tasks: int | Task | Sequence[Task]) -> tuple[Task, ...]:
+    if isinstance(tasks, int):
+        return (Task("label", tuple(map(str, range(tasks)))),)
+    return (tasks,) if isinstance(tasks, Task) else tuple(tasks)
+
+
 def build_classifier(
-    classes: int,
+    tasks: int | Task | Sequence[Task],
     patch: int,
     context: int = 0,
     zoom: float = 1,
     backbone: BackboneRecipe | None = None,
     head: HeadRecipe | None = None,
+    bands: int = 3,
+    normalisation: Callable[[Any], Any] | None = None,
 ) -> Classifier:
     """Build a patch classifier on a backbone of keras.applications.
 
     Parameters
     ----------
-    classes : int
-        Number of classes.
+    tasks : int, Task or sequence of Task
+        What to tell of a patch; a number stands for one task of as many
+        classes that exclude each other.
     patch : int
         Side of the judged square, px of the image.
     context : int
@@ -102,20 +119,36 @@ def build_classifier(
         enlarged pixels.
     backbone : BackboneRecipe
     head : HeadRecipe
+    bands : int
+        Of the image; other than 3, the first convolution is widened as
+        `build_backbone` says.
+    normalisation : callable, optional
+        From the input tensor to one of the same shape; takes the place of the
+        backbone's own preprocessing.
 
     Returns
     -------
     Classifier
+
+    Raises
+    ------
+    DataError
+        A number of classes below 2.
+    UsageError
+        Sizes, bands or tasks that cannot be meant.
+    WeightsError, DownloadError
+        As `build_backbone`.
     """
     ratio = as_zoom(zoom)
     recipe = backbone or BackboneRecipe()
-    base = build_backbone(recipe, input_side(patch, context, ratio))
+    base = build_backbone(recipe, input_side(patch, context, ratio), bands, normalisation)
     features = base.outputs[0]
     if context:
         features = _crop_context(features, patch, ratio)
-    outputs = apply_head(features, classes, head or HeadRecipe())
+    told = _as_tasks(tasks)
+    outputs = apply_head(features, told, head or HeadRecipe())
     model = keras.Model(base.inputs[0], outputs, name=f"{base.name}_classifier".replace(".", "_"))
-    classifier = Classifier(model, block_layers(base, recipe.name))
+    classifier = Classifier(model, block_layers(base, recipe.name), told)
     if is_run_model(recipe):
         _continue_from(classifier, Path(recipe.weights).expanduser())
     return classifier

@@ -7,7 +7,7 @@ repeating the edge pixel.
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,14 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from tltool.errors import ImageError
+from tltool.raster.bands import (
+    RASTER_SUFFIXES,
+    BandView,
+    check_bands,
+    check_depth,
+    seen_bands,
+    view_of,
+)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".vrt")
 
@@ -36,6 +44,9 @@ ENVIRONMENT = {
 
 # Rows of an image that are shrunk at once.
 _STRIP = 1024
+
+# A palette of the greys as they are.
+_GREY = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 # EXIF orientation -> whether rows and columns are swapped, then which axes are flipped,
 # to get from the stored picture to the one a person sees.
@@ -88,7 +99,7 @@ class Image(Protocol):
     height: int
 
     def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Read (height, width, 3) uint8 pixels; outside the image its reflection."""
+        """Read (height, width, bands) uint8 pixels; outside the image its reflection."""
         ...
 
 
@@ -97,7 +108,7 @@ class ArrayImage:
 
     Parameters
     ----------
-    pixels : (height, width, 3) uint8 array
+    pixels : (height, width, bands) uint8 array
     """
 
     def __init__(self, pixels: np.ndarray):
@@ -112,16 +123,28 @@ class ArrayImage:
 
 
 class Raster:
-    """An image on disk, read in windows as (height, width, 3) uint8 RGB.
+    """An image on disk, read in windows as (height, width, bands) uint8.
 
-    Grey images are repeated to three bands, palettes looked up, alpha left
-    out, EXIF orientation applied. Use it as a context manager.
+    Pixels are those of `tltool.data.images.read_image`, so that a map sees
+    what training saw. Use it as a context manager.
+
+    Parameters
+    ----------
+    path : str or Path
+    bands : sequence of int, optional
+        Which to take and in which order, from 1. None: RGB as a person sees
+        the image (grey repeated, a palette looked up, alpha left out), or all
+        bands but alpha where there are more than three and none is said to be
+        red, green or blue.
 
     Attributes
     ----------
     path : Path
     width, height : int
-        Size in pixels, as a person sees the image.
+        Size in pixels, as a person sees the image; of chosen bands of a TIFF,
+        as they are stored.
+    bands : int
+        Number of bands of the pixels.
     crs : rasterio.crs.CRS or None
     transform : Affine
         From pixel (x right, y down, 0 at the outer corner of the first pixel)
@@ -129,9 +152,18 @@ class Raster:
     gsd : float or None
         Ground sample distance in metres per pixel, where a projected CRS
         tells it.
+
+    Raises
+    ------
+    ImageError
+        The file is no image, has more than 16 bits a band, or lacks a band.
+
+    Notes
+    -----
+    Of 16 bits the high byte is kept.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, bands: Sequence[int] | None = None):
         self.path = Path(path)
         if not self.path.exists():
             raise ImageError(f"{self.path} does not exist")
@@ -142,50 +174,69 @@ class Raster:
         except RasterioError as error:
             raise ImageError(f"{self.path} cannot be read as an image: {_reason(error)}") from error
         try:
-            self._inspect()
+            self._inspect(bands)
         except BaseException:
             self.close()
             raise
 
-    def _inspect(self) -> None:
+    def _inspect(self, bands: Sequence[int] | None) -> None:
         source = self._source
         kinds = set(source.dtypes)
-        if kinds != {"uint8"}:
-            raise ImageError(
-                f"{self.path}: expected 8-bit bands, received {'/'.join(sorted(kinds))}."
-                " Convert it first, for example with gdal_translate -ot Byte -scale"
-            )
-        self._bands = self._colour_bands()
-        self._palette = self._read_palette()
-        self._swap, self._flip_rows, self._flip_columns = _ORIENTATIONS[self._orientation()]
+        check_depth(self.path, "/".join(sorted(kinds)), kinds <= {"uint8", "uint16"})
+        seen = seen_bands(source.colorinterp)
+        self._view = self._seen_view(seen) if bands is None else self._chosen_view(seen, bands)
+        self.bands = len(self._view.order)
+        self._picture = self._picture_view(seen, bands)
+        # Bands of a TIFF are read as they are stored.
+        raw = bands is not None and self._in_bands
+        orientation = 1 if raw else self._orientation()
+        self._swap, self._flip_rows, self._flip_columns = _ORIENTATIONS[orientation]
         shape = source.shape[::-1] if self._swap else source.shape
         self.height, self.width = shape
         self.crs = source.crs
         self.transform: Affine = source.transform
         self.gsd = _ground_sample_distance(self.crs, self.transform)
 
-    def _colour_bands(self) -> list[int]:
-        source = self._source
-        colours = [i for i, c in enumerate(source.colorinterp, 1) if c != ColorInterp.alpha]
-        if len(colours) == 1:
-            return colours
-        by_name = {c: i for i, c in enumerate(source.colorinterp, 1)}
-        rgb = [by_name.get(c) for c in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)]
-        if None not in rgb:
-            return [band for band in rgb if band is not None]
-        if len(colours) == 3:
-            return colours
-        if len(colours) == 2:
-            return colours[:1]
-        raise ImageError(
-            f"{self.path}: expected one (grey) or three (RGB) bands, received {len(colours)}"
-            " with no red, green and blue among them. Write the wanted three to a file of"
-            " their own, for example with gdal_translate -b 1 -b 2 -b 3"
-        )
+    @property
+    def _in_bands(self) -> bool:
+        return self.path.suffix.lower() in RASTER_SUFFIXES
 
-    def _read_palette(self) -> np.ndarray | None:
+    def _seen_view(self, seen: Sequence[int]) -> BandView:
+        palette = self._read_palette(seen[0])
+        return view_of(seen) if palette is None else view_of((1, 2, 3), palette)
+
+    def _chosen_view(self, seen: Sequence[int], bands: Sequence[int]) -> BandView:
+        if self._in_bands:
+            check_bands(self.path, bands, self._source.count)
+            if ColorInterp.palette in self._source.colorinterp:
+                raise ImageError(
+                    f"{self.path}: expected bands, received a palette. Expand it first, for example"
+                    " with gdal_translate -expand rgb"
+                )
+            return view_of(bands)
+        palette = self._read_palette(seen[0])
+        deep_grey = self._source.count == 1 and self._source.dtypes[0] == "uint16"
+        if palette is None and not deep_grey:
+            check_bands(self.path, bands, self._source.count)
+            return view_of(bands)
+        # Neither has bands of its own: those of what a person sees.
+        check_bands(self.path, bands, 3)
+        return view_of([seen[band - 1] for band in bands] if palette is None else bands, palette)
+
+    def _picture_view(self, seen: Sequence[int], bands: Sequence[int] | None) -> BandView:
+        """Three bands to look at: red, green and blue, or the first three of what is read."""
+        if len(seen) == 3:
+            return self._seen_view(seen)
+        read = list(bands or seen)
+        return view_of(read[:3] if len(read) > 2 else read[:1] * 3)
+
+    def _read_palette(self, band: int) -> np.ndarray | None:
         if self._source.colorinterp[0] != ColorInterp.palette:
-            return _levels(self._source.tags(self._bands[0], ns="IMAGE_STRUCTURE").get("NBITS"))
+            levels = _levels(self._source.tags(band, ns="IMAGE_STRUCTURE").get("NBITS"))
+            inverted = self._source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+            if not inverted or self._source.dtypes[0] != "uint8":
+                return levels
+            return 255 - (_GREY if levels is None else levels)
         table = np.zeros((256, 3), np.uint8)
         for index, colour in self._source.colormap(1).items():
             table[index] = colour[:3]
@@ -224,26 +275,26 @@ class Raster:
             pixels = pixels[::-1]
         return pixels[:, ::-1] if self._flip_columns else pixels
 
-    def _to_rgb(self, bands: np.ndarray) -> np.ndarray:
-        if self._palette is not None:
-            return self._palette[bands[0]]
-        pixels = bands.transpose(1, 2, 0)
-        return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-    def _load(self, window: Window | None, out_shape: tuple[int, int] | None) -> np.ndarray:
+    def _load(
+        self, view: BandView, window: Window | None, out_shape: tuple[int, int] | None = None
+    ) -> np.ndarray:
         options: dict[str, Any] = {}
         if out_shape is not None:
             # Class numbers of a palette must not be averaged.
-            averaged = Resampling.nearest if self._palette is not None else Resampling.average
-            options = {"out_shape": (len(self._bands), *out_shape), "resampling": averaged}
+            averaged = Resampling.nearest if view.palette is not None else Resampling.average
+            options = {"out_shape": (len(view.stored), *out_shape), "resampling": averaged}
         try:
             # GDAL's datasets do not stand two threads at once.
             with self._lock, rasterio.Env(**ENVIRONMENT):
-                bands = self._source.read(self._bands, window=window, **options)
+                values = self._source.read(view.stored, window=window, **options)
         except RasterioError as error:
-            where = "" if window is None else f" in the window {_describe(window)}"
+            where = " as an image" if window is None else f" in the window {_describe(window)}"
             raise ImageError(f"{self.path} cannot be read{where}: {_reason(error)}") from error
-        return self._upright(self._to_rgb(bands))
+        return self._upright(view.pixels(values))
+
+    def read_whole(self) -> np.ndarray:
+        """Read the whole image: (height, width, bands) uint8."""
+        return np.ascontiguousarray(self._load(self._view, None))
 
     def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Read a window; outside the image its reflection.
@@ -257,7 +308,7 @@ class Raster:
 
         Returns
         -------
-        (height, width, 3) uint8 array, RGB, values 0..255.
+        (height, width, bands) uint8 array; RGB unless other bands were chosen or found.
 
         Raises
         ------
@@ -268,7 +319,7 @@ class Raster:
         columns = reflect_indices(x, x + width, self.width)
         top, left = int(rows.min()), int(columns.min())
         inner_width, inner_height = int(columns.max()) - left + 1, int(rows.max()) - top + 1
-        pixels = self._load(self._stored_window(left, top, inner_width, inner_height), None)
+        pixels = self._load(self._view, self._stored_window(left, top, inner_width, inner_height))
         if (inner_height, inner_width) == (height, width) and rows[0] == top and columns[0] == left:
             return np.ascontiguousarray(pixels)
         return pixels.take(rows - top, 0).take(columns - left, 1)
@@ -278,7 +329,9 @@ class Raster:
 
         Returns
         -------
-        (height, width, 3) uint8 array, RGB.
+        (height, width, 3) uint8 array
+            RGB; of an image without colours its first three bands. Where they
+            have 16 bits, brightened so that there is something to see.
         """
         factor = -(-max(self.width, self.height) // longest)
         rows = factor * max(1, _STRIP // factor)
@@ -287,12 +340,19 @@ class Raster:
             self._shrunk(top, min(rows, self.height - top), factor)
             for top in range(0, self.height, rows)
         ]
-        return np.concatenate(strips)
+        small = np.concatenate(strips)
+        return _brightened(small) if "uint16" in self._source.dtypes else small
 
     def _shrunk(self, top: int, rows: int, factor: int) -> np.ndarray:
         window = self._stored_window(0, top, self.width, rows)
         shape = (-(-rows // factor), -(-self.width // factor))
-        return self._load(window, shape[::-1] if self._swap else shape)
+        return self._load(self._picture, window, shape[::-1] if self._swap else shape)
+
+
+def _brightened(picture: np.ndarray) -> np.ndarray:
+    # Sensors seldom fill 16 bits: their high byte alone would look black.
+    top = max(1, int(np.quantile(picture, 0.99)))
+    return (picture.astype(np.uint16) * 255 // top).clip(0, 255).astype(np.uint8)
 
 
 def _pillow_orientation(path: Path) -> str:

@@ -1,58 +1,189 @@
 """What happens beside the steps: best weights, history, TensorBoard, the progress bar."""
 
+import contextlib
 import csv
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from tltool.errors import TrainingError
 from tltool.files import atomic_path
 from tltool.progress import Bar
+from tltool.training.optimizers import averaged_weights
+
+
+def save_plain(model: keras.Model, path: Path) -> None:
+    """Save a network without what it was trained with, so that it loads where tltool is not."""
+    with atomic_path(path) as partial:
+        keras.Model(model.input, model.output, name=model.name).save(partial)
+
+
+def _moving_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """Copies of the weights that training can change now: path to value."""
+    return {
+        weight.path: np.array(keras.ops.convert_to_numpy(weight))
+        for layer in network.layers
+        if layer.trainable
+        for weight in layer.weights
+    }
+
+
+def _give_weights(network: keras.Model, values: dict[str, np.ndarray]) -> None:
+    for weight in network.weights:
+        if weight.path in values:
+            weight.assign(values[weight.path])
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the lowest loss, on disk and in memory, and stops early.
+    """Keeps the weights of the epoch with the lowest loss and stops early.
 
     One object serves all stages: a later stage that never gets better ends
     with the weights of an earlier one.
 
     Parameters
     ----------
-    path : Path
-        Checkpoint, replaced whole each time.
+    network : keras.Model
+        Whose weights are kept; what is trained may be a part of it.
+
+    Attributes
+    ----------
+    patience, waited : int
+        Epochs without a lower loss that end the stage; how many there were.
+    lowest : float
+    weights : dict of str to array
+        Of the best epoch, by path; empty before the first.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, network: keras.Model):
         super().__init__()
-        self._path = path
-        self._best = np.inf
-        self._weights: list[np.ndarray] | None = None
-        self.patience = 0
-        self._waited = 0
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start counting anew."""
-        self._waited = 0
+        self._network = network
+        self.lowest = math.inf
+        self.weights: dict[str, np.ndarray] = {}
+        self.patience = self.waited = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep, or count towards stopping."""
         values = logs or {}
-        loss = values.get("val_loss", values.get("loss", np.inf))
-        if loss < self._best:
-            self._best, self._waited = loss, 0
-            self._weights = self.model.get_weights()
-            with atomic_path(self._path) as partial:
-                self.model.save(partial)
+        loss = float(values.get("val_loss", values.get("loss", math.inf)))
+        if loss < self.lowest:
+            self.lowest, self.waited = loss, 0
+            if not self.weights:
+                self.weights = {w.path: np.array(w) for w in self._network.weights}
+            with averaged(self.model):
+                self.weights |= _moving_weights(self._network)
             return
-        self._waited += 1
-        if self._waited >= self.patience:
+        self.waited += 1
+        if self.spent:
             self.model.stop_training = True
 
-    def restore(self, model: keras.Model) -> None:
-        """Give `model` the best weights."""
-        if self._weights is not None:
-            model.set_weights(self._weights)
+    @property
+    def spent(self) -> bool:
+        """Whether the stage's patience is at its end."""
+        return self.waited >= self.patience
+
+    def restore(self) -> None:
+        """Give the network its best weights."""
+        _give_weights(self._network, self.weights)
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Let the moving averages of the weights stand in for them, where the optimizer keeps some."""
+    averages = averaged_weights(model)
+    variables = [v for v in model.trainable_variables if v.path in averages]
+    own = [keras.ops.convert_to_numpy(v) for v in variables]
+    for variable in variables:
+        variable.assign(averages[variable.path])
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
+
+
+class JudgeAveraged(keras.callbacks.Callback):
+    """Lets the validation see the moving averages of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._context: Any = None
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Put the averages in place."""
+        self._context = averaged(self.model)
+        self._context.__enter__()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Put the weights back."""
+        self._context.__exit__(None, None, None)
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stops training at the first loss that is no number, and keeps what was good.
+
+    Parameters
+    ----------
+    network : keras.Model
+    path : Path
+        Where the weights of the last whole epoch, or of the start, go.
+    """
+
+    def __init__(self, network: keras.Model, path: Path):
+        super().__init__()
+        self._network, self._path = network, path
+        self.stage = self._epoch = 0
+        self._good: dict[str, np.ndarray] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remember weights that gave a finite loss."""
+        self._epoch = epoch
+        self._good = _moving_weights(self._network)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the loss."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if math.isfinite(loss):
+            return
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        _give_weights(self._network, self._good)
+        save_plain(self._network, self._path)
+        raise TrainingError(
+            f"stage {self.stage}, epoch {self._epoch + 1}, step {batch + 1}: the loss is {loss} at"
+            f" a rate of {rate:.3g}. The weights of the last good epoch are in {self._path}."
+            " Take a lower rate, a warm-up or a smaller clip"
+        )
+
+
+class Plateau(keras.callbacks.Callback):
+    """Lowers the rate where the validation loss has not fallen for some epochs.
+
+    Attributes
+    ----------
+    lowest : float
+    waited : int
+    """
+
+    def __init__(self, factor: float, wait: int):
+        super().__init__()
+        self._factor, self._wait = factor, wait
+        self.lowest, self.waited = math.inf, 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count, and lower."""
+        values = logs or {}
+        loss = float(values.get("val_loss", values.get("loss", math.inf)))
+        if loss < self.lowest:
+            self.lowest, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited >= self._wait:
+            self.waited = 0
+            optimizer = self.model.optimizer
+            optimizer.learning_rate = optimizer.learning_rate * self._factor
 
 
 class History(keras.callbacks.Callback):
@@ -65,7 +196,8 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add a row."""
-        row = {"stage": self.stage, "epoch": len(self.rows) + 1}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"stage": self.stage, "epoch": len(self.rows) + 1, "rate": rate}
         self.rows.append({**row, **{k: float(v) for k, v in (logs or {}).items()}})
 
     def save(self, path: Path) -> None:
@@ -93,9 +225,11 @@ class EventLog(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self._folder))
         metadata = tf.compat.v1.SummaryMetadata()
         metadata.plugin_data.plugin_name = "scalars"
-        with self._writer.as_default(step=len(self._history.rows)):
-            for name, value in (logs or {}).items():
-                tf.summary.write(name, tf.constant(float(value)), metadata=metadata)
+        row = self._history.rows[-1]
+        with self._writer.as_default(step=row["epoch"]):
+            for name, value in row.items():
+                if name not in ("stage", "epoch"):
+                    tf.summary.write(name, tf.constant(float(value)), metadata=metadata)
         self._writer.flush()
 
 
@@ -109,14 +243,14 @@ class ShowProgress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Move by one step."""
-        values = logs or {}
-        text = f"loss {values.get('loss', 0):.3f} accuracy {values.get('accuracy', 0):.3f}"
-        self._bar.advance(1, f"{text} {self._last}")
+        self._bar.advance(1, f"{_numbers(logs or {}, '')} {self._last}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep showing what the validation said."""
-        values = logs or {}
-        if "val_accuracy" in values:
-            self._last = (
-                f"| valid loss {values['val_loss']:.3f} accuracy {values['val_accuracy']:.3f}"
-            )
+        if "val_loss" in (logs or {}):
+            self._last = f"| valid {_numbers(logs or {}, 'val_')}"
+
+
+def _numbers(logs: dict[str, Any], prefix: str) -> str:
+    shown = [key for key in ("loss", "accuracy") if prefix + key in logs]
+    return " ".join(f"{key} {float(logs[prefix + key]):.3f}" for key in shown)

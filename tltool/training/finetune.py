@@ -1,35 +1,36 @@
-"""`tltool finetune`: from class folders and a recipe to a run folder."""
+"""`tltool finetune`: from labelled images and a recipe to a run folder."""
 
-import json
 import logging
-import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
-from tltool.augment.pipeline import Augmenter
-from tltool.data.folders import Dataset, PatchFacts, read_folders
-from tltool.data.splits import SPLITS
-from tltool.data.stream import Batches, Patches, load_patches, read_image
-from tltool.errors import DataError, ImageError, OutputError, UsageError
-from tltool.evaluation.metrics import judge
-from tltool.files import atomic_path, write_text
-from tltool.models.network import Classifier, build_classifier, input_side
+from tltool.data.report import DataReport
+from tltool.models.network import Classifier
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
-from tltool.sidecar import Sidecar
-from tltool.training.callbacks import History
+from tltool.training.callbacks import save_plain
 from tltool.training.fit import fit
+from tltool.training.judging import judge_split
+from tltool.training.prepare import Prepared, prepare
+from tltool.training.run_folder import (
+    HISTORY_NAME,
+    METRICS_NAME,
+    MODEL_NAME,
+    RECIPE_NAME,
+    Begun,
+    check_folder,
+    clear_folder,
+    open_begun,
+    write_json,
+)
+from tltool.training.state import State
 
 logger = logging.getLogger("tltool")
 
-MODEL_NAME = "model.keras"
-RECIPE_NAME = "recipe.yaml"
-METRICS_NAME = "metrics.json"
+Show = Callable[[DataReport], None]
 
 
 @dataclass(frozen=True)
@@ -41,170 +42,72 @@ class Run:
     folder : Path
     metrics : dict
         Content of ``metrics.json``: per split the numbers of
-        `tltool.evaluation.metrics.judge`.
+        `tltool.training.judging.judge_split`.
     """
 
     folder: Path
     metrics: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    patch: int
-    context: int
-    crop: bool
+def _settle_determinism(recipe: Recipe) -> None:
+    if recipe.training.deterministic:
+        import tensorflow as tf
 
-    @property
-    def window(self) -> int:
-        return self.patch + 2 * self.context
+        # For the rest of the process: TensorFlow has no public way back.
+        tf.config.experimental.enable_op_determinism()
 
 
-def _first_image(dataset: Dataset) -> np.ndarray:
-    for sample in dataset.samples["train"]:
-        try:
-            return read_image(sample.path)
-        except ImageError:
-            continue
-    raise DataError(f"{dataset.folder}: not one image of the training split can be read")
-
-
-def _sizes_of_cut(recipe: Recipe, facts: PatchFacts, folder: Path) -> _Sizes:
-    patch = recipe.patch or facts.patch
-    available = (facts.patch + 2 * facts.context - patch) // 2
-    context = min(facts.context, available) if recipe.context is None else recipe.context
-    if patch + 2 * context > facts.patch + 2 * facts.context or available < 0:
-        raise UsageError(
-            f"{folder} holds patches of {facts.patch} px with {facts.context} px of context;"
-            f" patch {patch} with context {context} needs more. Cut them anew with"
-            f" tltool patches --size {patch} --context {context}"
+def _judge(prepared: Prepared, classifier: Classifier) -> dict[str, Any]:
+    recipe = prepared.recipe
+    return {
+        split: judge_split(
+            classifier.model,
+            prepared.loaded[split],
+            prepared.dataset.tasks,
+            recipe.training.batch,
+            as_zoom(recipe.zoom),
+            recipe.tta == "d4",
         )
-    return _Sizes(patch, context, crop=True)
+        for split in ("valid", "test")
+        if len(prepared.loaded[split])
+    }
 
 
-def _sizes(recipe: Recipe, dataset: Dataset) -> _Sizes:
-    if dataset.facts is not None:
-        return _sizes_of_cut(recipe, dataset.facts, dataset.folder)
-    context = recipe.context or 0
-    height, width = _first_image(dataset).shape[:2]
-    if recipe.patch is not None:
-        patch = recipe.patch
-    elif height == width and height > 2 * context:
-        patch = height - 2 * context
-    else:
-        patch = 224
-    if (height, width) != (patch + 2 * context,) * 2:
-        logger.warning(
-            "%s: the first image is %d x %d px; every image is resized to %d px"
-            " (set --patch and --context to what the images are)",
-            dataset.folder,
-            width,
-            height,
-            patch + 2 * context,
-        )
-    return _Sizes(patch, context, crop=False)
+def _log_warnings(report: DataReport) -> None:
+    for warning in report.warnings:
+        logger.warning("%s", warning)
 
 
-def _load(dataset: Dataset, sizes: _Sizes, strict: bool) -> dict[str, Patches]:
-    loaded = {}
-    for split in SPLITS:
-        samples = dataset.samples[split]
-        loaded[split] = load_patches(samples, sizes.window, crop=sizes.crop, strict=strict)
-    unreadable = [error for patches in loaded.values() for error in patches.unreadable]
-    for error in unreadable[:5]:
-        logger.warning("%s", error)
-    if unreadable:
-        total = sum(map(len, dataset.samples.values()))
-        logger.warning("%d of %d images are left out as unreadable", len(unreadable), total)
-    _check_enough(dataset, loaded)
-    return loaded
+def _in_single_precision(prepared: Prepared) -> Classifier:
+    """The trained network, to compute as it will where it is used."""
+    trained = prepared.classifier
+    if prepared.recipe.training.precision == "float32":
+        return trained
+    rebuilt = prepared.rebuild()
+    rebuilt.model.set_weights(trained.model.get_weights())
+    return rebuilt
 
 
-def _check_enough(dataset: Dataset, loaded: dict[str, Patches]) -> None:
-    present = np.bincount(loaded["train"].labels, minlength=len(dataset.classes))
-    lacking = [name for name, n in zip(dataset.classes, present, strict=True) if not n]
-    if lacking:
-        raise DataError(
-            f"{dataset.folder}: the training split has no readable image of {', '.join(lacking)}."
-            " Add images, or change the split"
-        )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected the name of a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        whole = (folder / METRICS_NAME).exists()
-        state = "holds a run" if whole else "is not empty (an unfinished run?)"
-        raise OutputError(
-            f"{folder} {state} already. Name another output, or allow replacing it with --overwrite"
-        )
-
-
-def _clear_run(folder: Path) -> None:
-    # What an earlier run wrote here, so that nothing of it passes for the new one's.
-    names = ("fcn.keras", "fcn.json", MODEL_NAME, "model.json", METRICS_NAME, "history.csv")
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    for old in (folder / "logs").glob("events.*"):
-        old.unlink()
-
-
-def _sidecar(recipe: Recipe, dataset: Dataset, sizes: _Sizes) -> Sidecar:
-    background = recipe.background or dataset.background
-    if background is not None and background not in dataset.classes:
-        raise UsageError(
-            f"background: expected one of {', '.join(dataset.classes)}; received {background}"
-        )
-    return Sidecar(
-        classes=dataset.classes,
-        background=background,
-        patch=sizes.patch,
-        context=sizes.context,
-        zoom=recipe.zoom,
-        input_side=input_side(sizes.patch, sizes.context, as_zoom(recipe.zoom)),
-        gsd=dataset.facts.gsd if dataset.facts else None,
-        data={"folder": str(dataset.folder.resolve()), **dataset.summary()},
+def _train(prepared: Prepared, folder: Path, state: State | None, started: float) -> Run:
+    training = prepared.recipe.training
+    history = fit(
+        prepared.classifier,
+        prepared.train_batches(),
+        prepared.valid_batches(),
+        training.stages,
+        prepared.objective(),
+        folder,
+        seed=training.seed,
+        state=state,
     )
-
-
-def _predict(model: keras.Model, patches: Patches, classes: int, recipe: Recipe) -> np.ndarray:
-    batches = Batches(patches, classes, recipe.training.batch, as_zoom(recipe.zoom))
-    return model.predict(batches, verbose=0)
-
-
-def _evaluate(
-    model: keras.Model, loaded: dict[str, Patches], classes: list[str], recipe: Recipe
-) -> dict[str, Any]:
-    metrics = {}
-    for split in ("valid", "test"):
-        patches = loaded[split]
-        if len(patches):
-            probabilities = _predict(model, patches, len(classes), recipe)
-            metrics[split] = judge(probabilities, patches.labels, classes)
-    return metrics
-
-
-def _train(
-    classifier: Classifier, loaded: dict[str, Patches], classes: int, recipe: Recipe, folder: Path
-) -> History:
-    training, zoom = recipe.training, as_zoom(recipe.zoom)
-    train = Batches(
-        loaded["train"],
-        classes,
-        training.batch,
-        zoom,
-        Augmenter(recipe.augment),
-        training.seed,
-        workers=max(1, (os.cpu_count() or 1) - 1),
-    )
-    valid = (
-        Batches(loaded["valid"], classes, training.batch, zoom) if len(loaded["valid"]) else None
-    )
-    return fit(classifier, train, valid, training, folder)
+    classifier = _in_single_precision(prepared)
+    metrics = _judge(prepared, classifier)
+    metrics["seconds"] = round(time.perf_counter() - started, 1)
+    save_plain(classifier.model, folder / MODEL_NAME)
+    prepared.sidecar.save(folder / MODEL_NAME)
+    history.save(folder / HISTORY_NAME)
+    write_json(folder / METRICS_NAME, metrics)
+    return Run(folder, metrics)
 
 
 def finetune(
@@ -214,14 +117,15 @@ def finetune(
     *,
     strict: bool = False,
     overwrite: bool = False,
+    show: Show = _log_warnings,
 ) -> Run:
-    """Fine-tune a pretrained backbone on class folders.
+    """Fine-tune a pretrained backbone on labelled images.
 
     Parameters
     ----------
     data : str or Path
-        ``DATA/{train,valid,test}/<class>/*`` or ``DATA/<class>/*``, or what
-        `tltool.patches` wrote.
+        ``DATA/{train,valid,test}/<class>/*`` or ``DATA/<class>/*``, what
+        `tltool.patches` wrote, or a CSV manifest (`tltool.data.manifest`).
     out : str or Path
         The run folder: ``model.keras`` (plain Keras, raw RGB in 0..255),
         ``model.json``, ``recipe.yaml`` (fully resolved), ``history.csv``,
@@ -232,6 +136,9 @@ def finetune(
         Stop at an unreadable image instead of leaving it out.
     overwrite : bool
         Allow replacing an earlier run in `out`.
+    show : callable
+        Gets the report on the data before training; logs its warnings if not
+        given.
 
     Returns
     -------
@@ -240,32 +147,69 @@ def finetune(
     Raises
     ------
     DataError, ImageError, UsageError, RecipeError, WeightsError,
-    DownloadError, OutputError
+    DownloadError, OutputError, TrainingError
     """
     folder = Path(out)
-    _prepare_folder(folder, overwrite)
+    check_folder(folder, overwrite)
     started = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    Augmenter(recipe.augment)
-    training = recipe.training
-    dataset = read_folders(data, recipe.split, training.seed)
-    sizes = _sizes(recipe, dataset)
-    recipe = recipe.model_copy(update={"patch": sizes.patch, "context": sizes.context})
-    sidecar = _sidecar(recipe, dataset, sizes)
-    keras.utils.set_random_seed(training.seed)
-    classifier = build_classifier(
-        len(dataset.classes), sizes.patch, sizes.context, recipe.zoom, recipe.backbone, recipe.head
-    )
-    loaded = _load(dataset, sizes, strict)
+    _settle_determinism(recipe)
+    prepared = prepare(data, recipe, strict=strict)
+    show(prepared.report)
     folder.mkdir(parents=True, exist_ok=True)
-    _clear_run(folder)
-    recipe.save(folder / RECIPE_NAME)
-    history = _train(classifier, loaded, len(dataset.classes), recipe, folder)
-    metrics = _evaluate(classifier.model, loaded, dataset.classes, recipe)
-    metrics["seconds"] = round(time.perf_counter() - started, 1)
-    with atomic_path(folder / MODEL_NAME) as partial:
-        classifier.model.save(partial)
-    sidecar.save(folder / MODEL_NAME)
-    history.save(folder / "history.csv")
-    _write_json(folder / METRICS_NAME, metrics)
-    return Run(folder, metrics)
+    clear_folder(folder)
+    prepared.recipe.save(folder / RECIPE_NAME)
+    resolved = prepared.recipe.model_dump(mode="json")
+    fingerprint = str((prepared.sidecar.data or {})["fingerprint"])
+    Begun(prepared.dataset.source, fingerprint, strict, resolved).save(folder)
+    return _train(prepared, folder, None, started)
+
+
+def resume(
+    run: str | Path,
+    recipe: Recipe | None = None,
+    data: str | Path | None = None,
+    *,
+    show: Show = _log_warnings,
+) -> Run:
+    """Go on with a run that was stopped.
+
+    Parameters
+    ----------
+    run : str or Path
+        Its folder.
+    recipe : Recipe, optional
+        That it should have been begun with.
+    data : str or Path, optional
+        Where the data lie now; None: where they lay.
+    show : callable
+        As in `finetune`.
+
+    Returns
+    -------
+    Run
+        With the weights that it would have had uninterrupted: bit for bit
+        where the recipe says ``deterministic``.
+
+    Raises
+    ------
+    ModelError
+        No unfinished run there.
+    RecipeError, DataError
+        Another recipe, other data than it began with.
+    """
+    folder = Path(run)
+    started = time.perf_counter()
+    begun, stored, state = open_begun(folder, recipe)
+    _settle_determinism(stored)
+    prepared = prepare(data or begun.data, stored, strict=begun.strict)
+    begun.check_data(str((prepared.sidecar.data or {})["fingerprint"]), folder)
+    show(prepared.report)
+    stages = len(stored.training.stages)
+    if state is None:
+        logger.info("%s: no epoch was finished; from the beginning", folder)
+    elif state.stage < stages:
+        logger.info(
+            "%s: on from stage %d of %d, epoch %d", folder, state.stage + 1, stages, state.epoch + 1
+        )
+    return _train(prepared, folder, state, started)

@@ -1,26 +1,205 @@
-"""Run the stages of a schedule over batches."""
+"""Run the stages of a schedule over batches, and go on where a killed run was."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from tltool.data.stream import Batches
+from tltool.models.losses import labelled_accuracy
 from tltool.models.network import Classifier
 from tltool.progress import progress_bar
-from tltool.recipe import TrainingRecipe
-from tltool.training.callbacks import EventLog, History, KeepBest, ShowProgress
-from tltool.training.schedule import apply_stage, cosine_rate
+from tltool.recipe import StageRecipe
+from tltool.training.callbacks import (
+    EventLog,
+    History,
+    JudgeAveraged,
+    KeepBest,
+    Plateau,
+    ShowProgress,
+    StopAtNaN,
+    save_plain,
+)
+from tltool.training.features import CachedBatches, compute_draws, halve
+from tltool.training.optimizers import make_optimizer
+from tltool.training.rates import make_rate
+from tltool.training.schedule import apply_stage, backbone_is_frozen
+from tltool.training.state import STATE_NAME, SaveState, State, assign, values_of
 
 logger = logging.getLogger("tltool")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training makes small.
+
+    Attributes
+    ----------
+    losses : dict of task name to keras.losses.Loss
+    weights : dict of task name to float
+        Of the losses in their sum.
+    """
+
+    losses: dict[str, Any]
+    weights: dict[str, float]
+
+    def compiled(self, classifier: Classifier) -> dict[str, Any]:
+        """Arguments of `keras.Model.compile`."""
+        metrics = {task.name: [labelled_accuracy(task)] for task in classifier.tasks}
+        if len(classifier.tasks) == 1:
+            name = classifier.tasks[0].name
+            return {"loss": self.losses[name], "metrics": metrics[name]}
+        return {"loss": self.losses, "loss_weights": self.weights, "metrics": metrics}
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a stage trains, on what."""
+
+    model: keras.Model
+    train: Any
+    valid: Any
+
+
+class _Fitting:
+    """The stages of one run, with what they share."""
+
+    def __init__(
+        self, classifier: Classifier, train: Batches, valid: Batches | None, folder: Path, seed: int
+    ):
+        self._classifier, self._train, self._valid, self._seed = classifier, train, valid, seed
+        network, checkpoints = classifier.model, folder / "checkpoints"
+        self._state_path = checkpoints / STATE_NAME
+        self._best_path = checkpoints / "best.keras"
+        self.history = History()
+        self._best = KeepBest(network)
+        self._events = EventLog(folder / "logs", self.history)
+        self._guard = StopAtNaN(network, checkpoints / "last.keras")
+        self._plateau: Plateau | None = None
+        self._model = network
+
+    def run(self, stages: Sequence[StageRecipe], objective: Objective, state: State | None) -> None:
+        """All stages, or those after `state`."""
+        if state is not None:
+            self._go_back_to(state)
+        start = state.stage if state else 0
+        for number, stage in enumerate(stages[start:], start):
+            within = state if state and state.stage == number and state.optimizer else None
+            self._one(number, stage, objective, within)
+            self._best.restore()
+            save_plain(self._classifier.model, self._best_path)
+            self._capture(number + 1, 0, with_optimizer=False).save(self._state_path)
+            _log_stage(number + 1, len(stages), self.history)
+
+    def _go_back_to(self, state: State) -> None:
+        network = self._classifier.model
+        assign(network.variables, state.network, self._state_path)
+        if state.best:
+            paths = [weight.path for weight in network.weights]
+            self._best.weights = dict(zip(paths, state.best, strict=True))
+        self._best.lowest, self._best.waited = state.numbers["lowest"], state.numbers["waited"]
+        self.history.rows = list(state.numbers["rows"])
+
+    def _capture(self, stage: int, epoch: int, with_optimizer: bool = True) -> State:
+        network, best, plateau = self._classifier.model, self._best, self._plateau
+        return State(
+            stage,
+            epoch,
+            values_of(network.variables),
+            values_of(self._model.optimizer.variables) if with_optimizer else [],
+            [best.weights[w.path] for w in network.weights] if best.weights else [],
+            {
+                "lowest": best.lowest,
+                "waited": best.waited if with_optimizer else 0,
+                "rows": self.history.rows,
+                "plateau": [plateau.lowest, plateau.waited] if plateau else None,
+            },
+        )
+
+    def _material(self, number: int, stage: StageRecipe, done: int, first: int) -> _Material:
+        """The whole network on images, or the head on features that are computed here."""
+        if not (stage.draws and stage.epochs and backbone_is_frozen(self._classifier)):
+            self._train.start(first + done)
+            return _Material(self._classifier.model, self._train, self._valid)
+        halves = halve(self._classifier)
+        epochs = range(first, first + min(stage.draws, stage.epochs))
+        title = f"stage {number + 1}: features"
+        draws = compute_draws(halves.frozen, self._train, epochs, title)
+        batch = self._train.batch
+        train = CachedBatches(draws, batch, self._seed, done)
+        valid = None
+        if self._valid is not None:
+            kept = compute_draws(halves.frozen, self._valid, [0], "features of valid")
+            valid = CachedBatches(kept, batch)
+        return _Material(halves.head, train, valid)
+
+    def _one(
+        self, number: int, stage: StageRecipe, objective: Objective, within: State | None
+    ) -> None:
+        steps = len(self._train)
+        factors = apply_stage(self._classifier, stage, steps, f"training.stages.{number}")
+        done = within.epoch if within else 0
+        self.history.stage = self._guard.stage = number + 1
+        self._best.patience = stage.patience
+        if within is None:
+            self._best.waited = 0
+        elif self._best.spent:
+            return
+        material = self._material(number, stage, done, len(self.history.rows) - done)
+        self._model = model = material.model
+        rate = make_rate(stage, steps)
+        model.compile(
+            optimizer=make_optimizer(stage, rate, factors), **objective.compiled(self._classifier)
+        )
+        self._plateau = (
+            Plateau(stage.curve.factor, stage.curve.wait) if stage.curve.name == "plateau" else None
+        )
+        if within is not None:
+            model.optimizer.build(model.trainable_variables)
+            assign(model.optimizer.variables, within.optimizer, self._state_path)
+            if self._plateau is not None:
+                self._plateau.lowest, self._plateau.waited = within.numbers["plateau"]
+        self._fit(number, stage, material, done)
+
+    def _fit(self, number: int, stage: StageRecipe, material: _Material, done: int) -> None:
+        saving = SaveState(self._state_path, lambda epoch: self._capture(number, epoch))
+        title = f"stage {number + 1}"
+        with progress_bar(title, (stage.epochs - done) * len(material.train), "steps") as bar:
+            callbacks = [
+                JudgeAveraged() if stage.ema else None,
+                self._guard,
+                self.history,
+                self._best,
+                self._plateau,
+                self._events,
+                ShowProgress(bar),
+                saving,
+            ]
+            material.model.fit(
+                material.train,
+                validation_data=material.valid,
+                initial_epoch=done,
+                epochs=stage.epochs,
+                verbose=0,
+                # The batches shuffle themselves, by the seed; Keras would by Python's generator.
+                shuffle=False,
+                callbacks=[callback for callback in callbacks if callback is not None],
+            )
 
 
 def fit(
     classifier: Classifier,
     train: Batches,
     valid: Batches | None,
-    recipe: TrainingRecipe,
+    stages: Sequence[StageRecipe],
+    objective: Objective,
     folder: Path,
+    *,
+    seed: int = 0,
+    state: State | None = None,
 ) -> History:
     """Train stage by stage; the classifier ends with the best weights of all epochs.
 
@@ -29,41 +208,31 @@ def fit(
     classifier : Classifier
     train, valid : Batches
         Without `valid` the training loss tells the best epoch.
-    recipe : TrainingRecipe
+    stages : sequence of StageRecipe
+    objective : Objective
     folder : Path
         Run folder: ``checkpoints/`` and ``logs/`` go there.
+    seed : int
+        Of the order of cached features.
+    state : State, optional
+        To go on from.
 
     Returns
     -------
     History
         A row an epoch.
+
+    Raises
+    ------
+    TrainingError
+        At the first loss that is no number.
     """
-    history = History()
-    best = KeepBest(folder / "checkpoints" / "best.keras")
-    events = EventLog(folder / "logs", history)
-    for number, stage in enumerate(recipe.stages, 1):
-        apply_stage(classifier, stage, len(train))
-        classifier.model.compile(
-            optimizer=keras.optimizers.Adam(cosine_rate(stage, len(train)), clipnorm=1.0),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-            metrics=["accuracy"],
-        )
-        history.stage, best.patience = number, stage.patience
-        title = f"stage {number}/{len(recipe.stages)}"
-        with progress_bar(title, stage.epochs * len(train), "steps") as bar:
-            classifier.model.fit(
-                train,
-                validation_data=valid,
-                epochs=stage.epochs,
-                verbose=0,
-                callbacks=[history, best, events, ShowProgress(bar)],
-            )
-        best.restore(classifier.model)
-        _log_stage(number, history)
-    return history
+    fitting = _Fitting(classifier, train, valid, folder, seed)
+    fitting.run(stages, objective, state)
+    return fitting.history
 
 
-def _log_stage(number: int, history: History) -> None:
+def _log_stage(number: int, stages: int, history: History) -> None:
     rows = [row for row in history.rows if row["stage"] == number]
     if not rows:
         return
@@ -71,4 +240,6 @@ def _log_stage(number: int, history: History) -> None:
     row = min(rows, key=lambda r: r[key])
     shown = [k for k in ("accuracy", "val_accuracy", "val_loss") if k in row]
     numbers = ", ".join(f"{k} {row[k]:.3f}" for k in shown)
-    logger.info("stage %d: %d epochs, best %d: %s", number, len(rows), row["epoch"], numbers)
+    logger.info(
+        "stage %d of %d: %d epochs, best %d: %s", number, stages, len(rows), row["epoch"], numbers
+    )

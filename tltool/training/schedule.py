@@ -1,25 +1,98 @@
-"""Stages: which layers train, and how the rate falls."""
+"""Stages: which layers train, and how fast each."""
+
+import re
+from collections.abc import Mapping, Sequence
 
 import keras
 
+from tltool.errors import RecipeError
 from tltool.models.network import Classifier
 from tltool.recipe import StageRecipe
 
 _NORMS = keras.layers.BatchNormalization
 
-
-def _training_names(classifier: Classifier, stage: StageRecipe) -> set[str]:
-    of_backbone = {layer.name for layer in classifier.backbone_layers}
-    head = {layer.name for layer in classifier.model.layers} - of_backbone
-    if stage.train == "head":
-        return head
-    if stage.train == "all":
-        return head | of_backbone
-    top = classifier.blocks[-stage.train["top"] :]
-    return head | {name for block in top for name in block}
+# Frozen whatever a stage says: they are no weights but facts.
+_FIXED = re.compile(r"preprocessing|normalisation_(rescale|image|mean|bands|whitening).*")
 
 
-def apply_stage(classifier: Classifier, stage: StageRecipe, steps_per_epoch: int) -> None:
+def _from_patterns(
+    classifier: Classifier, patterns: Mapping[str, float | str], where: str
+) -> dict[str, float]:
+    names = [layer.name for layer in classifier.backbone_layers]
+    for pattern in patterns:
+        if pattern != "head" and not any(re.fullmatch(pattern, name) for name in names):
+            raise RecipeError(
+                f"{where}: {pattern} matches no layer of the backbone. Its layers are"
+                f" {_some(names)}; a pattern matches a whole name, and head is the head"
+            )
+    rates = {}
+    for name in names:
+        told = next((v for p, v in patterns.items() if re.fullmatch(p, name)), "frozen")
+        rates[name] = 0.0 if told == "frozen" else float(told)
+    head = patterns.get("head", 1.0)
+    return rates | dict.fromkeys(_head(classifier), 0.0 if head == "frozen" else float(head))
+
+
+def _head(classifier: Classifier) -> list[str]:
+    inside = {layer.name for layer in classifier.backbone_layers}
+    return [layer.name for layer in classifier.model.layers if layer.name not in inside]
+
+
+def _some(names: Sequence[str], number: int = 8) -> str:
+    if len(names) <= 2 * number:
+        return ", ".join(names)
+    return ", ".join([*names[:number], "...", *names[-number:]])
+
+
+def _since(classifier: Classifier, start: str, where: str) -> set[str]:
+    names = [name for block in classifier.blocks for name in block]
+    for place, name in enumerate(names):
+        if name == start or name.startswith(f"{start}_"):
+            return set(names[place:])
+    raise RecipeError(
+        f"{where}: no block or layer of the backbone is called {start}. Its layers are"
+        f" {_some(names)}"
+    )
+
+
+def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> dict[str, float]:
+    """What the rate of each layer is multiplied by; 0 where it is frozen.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    stage : StageRecipe
+    where : str
+        Path of the stage in the recipe, for errors.
+
+    Raises
+    ------
+    RecipeError
+        A pattern or name that matches no layer, more blocks than there are.
+    """
+    train, where = stage.train, f"{where}.train"
+    if isinstance(train, dict) and not {"top", "from"} & set(train):
+        rates = _from_patterns(classifier, train, where)
+    else:
+        inside = {layer.name for layer in classifier.backbone_layers}
+        chosen: set[str] = set()
+        if train == "all":
+            chosen = inside
+        elif isinstance(train, dict) and "from" in train:
+            chosen = _since(classifier, str(train["from"]), where)
+        elif isinstance(train, dict):
+            chosen = {n for block in classifier.blocks[-int(train["top"]) :] for n in block}
+        rates = {name: float(name in chosen) for name in inside}
+        rates |= dict.fromkeys(_head(classifier), 1.0)
+    for height, block in enumerate(reversed(classifier.blocks), 1):
+        for name in block:
+            rates[name] *= stage.layer_decay**height
+    return {name: 0.0 if _FIXED.fullmatch(name) else rate for name, rate in rates.items()}
+
+
+def apply_stage(
+    classifier: Classifier, stage: StageRecipe, steps_per_epoch: int, where: str = "stages.0"
+) -> dict[str, float]:
     """Freeze and unfreeze layers.
 
     A BatchNormalization layer of the backbone that does not train uses its
@@ -27,20 +100,45 @@ def apply_stage(classifier: Classifier, stage: StageRecipe, steps_per_epoch: int
     ``trainable = False``), so it stays frozen unless the stage says
     ``batch_norm: train``. Then its moving averages span about an epoch: on few
     images Keras's own hundred steps would leave them behind the weights.
+
+    Returns
+    -------
+    dict of str to float
+        Path of each trainable variable to what its rate is multiplied by.
+
+    Raises
+    ------
+    RecipeError
+        As `layer_rates`, and where nothing would train.
     """
-    training = _training_names(classifier, stage)
-    fixed = {"preprocessing"}
+    rates = layer_rates(classifier, stage, where)
     norms = [x for x in classifier.backbone_layers if isinstance(x, _NORMS)]
     if stage.batch_norm == "inference":
-        fixed |= {layer.name for layer in norms}
+        rates |= {layer.name: 0.0 for layer in norms}
     for layer in classifier.model.layers:
-        layer.trainable = layer.name in training and layer.name not in fixed
+        layer.trainable = rates.get(layer.name, 0.0) > 0
     for layer in norms:
         if layer.trainable:
             layer.momentum = min(0.99, 1 - 1 / max(10, steps_per_epoch))
+    factors = {
+        weight.path: rates[layer.name]
+        for layer in classifier.model.layers
+        for weight in layer.trainable_weights
+    }
+    if not factors:
+        raise RecipeError(
+            f"{where}.train: {stage.train} trains nothing. Let the head or a layer with weights"
+            " train, or leave the stage out"
+        )
+    return factors
 
 
-def cosine_rate(stage: StageRecipe, steps_per_epoch: int) -> keras.optimizers.schedules.CosineDecay:
-    """The stage's rate, falling to a hundredth along a cosine (Loshchilov and Hutter 2017)."""
-    steps = max(1, stage.epochs * steps_per_epoch)
-    return keras.optimizers.schedules.CosineDecay(stage.rate, steps, alpha=0.01)
+def check_stages(classifier: Classifier, stages: Sequence[StageRecipe]) -> None:
+    """Raise `RecipeError` for the first stage that the network cannot follow."""
+    for number, stage in enumerate(stages):
+        apply_stage(classifier, stage, 1, f"training.stages.{number}")
+
+
+def backbone_is_frozen(classifier: Classifier) -> bool:
+    """Whether no layer of the backbone has weights that train or statistics that move."""
+    return not any(layer.trainable_weights for layer in classifier.backbone_layers)

@@ -1,13 +1,15 @@
 """The flattened feature map and a Dense stack."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import layers
 
-from tltool.models.heads.dense import dense_stack
+from tltool.data.tasks import Task
+from tltool.models.heads.dense import dense_branches
 from tltool.recipe import HeadRecipe
 
 
-def fc_head(features: Any, classes: int, recipe: HeadRecipe) -> Any:
-    """(b, h, w, c) features to (b, classes) probabilities."""
-    return dense_stack(layers.Flatten(name="head_flatten")(features), classes, recipe)
+def fc_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """(b, h, w, c) features to (b, outputs) probabilities of each task."""
+    return dense_branches(layers.Flatten(name="head_flatten")(features), tasks, recipe)

@@ -1,13 +1,15 @@
 """Global max pooling and a Dense stack."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import layers
 
-from tltool.models.heads.dense import dense_stack
+from tltool.data.tasks import Task
+from tltool.models.heads.dense import dense_branches
 from tltool.recipe import HeadRecipe
 
 
-def gmp_head(features: Any, classes: int, recipe: HeadRecipe) -> Any:
-    """(b, h, w, c) features to (b, classes) probabilities."""
-    return dense_stack(layers.GlobalMaxPooling2D(name="head_pool")(features), classes, recipe)
+def gmp_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """(b, h, w, c) features to (b, outputs) probabilities of each task."""
+    return dense_branches(layers.GlobalMaxPooling2D(name="head_pool")(features), tasks, recipe)

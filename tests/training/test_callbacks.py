@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from conftest import HEAD_RECIPE
+from PIL import Image
+
+import tltool
+from tltool.errors import TrainingError
+from tltool.runtime import quiet_import
+
+keras = quiet_import("keras")
+
+from tltool.training.callbacks import KeepBest, Plateau, save_plain  # noqa: E402
+
+
+@pytest.fixture
+def net():
+    inputs = keras.Input((2,))
+    low = keras.layers.Dense(2, name="low", trainable=False)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="high")(low))
+    model.compile("sgd", "mse")
+    return model
+
+
+def follow(callback, losses, network):
+    callback.set_model(network)
+    for epoch, loss in enumerate(losses):
+        network.get_layer("high").bias.assign([float(epoch)])
+        callback.on_epoch_end(epoch, {"loss": 0.0, "val_loss": loss})
+
+
+def test_best_weights_come_back(net):
+    best = KeepBest(net)
+    best.patience = 9
+    follow(best, [3.0, 1.0, 2.0, np.nan], net)
+    best.restore()
+    assert np.asarray(net.get_layer("high").bias) == 1
+    assert (best.lowest, best.waited) == (1.0, 2)
+
+
+def test_best_weights_have_what_is_frozen_too(net):
+    best = KeepBest(net)
+    follow(best, [3.0], net)
+    assert set(best.weights) == {w.path for w in net.weights}
+
+
+def test_patience_ends_training(net):
+    best = KeepBest(net)
+    best.patience = 2
+    net.stop_training = False
+    follow(best, [1.0, 2.0], net)
+    assert not net.stop_training
+    follow(best, [3.0], net)
+    assert net.stop_training
+
+
+def test_plateau_lowers_the_rate(net):
+    net.optimizer.learning_rate = 0.1
+    follow(Plateau(factor=0.5, wait=2), [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0], net)
+    # After the third and the sixth epoch; the last has waited for one.
+    assert float(net.optimizer.learning_rate) == pytest.approx(0.025)
+
+
+def test_saved_network_is_plain(net, tmp_path):
+    save_plain(net, tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras", safe_mode=True)
+    assert not loaded.compiled
+    assert [w.shape for w in loaded.weights] == [w.shape for w in net.weights]
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.full((32, 32, 3), 20 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    return tmp_path / "data"
+
+
+def test_loss_that_is_no_number_stops_and_keeps_the_good_weights(images, tmp_path, monkeypatch):
+    from tltool.data.stream import Batches
+
+    rows = Batches.rows
+
+    def spoilt(self, index):
+        pixels, targets = rows(self, index)
+        # From the second epoch on there is too much to learn.
+        much = np.inf if self._augmenter and self._epoch > 1 else 0
+        return pixels, {name: values + much for name, values in targets.items()}
+
+    monkeypatch.setattr(Batches, "rows", spoilt)
+    stage = {"train": "head", "epochs": 3, "rate": 2e-3, "draws": 0}
+    recipe = tltool.load_recipe(None, {**HEAD_RECIPE, "training": {"batch": 6, "stages": [stage]}})
+    with pytest.raises(
+        TrainingError, match=r"stage 1, epoch 2, step 1: the loss is inf at a rate of 0\.00\d+"
+    ) as caught:
+        tltool.finetune(images, tmp_path / "run", recipe)
+    path = tmp_path / "run" / "checkpoints" / "last.keras"
+    assert str(path) in str(caught.value)
+    kept = keras.saving.load_model(path)
+    assert all(np.isfinite(w).all() for w in kept.get_weights())
+    assert not (tmp_path / "run" / "model.keras").exists()

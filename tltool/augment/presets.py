@@ -1,0 +1,161 @@
+"""What goes wrong in a camera: out of focus, over- or underexposed, noisy.
+
+Each works in linear light, where these things happen; the bands of an image are taken to be
+encoded as sRGB.
+"""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from tltool.augment.entries import BadExposureEntry, DefocusEntry, SensorNoiseEntry
+from tltool.augment.levels import decode_srgb, encode_srgb, from_light, to_light
+
+# Points along a pixel's side on which the share of it inside the disc is counted.
+_SUBPIXELS = 16
+
+
+@lru_cache(64)
+def disc(radius: float) -> np.ndarray:
+    """A disc as a filter kernel, its rim counted by the share of each pixel inside.
+
+    Parameters
+    ----------
+    radius : float
+        Px; below about half a pixel the disc is within one.
+
+    Returns
+    -------
+    (side, side) float32 array that sums to 1, side odd.
+    """
+    reach = int(np.ceil(radius - 0.5)) if radius > 0.5 else 0
+    side = 2 * reach + 1
+    points = (np.arange(side * _SUBPIXELS) + 0.5) / _SUBPIXELS - side / 2
+    inside = points[:, None] ** 2 + points**2 <= max(radius, 0.5) ** 2
+    shares = inside.reshape(side, _SUBPIXELS, side, _SUBPIXELS).mean((1, 3))
+    return (shares / shares.sum()).astype(np.float32)
+
+
+def defocus(image: np.ndarray, radius: float) -> np.ndarray:
+    """Blur by a disc of `radius` px: a point out of focus is the picture of the round aperture.
+
+    Parameters
+    ----------
+    image : (h, w, c) uint8 array
+
+    References
+    ----------
+    Potmesil and Chakravarty 1981, A lens and aperture camera model for
+    synthetic image generation, doi:10.1145/965161.806818.
+    """
+    light = to_light(image)
+    kernel = disc(round(radius, 2))
+    planes = [cv2.filter2D(np.ascontiguousarray(p), -1, kernel) for p in np.moveaxis(light, 2, 0)]
+    return from_light(np.stack(planes, axis=2))
+
+
+def expose(image: np.ndarray, stops: float) -> np.ndarray:
+    """Expose 2**stops times as long: a gain on the linear light, clipped where it is white.
+
+    Parameters
+    ----------
+    image : (h, w, c) uint8 array
+
+    References
+    ----------
+    Debevec and Malik 1997, Recovering high dynamic range radiance maps from
+    photographs, doi:10.1145/258734.258884: exposure is light times time; the
+    curve from light to level is that of sRGB (IEC 61966-2-1:1999).
+    """
+    light = np.clip(decode_srgb(np.arange(256) / 255) * 2.0**stops, 0, 1)
+    return np.rint(255 * encode_srgb(light)).astype(np.uint8)[image]
+
+
+def add_sensor_noise(
+    image: np.ndarray, full_well: float, read_noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Count photo-electrons, Poisson distributed, and read them out with Gaussian noise.
+
+    Parameters
+    ----------
+    image : (h, w, c) uint8 array
+    full_well : float
+        Electrons of a white pixel; the fewer, the grainier.
+    read_noise : float
+        Standard deviation, electrons.
+
+    References
+    ----------
+    Foi, Trimeche, Katkovnik and Egiazarian 2008, Practical
+    Poissonian-Gaussian noise modeling and fitting for single-image raw-data,
+    doi:10.1109/TIP.2008.2001399.
+    """
+    electrons = rng.poisson(to_light(image) * full_well).astype(np.float32)
+    electrons += np.float32(read_noise) * rng.standard_normal(image.shape, np.float32)
+    return from_light(electrons / np.float32(full_well))
+
+
+class Defocus:
+    """Entry ``defocus``: `defocus` by a disc of random radius.
+
+    Parameters
+    ----------
+    settings : DefocusEntry
+        ``radius`` [lowest, highest] px, ``p``.
+    where : str
+        Path in the recipe.
+    """
+
+    def __init__(self, settings: DefocusEntry, where: str):
+        self._radius = settings.radius
+
+    def __call__(
+        self, image: np.ndarray, rng: np.random.Generator, label: str | None
+    ) -> np.ndarray:
+        """Transform a (h, w, bands) uint8 image of class `label`."""
+        return defocus(image, rng.uniform(*self._radius))
+
+
+class BadExposure:
+    """Entry ``bad_exposure``: `expose` by a random number of stops.
+
+    Parameters
+    ----------
+    settings : BadExposureEntry
+        ``stops`` [lowest, highest], below 0 darker, ``p``.
+    where : str
+        Path in the recipe.
+    """
+
+    def __init__(self, settings: BadExposureEntry, where: str):
+        self._stops = settings.stops
+
+    def __call__(
+        self, image: np.ndarray, rng: np.random.Generator, label: str | None
+    ) -> np.ndarray:
+        """Transform a (h, w, bands) uint8 image of class `label`."""
+        return expose(image, rng.uniform(*self._stops))
+
+
+class SensorNoise:
+    """Entry ``sensor_noise``: `add_sensor_noise` of a random strength.
+
+    Parameters
+    ----------
+    settings : SensorNoiseEntry
+        ``full_well`` [lowest, highest] electrons, drawn evenly on a
+        logarithmic scale, ``read_noise`` [lowest, highest] electrons, ``p``.
+    where : str
+        Path in the recipe.
+    """
+
+    def __init__(self, settings: SensorNoiseEntry, where: str):
+        self._full_well, self._read_noise = settings.full_well, settings.read_noise
+
+    def __call__(
+        self, image: np.ndarray, rng: np.random.Generator, label: str | None
+    ) -> np.ndarray:
+        """Transform a (h, w, bands) uint8 image of class `label`."""
+        full_well = float(np.exp(rng.uniform(*np.log(self._full_well))))
+        return add_sensor_noise(image, full_well, rng.uniform(*self._read_noise), rng)

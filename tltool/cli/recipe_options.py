@@ -1,0 +1,118 @@
+"""The options that override a recipe, for every command that takes one."""
+
+from typing import Any
+
+import click
+
+from tltool.cli import options
+from tltool.cli.options import Command
+
+_OPTIONS = (
+    click.option(
+        "--recipe", metavar="NAME|FILE", help="Installed recipe or YAML file to start from."
+    ),
+    click.option(
+        "--backbone", metavar="NAME", help="A constructor of keras.applications [MobileNet]."
+    ),
+    click.option("--alpha", type=float, help="Width multiplier of the MobileNet families."),
+    click.option(
+        "--weights",
+        metavar="imagenet|none|PATH",
+        help="Where the backbone's weights come from; RUN/model.keras goes on from a run"
+        " [imagenet].",
+    ),
+    click.option("--head", metavar="NAME", help="gap, gmp, fc, nin or cam [gap]."),
+    click.option("--task", metavar="KIND", help="multi-class, binary or multi-label [as DATA is]."),
+    click.option(
+        "--patch",
+        type=click.IntRange(min=1),
+        metavar="PX",
+        help="Side of the judged square [as DATA says].",
+    ),
+    options.context,
+    click.option(
+        "--zoom",
+        type=float,
+        metavar="FACTOR",
+        help="Enlargement before the network sees the image [1].",
+    ),
+    click.option(
+        "--bands",
+        type=options.Numbers(int),
+        metavar="N[,N...]",
+        help="Bands of the images to use, from 1 [red, green, blue, or all].",
+    ),
+    click.option(
+        "--epochs", type=options.Numbers(int), metavar="N[,N...]", help="Most epochs of each stage."
+    ),
+    click.option(
+        "--rate",
+        type=options.Numbers(float),
+        metavar="X[,X...]",
+        help="Learning rate of each stage.",
+    ),
+    click.option("--batch", type=click.IntRange(min=1), help="Patches in a step [32]."),
+    click.option("--loss", metavar="NAME", help="cross-entropy or focal [cross-entropy]."),
+    click.option(
+        "--sampling", metavar="HOW", help="as-is, over, under or square-root, by class [as-is]."
+    ),
+    click.option(
+        "--deterministic/--no-deterministic",
+        default=None,
+        help="The same weights bit for bit each time, somewhat slower.",
+    ),
+    options.seed,
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set any key of the recipe, such as training.stages.1.epochs=5.",
+    ),
+)
+
+
+def recipe_options(command: Command) -> Command:
+    """All options that `read_recipe` takes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Only what was said on the command line."""
+    inner = {k: _given(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {k: v for k, v in inner.items() if v is not None and v != {}}
+
+
+def read_recipe(
+    recipe: str | None,
+    epochs: tuple[int, ...] | None,
+    rate: tuple[float, ...] | None,
+    assignments: tuple[str, ...],
+    **values: Any,
+) -> Any:
+    """The recipe that the options say, checked without importing TensorFlow."""
+    from tltool.augment.entries import check_entries
+    from tltool.recipe import load_recipe, stage_assignments
+
+    bands = values["bands"]
+    changes = {
+        "backbone": {key: values[option] for key, option in _BACKBONE.items()},
+        "head": {"name": values["head"]},
+        "training": {
+            "loss": {"name": values["loss"]},
+            **{key: values[key] for key in ("batch", "seed", "sampling", "deterministic")},
+        },
+        "bands": None if bands is None else list(bands),
+        **{key: values[key] for key in ("task", "patch", "context", "zoom")},
+    }
+    given = _given(changes)
+    stages = len(load_recipe(recipe, given, assignments).training.stages)
+    per_stage = stage_assignments(stages, epochs=epochs, rate=rate)
+    loaded = load_recipe(recipe, given, (*per_stage, *assignments))
+    check_entries(loaded.augment)
+    return loaded
+
+
+_BACKBONE = {"name": "backbone", "alpha": "alpha", "weights": "weights"}

@@ -1,0 +1,210 @@
+"""Labelled images as found on disk: which there are, what is told of each, and in which split."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tltool.data.splits import SPLITS
+from tltool.data.tasks import Task
+from tltool.errors import DataError, UsageError
+from tltool.recipe import Kind
+
+_BACKGROUND_NAMES = ("backgrounds", "background")
+FACTS_NAME = "patches.json"
+
+Labels = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file and what is told of it.
+
+    Attributes
+    ----------
+    path : Path
+    labels : tuple of (tuple of int, or None)
+        For each task the classes' indices: one of a multi-class or binary
+        task, any number of a multi-label one. None: not labelled.
+    group : str
+        Samples of one group stay in one split; empty: a group of its own.
+    """
+
+    path: Path
+    labels: Labels
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class PatchFacts:
+    """What `tltool patches` knows of the patches it cut; px of the source image."""
+
+    patch: int
+    context: int
+    background: str | None
+    gsd: float | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write ``patches.json`` into `folder`."""
+        (folder / FACTS_NAME).write_text(json.dumps(self.__dict__, indent=2) + "\n")
+
+
+def read_facts(folder: Path) -> PatchFacts | None:
+    """Read what `tltool patches` wrote beside its patches, or None.
+
+    Raises
+    ------
+    DataError
+        Where the file is there and is not what `PatchFacts.save` writes.
+    """
+    path = folder / FACTS_NAME
+    if not path.exists():
+        return None
+    try:
+        return PatchFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected patch, context, background and gsd, received {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images of three splits.
+
+    Attributes
+    ----------
+    folder : Path
+        The class folders' or the manifest's.
+    tasks : list of Task
+        What is told of every image.
+    samples : dict of split name to list of Sample
+    facts : PatchFacts or None
+        Where `tltool patches` wrote the folder.
+    manifest : Path or None
+        The CSV file that lists the images; None for class folders.
+    told_background : str or None
+        The background as the recipe says it.
+    """
+
+    folder: Path
+    tasks: list[Task]
+    samples: dict[str, list[Sample]] = field(repr=False)
+    facts: PatchFacts | None = None
+    manifest: Path | None = None
+    told_background: str | None = None
+
+    @property
+    def source(self) -> Path:
+        """What `tltool.data.folders.read_dataset` reads this dataset from."""
+        return self.manifest or self.folder
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names of the single task.
+
+        Raises
+        ------
+        UsageError
+            Where there are several tasks.
+        """
+        if len(self.tasks) != 1:
+            names = ", ".join(task.name for task in self.tasks)
+            raise UsageError(
+                f"{self.source}: expected one task, received {names}. Choose one of these columns"
+                " under tasks: in the recipe"
+            )
+        return list(self.tasks[0].classes)
+
+    @property
+    def background(self) -> str | None:
+        """The class that means "nothing here": as the recipe or the patches say, or by its name."""
+        names = [name for task in self.tasks for name in task.classes]
+        return find_background(names, self.told_background, self.facts)
+
+    def counts(self, split: str, task: int = 0) -> dict[str, int]:
+        """Samples per class of a split; an image of several classes counts in each."""
+        return count_classes(self.samples[split], self.tasks[task].classes, task)
+
+    def summary(self) -> dict[str, object]:
+        """Fingerprint of names, sizes and labels, and the counts of each split.
+
+        Returns
+        -------
+        dict
+            ``fingerprint``, 16 hexadecimal digits, the same wherever the
+            folder lies; ``counts``: split -> class -> number, or split ->
+            task -> class -> number where there are several tasks.
+        """
+        lines = [self._line(split, sample) for split in SPLITS for sample in self.samples[split]]
+        digest = hashlib.sha256("".join(sorted(lines)).encode())
+        counts = {split: self._counts_of_tasks(split) for split in SPLITS}
+        return {"fingerprint": digest.hexdigest()[:16], "counts": counts}
+
+    def _counts_of_tasks(self, split: str) -> dict[str, object]:
+        if len(self.tasks) == 1:
+            return dict(self.counts(split))
+        return {task.name: self.counts(split, place) for place, task in enumerate(self.tasks)}
+
+    def _line(self, split: str, sample: Sample) -> str:
+        inside = sample.path.is_relative_to(self.folder)
+        name = sample.path.relative_to(self.folder) if inside else sample.path
+        told = [
+            "?" if label is None else "|".join(task.classes[index] for index in label)
+            for task, label in zip(self.tasks, sample.labels, strict=True)
+        ]
+        return f"{split}/{name.as_posix()}:{sample.path.stat().st_size}:{':'.join(told)}\n"
+
+
+def count_classes(
+    samples: Sequence[Sample], classes: Sequence[str], task: int = 0
+) -> dict[str, int]:
+    """Samples per class of a task; an image of several classes counts in each."""
+    told = [index for sample in samples for index in sample.labels[task] or ()]
+    numbers = np.bincount(np.array(told, int), minlength=len(classes))
+    return {name: int(n) for name, n in zip(classes, numbers, strict=True)}
+
+
+def find_background(names: Sequence[str], told: str | None, facts: PatchFacts | None) -> str | None:
+    """The class that means "nothing here", or None.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Class names to look among.
+    told : str or None
+        As the recipe says; taken as it is.
+    facts : PatchFacts or None
+        What the patches say; nothing, where it is not in `names`.
+    """
+    if told is not None:
+        return told
+    if facts is not None and facts.background in names:
+        return facts.background
+    return next((name for name in names if name.lower() in _BACKGROUND_NAMES), None)
+
+
+def check_background(told: str | None, tasks: Sequence[Task]) -> None:
+    """Raise a `UsageError` where the background told by the recipe is no task's class."""
+    names = [name for task in tasks for name in task.classes]
+    if told is not None and told not in names:
+        raise UsageError(f"background: expected one of {', '.join(names)}; received {told}")
+
+
+def order_classes(names: Sequence[str], kind: Kind, background: str | None) -> tuple[str, ...]:
+    """Classes sorted by name; of a binary task the background first, as the negative.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Each once.
+    kind : 'multi-class', 'binary' or 'multi-label'
+    background : str or None
+        As `find_background` says; without effect where it is not in `names`.
+    """
+    if kind != "binary":
+        return tuple(sorted(names))
+    return tuple(sorted(names, key=lambda name: (name != background, name)))

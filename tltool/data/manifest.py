@@ -1,0 +1,399 @@
+"""CSV manifests: a row an image, with its labels, its split and its group."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tltool.data.dataset import (
+    Dataset,
+    Labels,
+    Sample,
+    check_background,
+    find_background,
+    order_classes,
+    read_facts,
+)
+from tltool.data.splits import (
+    SPLIT_NAMES,
+    SPLITS,
+    Fractions,
+    split_grouped,
+    stratified_split,
+    without_test,
+)
+from tltool.data.table import Table, read_table
+from tltool.data.tasks import Task
+from tltool.errors import DataError, UsageError
+from tltool.recipe import Kind, TaskRecipe
+
+PATH_COLUMNS = ("path", "image", "file", "filename")
+LABEL_COLUMNS = ("label", "class")
+SPLIT_COLUMN = "split"
+GROUP_COLUMN = "group"
+NONE_OF_THEM = "none"
+
+# What else `tltool patches` writes: where a patch was cut.
+_PLACE_COLUMNS = ("x", "y", "size", "context", "reflected")
+_NO_TASKS = {*PATH_COLUMNS, SPLIT_COLUMN, GROUP_COLUMN, *_PLACE_COLUMNS}
+
+# A column that was not asked for and has more different values than this, in more than half
+# of its rows, is a name or a measurement and not a label.
+_MANY = 20
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A task's column: for each row its labels by name; None: not labelled."""
+
+    name: str
+    kind: Kind
+    told: list[tuple[str, ...] | None]
+
+
+def _paths(table: Table) -> list[Path]:
+    column = table.find(PATH_COLUMNS)
+    if column is None:
+        raise DataError(
+            f"{table.path}: expected a column {' or '.join(PATH_COLUMNS)} with the image files;"
+            f" the file has {', '.join(table.columns)}"
+        )
+    found: list[Path] = []
+    lines: dict[str, int] = {}
+    for row in table.rows:
+        path = table.path.parent / row.cells[column]
+        name = os.path.normpath(path)
+        if not row.cells[column]:
+            raise table.error(row, column, "expected an image file, received nothing")
+        if name in lines:
+            raise table.error(
+                row,
+                column,
+                f"{row.cells[column]} is in line {lines[name]} already. Keep one row an image;"
+                " several labels go into one cell, such as boat|person",
+            )
+        lines[name] = row.line
+        found.append(path)
+    _check_there(table, column, found)
+    return found
+
+
+def _check_there(table: Table, column: str, paths: Sequence[Path]) -> None:
+    rows = zip(table.rows, paths, strict=True)
+    missing = [row for row, path in rows if not path.is_file()]
+    if missing:
+        shown = ", ".join(f"{row.cells[column]} (line {row.line})" for row in missing[:3])
+        raise DataError(
+            f"{table.path}, column {column}: {len(missing)} of {len(paths)} files do not exist:"
+            f" {shown}{', ...' if len(missing) > 3 else ''}. Expected paths relative to"
+            f" {table.path.parent}, or absolute ones"
+        )
+
+
+def _task_names(
+    table: Table, tasks: Mapping[str, TaskRecipe], kind: Kind | None, group: str | None
+) -> list[str]:
+    """The columns to learn: those of the recipe, the label column, or all that can be labels."""
+    if tasks:
+        table.require(list(tasks))
+        return list(tasks)
+    label = table.find(LABEL_COLUMNS)
+    if label is not None:
+        return [label]
+    names = [c for c in table.columns if c.lower() not in _NO_TASKS and c != group]
+    if not names:
+        raise DataError(
+            f"{table.path}: expected a column {' or '.join(LABEL_COLUMNS)}, or one for each task;"
+            f" the file has {', '.join(table.columns)}"
+        )
+    if kind is not None and len(names) > 1:
+        raise UsageError(
+            f"{table.path}: task: {kind} is for one column of labels, the file has"
+            f" {', '.join(names)}. Name those to learn under tasks in the recipe, with their kinds"
+        )
+    for name in names:
+        _check_labels(table, name)
+    return names
+
+
+def _check_labels(table: Table, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise DataError(
+            f"{table.path}, column {name}: expected letters, digits and _ in a task's name. Rename"
+            " the column, or name the columns to learn under tasks in the recipe"
+        )
+    values = [row.cells[name] for row in table.rows if row.cells[name]]
+    different = len(set(values))
+    if different > max(_MANY, len(values) / 2):
+        raise DataError(
+            f"{table.path}, column {name}: expected labels, received {different} different values"
+            f" in {len(values)} rows. Name the columns to learn under tasks in the recipe"
+        )
+
+
+def _column(table: Table, name: str, kind: Kind | None) -> _Column:
+    if kind is None:
+        several = any("|" in row.cells[name] for row in table.rows)
+        kind = "multi-label" if several else "multi-class"
+    if kind == "multi-label":
+        return _Column(name, kind, _several(table, name))
+    for row in table.rows:
+        if "|" in row.cells[name]:
+            raise table.error(
+                row,
+                name,
+                f"expected one class for a {kind} task, received {row.cells[name]}. Keep one, or"
+                " make the task multi-label in the recipe",
+            )
+    cells = [row.cells[name] for row in table.rows]
+    return _Column(name, kind, [(cell,) if cell else None for cell in cells])
+
+
+def _several(table: Table, name: str) -> list[tuple[str, ...] | None]:
+    told: list[tuple[str, ...] | None] = []
+    for row in table.rows:
+        cell = row.cells[name]
+        parts = tuple(dict.fromkeys(part.strip() for part in cell.split("|") if part.strip()))
+        nothing = NONE_OF_THEM in parts
+        if (cell and not parts) or (nothing and len(parts) > 1):
+            raise table.error(
+                row,
+                name,
+                f"expected classes such as boat|person, or {NONE_OF_THEM} alone; received {cell}",
+            )
+        told.append(None if not cell else () if nothing else parts)
+    return told
+
+
+def _check_useful(table: Table, columns: Sequence[_Column]) -> None:
+    blank = [
+        row
+        for place, row in enumerate(table.rows)
+        if all(column.told[place] is None for column in columns)
+    ]
+    if blank:
+        more = f", nor in {len(blank) - 1} more rows" if len(blank) > 1 else ""
+        names = " or ".join(column.name for column in columns)
+        raise DataError(
+            f"{table.path}, line {blank[0].line}: expected a label in column {names}, found"
+            f" none{more}. Fill in one, or remove the row"
+        )
+
+
+def _given_splits(table: Table) -> list[str] | None:
+    """Split of each row as the split column says; None where it says nothing."""
+    column = table.find([SPLIT_COLUMN])
+    if column is None or not any(row.cells[column] for row in table.rows):
+        return None
+    known = {alias: split for split, aliases in SPLIT_NAMES.items() for alias in aliases}
+    for row in table.rows:
+        if row.cells[column].lower() not in known:
+            received = row.cells[column] or "nothing"
+            raise table.error(
+                row,
+                column,
+                f"expected {', '.join(SPLITS)} in every row or in none; received {received}",
+            )
+    splits = [known[row.cells[column].lower()] for row in table.rows]
+    if "train" not in splits:
+        raise DataError(f"{table.path}, column {column}: expected rows of train, found none")
+    return splits
+
+
+def _groups(table: Table, group: str | None) -> list[str] | None:
+    """Group of each row; None where there is no such column."""
+    if group is not None:
+        table.require([group])
+    column = group or table.find([GROUP_COLUMN])
+    if column is None:
+        return None
+    for row in table.rows:
+        if not row.cells[column]:
+            raise table.error(row, column, "expected the name of a group, received nothing")
+    return [row.cells[column] for row in table.rows]
+
+
+def _check_groups(table: Table, group: str, groups: Sequence[str], splits: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for row, name, split in zip(table.rows, groups, splits, strict=True):
+        if first.setdefault(name, split) != split:
+            raise table.error(
+                row,
+                group,
+                f"group {name} is in {split} here and in {first[name]} above. Correct the split"
+                " column or leave it out, and groups stay in one split",
+            )
+
+
+def _strata(columns: Sequence[_Column]) -> list[str]:
+    """What rows are alike for a split: the rarest label of the first task that has one."""
+    counts = Counter((c.name, label) for c in columns for told in c.told for label in told or ())
+    strata = []
+    for labels in zip(*(column.told for column in columns), strict=True):
+        place = next(place for place, told in enumerate(labels) if told is not None)
+        name = columns[place].name
+        rarest = min(labels[place] or ("",), key=lambda label: (counts[name, label], label))
+        strata.append(f"{name}:{rarest}")
+    return strata
+
+
+def _hot(columns: Sequence[_Column]) -> np.ndarray:
+    # (rows, classes of all tasks) bool.
+    names = sorted({(c.name, label) for c in columns for told in c.told for label in told or ()})
+    place = {name: index for index, name in enumerate(names)}
+    hot = np.zeros((len(columns[0].told), len(names)), bool)
+    for column in columns:
+        for row, told in enumerate(column.told):
+            hot[row, [place[column.name, label] for label in told or ()]] = True
+    return hot
+
+
+def _draw(
+    columns: Sequence[_Column], groups: Sequence[str] | None, fractions: Fractions, seed: int
+) -> list[str]:
+    hot = _hot(columns)
+    if groups is not None:
+        drawn = split_grouped(groups, hot, fractions, seed)
+    else:
+        drawn = stratified_split(_strata(columns), fractions, seed)
+        # Alike rows differ in their other labels, so that train may lack one.
+        for lacking in np.flatnonzero(~hot[drawn == 0].any(axis=0)):
+            drawn[np.argmax(hot[:, lacking])] = 0
+    return [SPLITS[index] for index in drawn]
+
+
+def _only(columns: Sequence[_Column], places: Sequence[int]) -> list[_Column]:
+    return [_Column(c.name, c.kind, [c.told[place] for place in places]) for c in columns]
+
+
+def _splits(
+    table: Table,
+    columns: Sequence[_Column],
+    group: str | None,
+    fractions: Fractions,
+    seed: int,
+) -> list[str]:
+    splits, groups = _given_splits(table), _groups(table, group)
+    if splits is None:
+        return _draw(columns, groups, fractions, seed)
+    if group is not None and groups is not None:
+        _check_groups(table, group, groups, splits)
+    if "valid" not in splits:
+        train = [place for place, split in enumerate(splits) if split == "train"]
+        own = None if groups is None else [groups[place] for place in train]
+        drawn = _draw(_only(columns, train), own, without_test(fractions), seed)
+        for place, split in zip(train, drawn, strict=True):
+            splits[place] = split
+    return splits
+
+
+def _task(table: Table, column: _Column, splits: Sequence[str], background: str | None) -> Task:
+    names = {
+        label
+        for told, split in zip(column.told, splits, strict=True)
+        for label in told or ()
+        if split == "train"
+    }
+    for row, told, split in zip(table.rows, column.told, splits, strict=True):
+        unknown = [label for label in told or () if label not in names]
+        if unknown:
+            known = ", ".join(sorted(names)) or "none"
+            raise table.error(
+                row,
+                column.name,
+                f"class {unknown[0]} is in {split}, and no row of train has it (known: {known})."
+                " Put rows of it into train by the split column, or where groups are dealt, into"
+                " more groups",
+            )
+    try:
+        return Task(column.name, order_classes(list(names), column.kind, background), column.kind)
+    except DataError as error:
+        raise DataError(f"{table.path}, column {column.name}: {error}") from None
+
+
+def _samples(
+    paths: Sequence[Path],
+    columns: Sequence[_Column],
+    tasks: Sequence[Task],
+    splits: Sequence[str],
+    groups: Sequence[str] | None,
+) -> dict[str, list[Sample]]:
+    index = [{name: place for place, name in enumerate(task.classes)} for task in tasks]
+    samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for row, (path, split) in enumerate(zip(paths, splits, strict=True)):
+        labels: Labels = tuple(
+            None if told is None else tuple(sorted(of_task[label] for label in told))
+            for of_task, told in zip(index, (column.told[row] for column in columns), strict=True)
+        )
+        samples[split].append(Sample(path, labels, groups[row] if groups else ""))
+    return samples
+
+
+def read_manifest(
+    path: str | Path,
+    tasks: Mapping[str, TaskRecipe] | None = None,
+    kind: Kind | None = None,
+    fractions: Fractions = (0.6, 0.2, 0.2),
+    seed: int = 1,
+    group: str | None = None,
+    background: str | None = None,
+) -> Dataset:
+    """Read labelled images from a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Text in UTF-8 with a header; commas, semicolons or tabs between cells.
+        ``path`` (or image, file, filename) is an image file, relative to the
+        manifest's folder or absolute. A column of labels holds a class;
+        several as ``boat|person``, and ``none`` where the image has none of
+        them; nothing where it is not labelled. ``split`` holds train, valid
+        or test in every row, or in none.
+    tasks : mapping of str to TaskRecipe, optional
+        Columns to learn and what they are. Empty: ``label`` (or class), else
+        every column that is not a path, split, group or place.
+    kind : 'multi-class', 'binary', 'multi-label' or None
+        Of a single task. None: multi-label where any cell has ``|``, else
+        multi-class.
+    fractions : three floats
+        Shares of train, valid and test, where there is no split column.
+    seed : int
+        Of the split.
+    group : str or None
+        Column whose equal values stay in one split. None: ``group``, where
+        there is such a column.
+    background : str or None
+        The class that means "nothing"; the negative of a binary task.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        A column is missing, a cell or a file is not as above, an image is
+        there twice, a row has no label, a group is in two given splits, or
+        train lacks a class; named by file, line and column.
+    UsageError
+        A kind for several tasks, or a background that is no class.
+    """
+    table = read_table(Path(path))
+    tasks = tasks or {}
+    names = _task_names(table, tasks, kind, group)
+    paths = _paths(table)
+    kinds = {name: tasks[name].kind if name in tasks else kind for name in names}
+    columns = [_column(table, name, kinds[name]) for name in names]
+    _check_useful(table, columns)
+    splits = _splits(table, columns, group, fractions, seed)
+    facts = read_facts(table.path.parent)
+    classes = [label for column in columns for told in column.told for label in told or ()]
+    nothing = find_background(classes, background, facts)
+    learned = [_task(table, column, splits, nothing) for column in columns]
+    check_background(background, learned)
+    samples = _samples(paths, columns, learned, splits, _groups(table, group))
+    return Dataset(table.path.parent, learned, samples, facts, table.path, background)

@@ -1,0 +1,90 @@
+"""Which samples an epoch shows, and how often: classes balanced, or not."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from tltool.errors import UsageError
+
+SAMPLINGS = ("as-is", "over", "under", "square-root")
+
+
+def sample_indices(
+    labels: Sequence[tuple[int, ...] | None], mode: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the samples of one epoch.
+
+    A sample belongs to the rarest class it has, the first of equally rare
+    ones; samples without any (multi-label) are a class of their own. Those
+    not labelled come once each, whatever the mode, and count for no class.
+
+    Parameters
+    ----------
+    labels : (n,) sequence of tuple of int, or None
+        Classes of each sample, as `tltool.data.tasks.Task.encode` takes them.
+    mode : str
+        ``as-is``: every sample once. ``over``: every class as often as the
+        commonest. ``under``: every class as often as the rarest.
+        ``square-root``: as many in all as are labelled, shared out by the
+        square roots of the classes' counts.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (m,) int array
+        Indices into `labels`, shuffled. How often two samples of a class come
+        differs by one at most.
+
+    Raises
+    ------
+    UsageError
+        A mode that there is not.
+    """
+    groups, rest = _groups(labels)
+    counts = np.array([len(group) for group in groups], int)
+    wanted = _wanted(counts, mode)
+    drawn = [_draw(group, int(n), rng) for group, n in zip(groups, wanted, strict=True)]
+    return rng.permutation(np.concatenate([*drawn, rest]))
+
+
+def _groups(labels: Sequence[tuple[int, ...] | None]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Samples of each class that there is, and those not labelled."""
+    frequency = Counter(index for label in labels for index in label or ())
+    members: dict[int, list[int]] = {}
+    rest = []
+    for sample, label in enumerate(labels):
+        if label is None:
+            rest.append(sample)
+        else:
+            own = min(label, key=lambda index: (frequency[index], index), default=-1)
+            members.setdefault(own, []).append(sample)
+    return [np.array(members[key], int) for key in sorted(members)], np.array(rest, int)
+
+
+def _wanted(counts: np.ndarray, mode: str) -> np.ndarray:
+    """How many samples of each class, all above 0, the mode asks for."""
+    if mode not in SAMPLINGS:
+        raise UsageError(f"sampling: expected one of {', '.join(SAMPLINGS)}; received {mode}")
+    if mode == "as-is" or not len(counts):
+        return counts
+    if mode == "square-root":
+        return _share_out(int(counts.sum()), np.sqrt(counts))
+    return np.full_like(counts, counts.max() if mode == "over" else counts.min())
+
+
+def _share_out(total: int, weights: np.ndarray) -> np.ndarray:
+    """Whole numbers near `weights` scaled to `total`, which they add up to (largest remainders)."""
+    exact = total * weights / weights.sum()
+    whole = np.floor(exact).astype(int)
+    # Rounded first: a remainder that is nothing but rounding must not decide.
+    order = np.argsort(-np.round(exact - whole, 9), kind="stable")
+    whole[order[: total - whole.sum()]] += 1
+    return whole
+
+
+def _draw(group: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """All of the group as often as it goes, the remainder without replacement."""
+    rounds, remainder = divmod(number, len(group))
+    part = rng.choice(group, remainder, replace=False)
+    return np.concatenate([np.tile(group, rounds), part])

@@ -1,0 +1,126 @@
+"""CSV tables that a person wrote: read tolerantly, complained of by file, line and column."""
+
+import csv
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.errors import DataError
+
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: the line of the file it ends on, and its cells by column."""
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header.
+
+    Attributes
+    ----------
+    path : Path
+    columns : list of str
+        In the order of the file.
+    rows : list of Row
+        Rows without content are left out.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[Row]
+
+    def find(self, names: Sequence[str]) -> str | None:
+        """The column called like the first of `names` that there is, in any case, or None."""
+        lower = {column.lower(): column for column in reversed(self.columns)}
+        return next((lower[name] for name in names if name in lower), None)
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise a `DataError` where one of the columns is missing, with the nearest there is."""
+        for name in names:
+            if name not in self.columns:
+                near = difflib.get_close_matches(name, self.columns, 1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise DataError(
+                    f"{self.path}: column {name} is missing; the file has"
+                    f" {', '.join(self.columns)}.{hint}"
+                )
+
+    def error(self, row: Row, column: str, text: str) -> DataError:
+        """An error at a cell."""
+        return DataError(f"{self.path}, line {row.line}, column {column}: {text}")
+
+
+def read_table(path: Path) -> Table:
+    """Read a table.
+
+    The header tells whether commas, semicolons or tabs stand between cells;
+    blanks around cells and a byte order mark are dropped.
+
+    Parameters
+    ----------
+    path : Path
+        Text in UTF-8, with a header line.
+
+    Raises
+    ------
+    DataError
+        No such file, other encoding, no header, a column without name or
+        twice, a row longer than the header, or no row.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected a CSV file, found none")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=_delimiter(file.readline()))
+            file.seek(0)
+            columns = _header(path, next(reader, []))
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: expected a CSV row: {error}") from error
+    rows = [_row(path, columns, line, cells) for line, cells in lines if any(cells)]
+    if not rows:
+        raise DataError(f"{path}: expected rows below the header, found none")
+    return Table(path, columns, rows)
+
+
+def _delimiter(header: str) -> str:
+    return max(_DELIMITERS, key=header.count)
+
+
+def _header(path: Path, cells: Sequence[str]) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    while columns and not columns[-1]:
+        columns.pop()
+    if not columns:
+        raise DataError(f"{path}: expected a header with the names of the columns, found none")
+    if "" in columns:
+        raise DataError(
+            f"{path}, line 1: expected a name for every column, received none for column"
+            f" {columns.index('') + 1}"
+        )
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{path}, line 1: expected every column once, received {', '.join(twice)} more often."
+            " Rename or remove the repeats"
+        )
+    return columns
+
+
+def _row(path: Path, columns: Sequence[str], line: int, cells: list[str]) -> Row:
+    if any(cells[len(columns) :]):
+        raise DataError(
+            f"{path}, line {line}: expected {len(columns)} cells as in the header, received"
+            f" {len(cells)}. Put cells that hold a delimiter into quotes"
+        )
+    filled = cells[: len(columns)] + [""] * (len(columns) - len(cells))
+    return Row(line, dict(zip(columns, filled, strict=True)))

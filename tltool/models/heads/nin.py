@@ -1,0 +1,37 @@
+"""1x1 convolutions down to a map for each class, whose mean is the score (network in network)."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from keras import layers
+
+from tltool.data.tasks import Task
+from tltool.models.heads.parts import dropped, hidden, output_activation, prefixes
+from tltool.recipe import HeadRecipe
+
+
+def nin_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """(b, h, w, c) features to (b, outputs) probabilities of each task.
+
+    A small network judges every cell, global average pooling takes the place
+    of fully connected layers (Lin, Chen and Yan, "Network in Network", ICLR
+    2014, section 3.2).
+    """
+    return [
+        _branch(features, task, recipe, prefix)
+        for task, prefix in zip(tasks, prefixes(tasks), strict=True)
+    ]
+
+
+def _branch(features: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
+    for number, units in enumerate(recipe.units, 1):
+        layer = partial(layers.Conv2D, units, 1, name=f"{prefix}head_conv_{number}")
+        features = hidden(layer, features, recipe, prefix, number)
+    features = dropped(features, recipe, f"{prefix}head_dropout")
+    # From here in float32 under mixed precision too.
+    scores = layers.Conv2D(task.outputs, 1, dtype="float32", name=f"{prefix}head_scores")(features)
+    score = layers.GlobalAveragePooling2D(dtype="float32", name=f"{prefix}head_pool")(scores)
+    return layers.Activation(
+        output_activation(task), dtype="float32", name=f"{prefix}probabilities"
+    )(score)

@@ -1,0 +1,43 @@
+"""The recipe: everything a training run is told, checked before anything heavy is loaded.
+
+A recipe is a YAML file. What it does not say has the default given in
+`tltool.recipe.parts`; the run folder holds the fully resolved one.
+"""
+
+from tltool.recipe.loading import (
+    load_recipe,
+    make_recipe,
+    recipe_names,
+    recipe_text,
+    stage_assignments,
+)
+from tltool.recipe.parts import (
+    BACKBONE_NAMES,
+    BackboneRecipe,
+    HeadRecipe,
+    Kind,
+    LossRecipe,
+    Recipe,
+    Sampling,
+    TaskRecipe,
+    TrainingRecipe,
+)
+from tltool.recipe.schedule import StageRecipe
+
+__all__ = [
+    "BACKBONE_NAMES",
+    "BackboneRecipe",
+    "HeadRecipe",
+    "Kind",
+    "LossRecipe",
+    "Recipe",
+    "Sampling",
+    "StageRecipe",
+    "TaskRecipe",
+    "TrainingRecipe",
+    "load_recipe",
+    "make_recipe",
+    "recipe_names",
+    "recipe_text",
+    "stage_assignments",
+]

@@ -1,0 +1,230 @@
+"""Reading a recipe, overriding parts of it, and saying what is wrong with it."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tltool.errors import RecipeError
+from tltool.recipe.parts import Recipe
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that are installed with tltool."""
+    folder = resources.files("tltool.recipes")
+    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def recipe_text(source: str | Path) -> str:
+    """The text of a YAML file or of an installed recipe.
+
+    Raises
+    ------
+    RecipeError
+        Where there is none of that name.
+    """
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise RecipeError(f"recipe {path}: no such file")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"recipe {path}: expected a YAML text in UTF-8: {error}") from error
+    if str(source) not in recipe_names():
+        raise RecipeError(
+            f"recipe: expected a YAML file or one of {', '.join(recipe_names())};"
+            f" received {source!s}"
+        )
+    return (resources.files("tltool.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
+
+
+def _set_value(content: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise RecipeError(
+            f"--set: expected KEY=VALUE such as training.batch=16, received {assignment}"
+        )
+    *parents, last = path.split(".")
+    place: Any = content
+    for key in parents:
+        place = _enter(place, key, path)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"--set {path}: {text} is not valid YAML: {reason}") from error
+    if isinstance(place, list):
+        place[_list_index(place, last, path)] = value
+    else:
+        place[last] = value
+
+
+def _enter(place: Any, key: str, path: str) -> Any:
+    if isinstance(place, list):
+        return place[_list_index(place, key, path)]
+    if not isinstance(place.setdefault(key, {}), dict | list):
+        raise RecipeError(f"--set {path}: {key} is a plain value and has no keys")
+    return place[key]
+
+
+def _list_index(place: list[Any], key: str, path: str) -> int:
+    if not place:
+        raise RecipeError(f"--set {path}: the list is empty; set it whole, KEY=[VALUE, ...]")
+    if not key.isdecimal() or int(key) >= len(place):
+        raise RecipeError(
+            f"--set {path}: expected a number from 0 to {len(place) - 1}, received {key}"
+        )
+    return int(key)
+
+
+def stage_assignments(stages: int, **values: tuple[Any, ...] | None) -> list[str]:
+    """Texts for `load_recipe` that set one key in each stage.
+
+    Parameters
+    ----------
+    stages : int
+        How many the recipe has.
+    **values
+        Key of a stage to a value for each stage; None is left out.
+    """
+    texts = []
+    for key, numbers in values.items():
+        if numbers is not None and len(numbers) != stages:
+            raise RecipeError(
+                f"--{key}: expected {stages} numbers, one for each stage of the recipe,"
+                f" received {len(numbers)}"
+            )
+        pairs = enumerate(numbers or ())
+        texts += [f"training.stages.{place}.{key}={value}" for place, value in pairs]
+    return texts
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        both = isinstance(value, dict) and isinstance(inner, dict)
+        merged[key] = _merge(inner, value) if both and inner is not None else value
+    return merged
+
+
+def _models(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The parts that a field may hold, by their ``name`` where that tells them apart."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        name = annotation.model_fields.get("name")
+        choices: tuple[str, ...] = getattr(name.annotation, "__args__", ()) if name else ()
+        return {choices[0] if len(choices) == 1 else annotation.__name__: annotation}
+    found = {}
+    for inner in getattr(annotation, "__args__", ()):
+        found.update(_models(inner))
+    return found
+
+
+def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
+    """The path as a user would write it, and the part that holds its last key."""
+    part: type[BaseModel] = Recipe
+    choices: dict[str, type[BaseModel]] = {}
+    path = []
+    for key in location:
+        if len(choices) > 1 and key in choices:
+            # Which of several parts it is, not a key of the document.
+            part, choices = choices[key], {}
+            continue
+        path.append(str(key))
+        part, choices = (next(iter(choices.values())), {}) if len(choices) == 1 else (part, choices)
+        field = part.model_fields.get(key) if isinstance(key, str) else None
+        if field is not None:
+            choices = _models(field.annotation)
+    return path, part
+
+
+def _nearest(received: Any, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(received), list(allowed), 1)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def _explain(error: ValidationError) -> str:
+    # A misspelt key that is required is missing too: the misspelling tells more.
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    keys, part = _walk(tuple(first["loc"]))
+    received, context = first["input"], first.get("ctx", {})
+    if first["type"] == "extra_forbidden":
+        allowed = list(part.model_fields)
+        text = f"no such key. Allowed: {', '.join(allowed)}{_nearest(keys[-1], allowed)}"
+    elif first["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+        received = context.get("tag", received)
+        told = context.get("expected_tags") or context.get("expected") or ""
+        allowed = re.findall(r"'([^']*)'", told)
+        names = ", ".join(allowed) or "a name and its parameters"
+        text = f"expected one of {names}, received {received!r}{_nearest(received, allowed)}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{message[0].lower()}{message[1:]}, received {received!r}"
+    return ": ".join([".".join(keys), text] if keys else [text])
+
+
+def make_recipe(content: dict[str, Any], name: str = "recipe") -> Recipe:
+    """Check `content` and fill in the defaults.
+
+    Raises
+    ------
+    RecipeError
+        Naming the path through the document, what was expected and received.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {_explain(error)}") from error
+
+
+def load_recipe(
+    source: str | Path | None = None,
+    changes: dict[str, Any] | None = None,
+    assignments: tuple[str, ...] = (),
+) -> Recipe:
+    """Read a recipe and override parts of it.
+
+    Parameters
+    ----------
+    source : str or Path, optional
+        A YAML file or the name of an installed recipe; None: the defaults.
+    changes : dict, optional
+        Nested values laid over the file's.
+    assignments : tuple of str
+        ``key.path=value`` texts laid over both; a number enters a list.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    RecipeError
+        For an unknown recipe or key, a wrong type, a value out of range.
+    """
+    name = "recipe" if source is None else f"recipe {source}"
+    try:
+        content = yaml.safe_load(recipe_text(source)) if source is not None else {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content or {}, dict):
+        raise RecipeError(f"{name}: expected keys and values, received {type(content).__name__}")
+    given = _merge(content or {}, changes or {})
+    resolved = make_recipe(given, name).model_dump(mode="json")
+    if not given.get("training", {}).get("stages"):
+        # The default stages depend on the weights, which an assignment may change.
+        resolved["training"]["stages"] = []
+    # Those that enter a stage come last, when the stages are known.
+    for in_stages in (False, True):
+        for assignment in assignments:
+            if assignment.startswith("training.stages.") is in_stages:
+                _set_value(resolved, assignment)
+        resolved = make_recipe(resolved, name).model_dump(mode="json")
+    return make_recipe(resolved, name)

@@ -1,0 +1,281 @@
+"""The recipe and its parts: names, types, ranges and defaults."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from tltool.files import write_text
+from tltool.recipe.schedule import Part, StageRecipe, pretrained_stages, scratch_stages
+
+# As in keras.applications; here too, so that a misspelt name costs no import of Keras.
+_NAMES = """
+ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge DenseNet121 DenseNet169
+DenseNet201 EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4
+EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2
+EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L InceptionResNetV2 InceptionV3
+MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small NASNetLarge NASNetMobile ResNet50
+ResNet101 ResNet152 ResNet50V2 ResNet101V2 ResNet152V2 VGG16 VGG19 Xception
+"""
+BACKBONE_NAMES = tuple(_NAMES.split())
+
+Kind = Literal["multi-class", "binary", "multi-label"]
+Sampling = Literal["as-is", "over", "under", "square-root"]
+
+
+class BackboneRecipe(Part):
+    """Which network of keras.applications, and where its weights come from.
+
+    Attributes
+    ----------
+    name : str
+        A constructor of keras.applications.
+    weights : str
+        ``imagenet``, ``none``, the path of a weights file without top, or an
+        earlier run's ``model.keras``, from which training goes on.
+    alpha : float or None
+        Width multiplier of the MobileNet families.
+    """
+
+    name: str = "MobileNet"
+    weights: str = "imagenet"
+    alpha: float | None = Field(None, gt=0)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in BACKBONE_NAMES:
+            near = difflib.get_close_matches(value, BACKBONE_NAMES, 3)
+            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise ValueError(f"expected one of {', '.join(sorted(BACKBONE_NAMES))}{hint}")
+        return value
+
+
+class HeadRecipe(Part):
+    """What stands between the backbone's feature map and the class probabilities.
+
+    Attributes
+    ----------
+    name : str
+        ``gap`` (global average pooling and Dense layers), ``gmp`` (global max
+        pooling), ``fc`` (flatten), ``nin`` (1x1 convolutions, then global
+        average pooling; Lin, Chen and Yan 2014) or ``cam`` (global average
+        pooling and one Dense layer; Zhou et al. 2016).
+    units : list of int
+        Widths of the hidden layers, Dense or, in ``nin``, 1x1 convolutions.
+    dropout : float
+        Share of features dropped before each layer in training.
+    batch_norm : bool
+        Normalise each hidden layer's outputs over the batch.
+    """
+
+    name: Literal["gap", "gmp", "fc", "nin", "cam"] = "gap"
+    units: list[int] = Field(default_factory=list)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    batch_norm: bool = False
+
+    @field_validator("units")
+    @classmethod
+    def _positive(cls, value: list[int]) -> list[int]:
+        if any(units < 1 for units in value):
+            raise ValueError("expected widths of 1 or more")
+        return value
+
+    @model_validator(mode="after")
+    def _cam_is_flat(self) -> "HeadRecipe":
+        if self.name == "cam" and self.units:
+            raise ValueError("head cam has no hidden layers: expected units [] or another head")
+        if self.batch_norm and not self.units:
+            raise ValueError("batch_norm normalises hidden layers: expected units, or false")
+        return self
+
+
+class LossRecipe(Part):
+    """What training makes small.
+
+    Attributes
+    ----------
+    name : 'cross-entropy' or 'focal'
+    label_smoothing : float or None
+        Share of a target's probability spread over all classes; None: 0.1
+        for the cross-entropy of one class among several, else 0.
+    class_weights : 'none', 'inverse' or 'effective'
+        A sample counts by its class: inverse to the class's frequency, or to
+        its effective number of samples (Cui et al. 2019).
+    beta : float
+        Of the effective number.
+    gamma : float
+        Of the focal loss: how much less a sample counts that is already right.
+    alpha : float, list of float or None
+        Of the focal loss: weight of the positives, one minus it of the
+        negatives; a list has a weight a class.
+    """
+
+    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    label_smoothing: float | None = Field(None, ge=0, lt=1)
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    beta: float = Field(0.999, ge=0, lt=1)
+    gamma: float = Field(2.0, ge=0, le=20)
+    alpha: float | list[float] | None = None
+
+    @field_validator("alpha")
+    @classmethod
+    def _weights(cls, value: float | list[float] | None) -> float | list[float] | None:
+        if isinstance(value, float) and not 0 < value < 1:
+            raise ValueError("expected a weight between 0 and 1, or a list of weights")
+        if isinstance(value, list) and (not value or min(value) <= 0):
+            raise ValueError("expected weights above 0, one for each class")
+        return value
+
+
+class TaskRecipe(Part):
+    """One of several things to tell about an image: a column of the manifest.
+
+    Attributes
+    ----------
+    kind : 'multi-class', 'binary', 'multi-label' or None
+        None: as the column says.
+    weight : float
+        Of its loss in the sum.
+    loss : LossRecipe or None
+        None: the recipe's own.
+    """
+
+    kind: Kind | None = None
+    weight: float = Field(1.0, gt=0)
+    loss: LossRecipe | None = None
+
+
+class TrainingRecipe(Part):
+    """How the weights are found.
+
+    Attributes
+    ----------
+    batch : int
+        Patches in a step.
+    seed : int
+        Of initial weights, order and augmentation.
+    deterministic : bool
+        The same weights bit for bit on the same machine, somewhat slower.
+    precision : str
+        ``mixed_bfloat16`` and ``mixed_float16`` compute in half precision
+        and keep the weights in single.
+    sampling : str
+        ``as-is``; ``over``: every class as often as the commonest;
+        ``under``: as rarely as the rarest; ``square-root``: shares by the
+        square root of their counts. Drawn anew in each epoch, by the classes
+        of the first task.
+    loss : LossRecipe
+    stages : list of StageRecipe
+        Left out: head, then top blocks; or everything at once where there are
+        no pretrained weights.
+    """
+
+    batch: int = Field(32, ge=1)
+    seed: int = Field(1, ge=0)
+    deterministic: bool = False
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    sampling: Sampling = "as-is"
+    loss: LossRecipe = Field(default_factory=LossRecipe)
+    stages: list[StageRecipe] = Field(default_factory=list)
+
+    @field_validator("stages")
+    @classmethod
+    def _unfold(cls, value: list[StageRecipe]) -> list[StageRecipe]:
+        return [stage for given in value for stage in given.unfolded()]
+
+
+class Recipe(Part):
+    """Everything a training run is told.
+
+    Attributes
+    ----------
+    task : str or None
+        What to tell of an image: ``multi-class`` (one class of several),
+        ``binary`` (one of two, by a single output) or ``multi-label`` (any
+        number of them); None: as the data says.
+    tasks : dict of str to TaskRecipe
+        Columns of the manifest to learn side by side; empty: ``label``, or
+        all columns there are.
+    patch : int or None
+        Side of the judged square, px; None: as the data says.
+    context : int or None
+        Margin of real image around it, px; None: as the data says.
+    zoom : float
+        Enlargement before the network sees the image, 1..8.
+    bands : list of int or None
+        Bands of the images to use, from 1; None: what a person sees, or all
+        of them where there are more than that.
+    split : (float, float, float)
+        Shares of train, valid and test where the data has no split.
+    group : str or None
+        Column of the manifest whose equal values stay in one split.
+    background : str or None
+        The class that means "nothing"; None: as the data says, or a class
+        called background(s).
+    augment : list
+        Albumentations transforms, ``image_data_generator`` and tltool's own
+        entries, each ``name: {arguments}`` or ``name``.
+    tta : 'none' or 'd4'
+        Test-time augmentation: ``d4`` also judges the mean over the eight
+        flips and rotations of each image.
+    """
+
+    backbone: BackboneRecipe = Field(default_factory=BackboneRecipe)
+    head: HeadRecipe = Field(default_factory=HeadRecipe)
+    task: Kind | None = None
+    tasks: dict[str, TaskRecipe] = Field(default_factory=dict)
+    patch: int | None = Field(None, gt=0)
+    context: int | None = Field(None, ge=0)
+    zoom: float = Field(1, ge=1, le=8)
+    bands: list[int] | None = None
+    split: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    group: str | None = None
+    background: str | None = None
+    augment: list[Any] = Field(
+        default_factory=lambda: [
+            {"D4": {}},
+            {"RandomBrightnessContrast": {"brightness_limit": 0.15, "contrast_limit": 0.15}},
+        ]
+    )
+    tta: Literal["none", "d4"] = "none"
+    training: TrainingRecipe = Field(default_factory=TrainingRecipe)
+
+    @field_validator("split")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) < 0 or value[0] <= 0 or not abs(sum(value) - 1) <= 1e-6:
+            raise ValueError("expected three shares that add up to 1, the first above 0")
+        return value
+
+    @field_validator("bands")
+    @classmethod
+    def _from_one(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and (not value or min(value) < 1):
+            raise ValueError("expected numbers of bands, from 1")
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _task_names(cls, value: dict[str, TaskRecipe]) -> dict[str, TaskRecipe]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+                raise ValueError(f"expected letters, digits and _ in a task's name, got {name!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _default_stages(self) -> "Recipe":
+        if self.task is not None and self.tasks:
+            raise ValueError("task is for one task: expected kind under each of tasks instead")
+        if not self.training.stages:
+            scratch = self.backbone.weights == "none"
+            self.training.stages = scratch_stages() if scratch else pretrained_stages()
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write as YAML."""
+        content = self.model_dump(mode="json")
+        write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

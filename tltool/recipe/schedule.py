@@ -1,0 +1,217 @@
+"""The stages of a recipe: which layers train, for how long, at which rate."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+
+class Part(BaseModel):
+    """What every part of a recipe shares: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class ConstantCurve(Part):
+    """The rate as it is.
+
+    Attributes
+    ----------
+    warmup : float
+        Epochs over which the rate rises from zero, in a line.
+    """
+
+    name: Literal["constant"]
+    warmup: float = Field(0, ge=0)
+
+
+class CosineCurve(Part):
+    """Half a cosine from the rate down to a share of it (Loshchilov and Hutter 2017).
+
+    Attributes
+    ----------
+    warmup : float
+        Epochs over which the rate rises from zero, in a line.
+    end : float
+        Share of the rate at the end.
+    """
+
+    name: Literal["cosine"] = "cosine"
+    warmup: float = Field(0, ge=0)
+    end: float = Field(0.01, ge=0, le=1)
+
+
+class OneCycleCurve(Part):
+    """Up and down once, each half a cosine (Smith and Topin 2018).
+
+    Attributes
+    ----------
+    peak : float
+        Share of the stage at which the rate is reached.
+    start, end : float
+        Shares of the rate at the beginning and the end.
+    """
+
+    name: Literal["one-cycle"]
+    peak: float = Field(0.25, gt=0, lt=1)
+    start: float = Field(0.04, ge=0, le=1)
+    end: float = Field(1e-5, ge=0, le=1)
+
+
+class StepCurve(Part):
+    """The rate times `factor` after each `every` epochs.
+
+    Attributes
+    ----------
+    warmup : float
+        Epochs over which the rate rises from zero, in a line.
+    every : float
+        Epochs.
+    factor : float
+    """
+
+    name: Literal["step"]
+    warmup: float = Field(0, ge=0)
+    every: float = Field(10, gt=0)
+    factor: float = Field(0.1, gt=0, lt=1)
+
+
+class PlateauCurve(Part):
+    """The rate times `factor` whenever the validation loss has not fallen for some epochs.
+
+    Attributes
+    ----------
+    factor : float
+    wait : int
+        Epochs without a better validation loss.
+    """
+
+    name: Literal["plateau"]
+    factor: float = Field(0.3, gt=0, lt=1)
+    wait: int = Field(3, ge=1)
+
+
+CURVES = ("constant", "cosine", "one-cycle", "step", "plateau")
+
+Curve = Annotated[
+    ConstantCurve | CosineCurve | OneCycleCurve | StepCurve | PlateauCurve,
+    Field(discriminator="name"),
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]
+
+Train = str | dict[str, int | float | str]
+
+
+def _check_pattern(pattern: Any, value: Any) -> None:
+    try:
+        re.compile(str(pattern))
+    except re.error as error:
+        raise ValueError(f"{pattern} is not a regular expression: {error}") from error
+    if value != "frozen" and (type(value) not in (int, float) or not 0 < value <= 100):
+        raise ValueError(
+            f"{pattern}: expected frozen or a multiple of the rate, above 0 to 100; got {value!r}"
+        )
+
+
+class StageRecipe(Part):
+    """One part of the schedule.
+
+    Attributes
+    ----------
+    train : 'head' or 'frozen', 'all', or a mapping
+        Which layers train. ``head`` and ``frozen``: the head alone;
+        ``{top: n}``: the last n blocks of the backbone too; ``{from: name}``:
+        the backbone from a block or layer on; ``{gradual: n}``: n stages, each
+        with a block more; else regular expressions of whole layer names, each
+        with a multiple of the rate or ``frozen``: the first that matches a
+        layer of the backbone decides, none means frozen, and the key ``head``
+        speaks of the head, which trains if nothing else is said.
+    epochs : int
+        The most it runs; early stopping may end it sooner.
+    rate : float
+        Learning rate that the curve starts from or leads to.
+    curve : str or mapping
+        ``constant``, ``cosine``, ``one-cycle``, ``step`` or ``plateau``, or a
+        mapping of its name and parameters.
+    layer_decay : float
+        What the rate of each block is multiplied by, against the one above
+        it; the head has the rate itself.
+    optimizer : str
+        ``adam``, ``nadam``, ``lion``, ``sgd`` (Nesterov) or ``rmsprop``.
+    momentum : float
+        Of the optimizer; beta_1 of adam and its kin.
+    weight_decay : float
+        Decoupled from the gradient (Loshchilov and Hutter 2019); biases and
+        normalisation parameters do not decay.
+    clip : float or None
+        Largest norm of a weight's gradient.
+    accumulate : int
+        Steps whose gradients are averaged before the weights move.
+    ema : float or None
+        Momentum of an exponential moving average of the weights, which is
+        then what is judged and kept.
+    draws : int
+        While the whole backbone is frozen its features are computed once for
+        so many augmented epochs and used in turn; 0: anew in every epoch.
+    patience : int
+        Epochs without a better validation loss after which the stage ends.
+    batch_norm : 'inference' or 'train'
+        Whether BatchNormalization keeps the statistics it has.
+    """
+
+    train: Train = "head"
+    epochs: int = Field(ge=0)
+    rate: float = Field(gt=0, le=10)
+    curve: Curve = Field(default_factory=CosineCurve)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    optimizer: Literal["adam", "nadam", "lion", "sgd", "rmsprop"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, lt=1)
+    clip: float | None = Field(1.0, gt=0)
+    accumulate: int = Field(1, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    draws: int = Field(20, ge=0)
+    patience: int = Field(10, ge=1)
+    batch_norm: Literal["inference", "train"] = "inference"
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _which_layers(cls, value: Any) -> Any:
+        if value in ("head", "frozen", "all"):
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError(
+                "expected head, frozen, all, {top: n}, {from: block}, {gradual: n}"
+                " or {pattern: multiple of the rate or frozen}"
+            )
+        if len(value) == 1:
+            key, inner = next(iter(value.items()))
+            if key in ("top", "gradual") and (type(inner) is not int or inner < 1):
+                raise ValueError(f"expected {{{key}: n}} with n blocks, 1 or more")
+            if key == "from" and not (isinstance(inner, str) and inner):
+                raise ValueError("expected {from: name} with the name of a block or layer")
+            if key in ("top", "gradual", "from"):
+                return value
+        for pattern, inner in value.items():
+            _check_pattern(pattern, inner)
+        return {str(pattern): inner for pattern, inner in value.items()}
+
+    def unfolded(self) -> "list[StageRecipe]":
+        """The stages that it stands for: several where blocks thaw one by one."""
+        if not isinstance(self.train, dict) or list(self.train) != ["gradual"]:
+            return [self]
+        numbers = range(1, int(self.train["gradual"]) + 1)
+        return [self.model_copy(update={"train": {"top": n}}) for n in numbers]
+
+
+def pretrained_stages() -> list[StageRecipe]:
+    """The head, then the top blocks too."""
+    return [
+        StageRecipe(train="head", epochs=20, rate=3e-3),
+        StageRecipe(train={"top": 7}, epochs=30, rate=3e-4),
+    ]
+
+
+def scratch_stages() -> list[StageRecipe]:
+    """Everything at once: random features are worth nothing frozen, and have no statistics."""
+    return [StageRecipe(train="all", epochs=40, rate=2e-3, batch_norm="train", patience=15)]

@@ -1,0 +1,144 @@
+"""A frozen backbone's features, computed once and used in every epoch of the head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tltool.data.stream import Batches, for_model, room_for
+from tltool.models.network import Classifier
+from tltool.progress import Bar, progress_bar
+
+# What has no weights and draws nothing is computed once too.
+_STILL = (
+    layers.Cropping2D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.Flatten,
+)
+
+# Beyond this many bytes a draw's features live in a temporary file, not in memory.
+_MEMORY_LIMIT = 512 << 20
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A classifier cut in two where its features leave what is frozen.
+
+    Attributes
+    ----------
+    frozen, head : keras.Model
+        Image to features, features to probabilities; they share the
+        classifier's layers.
+    """
+
+    frozen: keras.Model
+    head: keras.Model
+
+
+def halve(classifier: Classifier) -> Halves:
+    """Cut a classifier behind its backbone and the pooling that follows."""
+    model = classifier.model
+    inside = {layer.name for layer in classifier.backbone_layers}
+    rest = [
+        x for x in model.layers if x.name not in inside and not isinstance(x, layers.InputLayer)
+    ]
+    features = rest[0].input
+    for layer in rest:
+        if not isinstance(layer, _STILL) or layer.input is not features:
+            break
+        features = layer.output
+    return Halves(keras.Model(model.input, features), keras.Model(features, model.output))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The features of one epoch's images, and what the head should say to them.
+
+    Attributes
+    ----------
+    features : (n, ...) float32 array
+    targets : dict of str to (n, outputs) float32 array
+    """
+
+    features: np.ndarray
+    targets: dict[str, np.ndarray]
+
+
+def _compute(frozen: keras.Model, batches: Batches, bar: Bar) -> Draw:
+    shape = (batches.samples, *frozen.outputs[0].shape[1:])
+    features = room_for(shape, np.float32, _MEMORY_LIMIT)
+    told: list[dict[str, np.ndarray]] = []
+    done = 0
+    for images, targets in batches.stream():
+        features[done : done + len(images)] = frozen.predict_on_batch(images)
+        done += len(images)
+        told.append(targets)
+        bar.advance()
+    return Draw(features, {k: np.concatenate([t[k] for t in told]) for k in told[0]})
+
+
+def compute_draws(
+    frozen: keras.Model, batches: Batches, epochs: Sequence[int], title: str
+) -> list[Draw]:
+    """Run all images of some epochs, augmented as in these, through the frozen half.
+
+    Parameters
+    ----------
+    frozen : keras.Model
+    batches : Batches
+    epochs : sequence of int
+        From 0.
+    title : str
+        Of the progress bar.
+    """
+    draws = []
+    with progress_bar(title, len(epochs) * len(batches), "batches") as bar:
+        for epoch in epochs:
+            batches.start(epoch)
+            draws.append(_compute(frozen, batches, bar))
+    return draws
+
+
+class CachedBatches(keras.utils.PyDataset):
+    """Batches of features for `keras.Model.fit`: each epoch the next draw, in a new order.
+
+    Parameters
+    ----------
+    draws : list of Draw
+    batch : int
+    seed : int, optional
+        Of the order; None: as they are.
+    epoch : int
+        To begin with.
+    """
+
+    def __init__(self, draws: list[Draw], batch: int, seed: int | None = None, epoch: int = 0):
+        super().__init__()
+        self._draws, self._batch, self._seed, self._epoch = draws, batch, seed, epoch
+        self._turn()
+
+    def _turn(self) -> None:
+        self._draw = self._draws[self._epoch % len(self._draws)]
+        self._order = np.arange(len(self._draw.features))
+        if self._seed is not None:
+            # Not the generator of the images' order: that one made the draw.
+            np.random.default_rng((self._seed, self._epoch, 1)).shuffle(self._order)
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch)
+
+    def on_epoch_end(self) -> None:
+        """Take the next draw."""
+        self._epoch += 1
+        self._turn()
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        places = self._order[index * self._batch : (index + 1) * self._batch]
+        # Sorted, a file is read from front to end.
+        places = np.sort(places)
+        targets = {name: values[places] for name, values in self._draw.targets.items()}
+        return np.asarray(self._draw.features[places]), for_model(targets)

@@ -1,0 +1,278 @@
+"""From data and recipe to what training needs: sizes, arrays, the network, its sidecar."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tltool.augment.pipeline import Augmenter
+from tltool.data.dataset import Dataset, PatchFacts
+from tltool.data.folders import read_dataset
+from tltool.data.images import read_image
+from tltool.data.report import DataReport, data_report
+from tltool.data.splits import SPLITS
+from tltool.data.stream import Batches, Patches, default_workers, load_patches
+from tltool.errors import DataError, ImageError, UsageError
+from tltool.models.losses import make_loss
+from tltool.models.network import Classifier, build_classifier, input_side
+from tltool.models.normalisation import normalisation_layers
+from tltool.raster import as_zoom
+from tltool.recipe import Recipe, TaskRecipe
+from tltool.sidecar import Sidecar, TaskFacts
+from tltool.training.fit import Objective
+from tltool.training.schedule import check_stages
+
+logger = logging.getLogger("tltool")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Side of the judged square and margin around it, px; whether images are cut to them."""
+
+    patch: int
+    context: int
+    crop: bool
+
+    @property
+    def window(self) -> int:
+        """Side of a training image."""
+        return self.patch + 2 * self.context
+
+
+def _first_image(dataset: Dataset, bands: list[int] | None) -> np.ndarray:
+    for sample in dataset.samples["train"]:
+        try:
+            return read_image(sample.path, bands)
+        except ImageError:
+            continue
+    raise DataError(f"{dataset.source}: not one image of the training split can be read")
+
+
+def _sizes_of_cut(recipe: Recipe, facts: PatchFacts, folder: Path) -> Sizes:
+    patch = recipe.patch or facts.patch
+    available = (facts.patch + 2 * facts.context - patch) // 2
+    context = min(facts.context, available) if recipe.context is None else recipe.context
+    if patch + 2 * context > facts.patch + 2 * facts.context or available < 0:
+        raise UsageError(
+            f"{folder} holds patches of {facts.patch} px with {facts.context} px of context;"
+            f" patch {patch} with context {context} needs more. Cut them anew with"
+            f" tltool patches --size {patch} --context {context}"
+        )
+    return Sizes(patch, context, crop=True)
+
+
+def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> Sizes:
+    if dataset.facts is not None:
+        return _sizes_of_cut(recipe, dataset.facts, dataset.folder)
+    context = recipe.context or 0
+    height, width = first.shape[:2]
+    if recipe.patch is not None:
+        patch = recipe.patch
+    elif height == width and height > 2 * context:
+        patch = height - 2 * context
+    else:
+        patch = 224
+    if (height, width) != (patch + 2 * context,) * 2:
+        logger.warning(
+            "%s: the first image is %d x %d px; every image is resized to %d px"
+            " (set --patch and --context to what the images are)",
+            dataset.source,
+            width,
+            height,
+            patch + 2 * context,
+        )
+    return Sizes(patch, context, crop=False)
+
+
+def _load(
+    dataset: Dataset, sizes: Sizes, recipe: Recipe, bands: int, strict: bool
+) -> dict[str, Patches]:
+    loaded = {
+        split: load_patches(
+            dataset.samples[split],
+            sizes.window,
+            crop=sizes.crop,
+            strict=strict,
+            bands=recipe.bands,
+            number=bands,
+        )
+        for split in SPLITS
+    }
+    _check_enough(dataset, loaded["train"])
+    return loaded
+
+
+def _check_enough(dataset: Dataset, train: Patches) -> None:
+    for task, targets in zip(dataset.tasks, train.targets(dataset.tasks).values(), strict=True):
+        # Of a binary task the one output lacks its negatives if it is always positive.
+        present = [bool((column > 0).any()) for column in targets.T]
+        if task.kind == "binary":
+            present = [bool((targets == 0).any()), *present]
+        lacking = [name for name, there in zip(task.classes, present, strict=True) if not there]
+        if lacking:
+            raise DataError(
+                f"{dataset.source}: the training split has no readable image of"
+                f" {', '.join(lacking)}. Add images, or change the split"
+            )
+
+
+def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
+    """The recipe with what the data said in place of None."""
+    update: dict[str, Any] = {"patch": sizes.patch, "context": sizes.context}
+    if len(dataset.tasks) == 1 and not recipe.tasks:
+        update["task"] = dataset.tasks[0].kind
+    else:
+        told = {task.name: recipe.tasks.get(task.name, TaskRecipe()) for task in dataset.tasks}
+        update["tasks"] = {
+            task.name: told[task.name].model_copy(update={"kind": task.kind})
+            for task in dataset.tasks
+        }
+    return recipe.model_copy(update=update)
+
+
+def _sidecar(recipe: Recipe, dataset: Dataset, sizes: Sizes, bands: int) -> Sidecar:
+    several = len(dataset.tasks) > 1
+    return Sidecar(
+        classes=[
+            f"{task.name}.{name}" if several else name
+            for task in dataset.tasks
+            for name in task.output_names
+        ],
+        tasks=[TaskFacts(name=t.name, kind=t.kind, classes=list(t.classes)) for t in dataset.tasks],
+        background=dataset.background,
+        patch=sizes.patch,
+        context=sizes.context,
+        zoom=recipe.zoom,
+        input_side=input_side(sizes.patch, sizes.context, as_zoom(recipe.zoom)),
+        bands=bands,
+        band_numbers=recipe.bands,
+        gsd=dataset.facts.gsd if dataset.facts else None,
+        data={"folder": str(dataset.source.resolve()), **dataset.summary()},
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Fully resolved.
+    dataset : Dataset
+    loaded : dict of split name to Patches
+    augmenter : Augmenter
+    classifier : Classifier
+        In the recipe's precision.
+    rebuild : callable
+        Builds the same network anew.
+    sidecar : Sidecar
+    report : DataReport
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    loaded: dict[str, Patches]
+    augmenter: Augmenter
+    classifier: Classifier
+    rebuild: Callable[[], Classifier]
+    sidecar: Sidecar
+    report: DataReport
+
+    def train_batches(self) -> Batches:
+        """Augmented batches of the training split."""
+        training = self.recipe.training
+        return Batches(
+            self.loaded["train"],
+            self.dataset.tasks,
+            training.batch,
+            as_zoom(self.recipe.zoom),
+            self.augmenter,
+            training.seed,
+            training.sampling,
+            self.sidecar.context,
+            workers=default_workers(),
+        )
+
+    def valid_batches(self) -> Batches | None:
+        """Batches of the validation split, where it has images."""
+        patches, zoom = self.loaded["valid"], as_zoom(self.recipe.zoom)
+        if not len(patches):
+            return None
+        return Batches(patches, self.dataset.tasks, self.recipe.training.batch, zoom)
+
+    def objective(self) -> Objective:
+        """The losses, with their weights."""
+        targets = self.loaded["train"].targets(self.dataset.tasks)
+        told = {task.name: self.recipe.tasks.get(task.name) for task in self.dataset.tasks}
+        default = self.recipe.training.loss
+        losses = {
+            task.name: make_loss(
+                getattr(told[task.name], "loss", None) or default, task, targets[task.name]
+            )
+            for task in self.dataset.tasks
+        }
+        return Objective(losses, {n: r.weight if r else 1.0 for n, r in told.items()})
+
+
+def prepare(data: str | Path, recipe: Recipe, *, strict: bool = False) -> Prepared:
+    """Read the data, build the network, and check every stage against it.
+
+    Parameters
+    ----------
+    data : str or Path
+        Folder or manifest.
+    recipe : Recipe
+    strict : bool
+        Stop at an unreadable image instead of leaving it out.
+    """
+    augmenter = Augmenter(recipe.augment)
+    dataset = read_dataset(data, recipe)
+    first = _first_image(dataset, recipe.bands)
+    bands, sizes = first.shape[2], _sizes(recipe, dataset, first)
+    augmenter.check_bands(bands, sizes.window)
+    augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
+    recipe = _resolved(recipe, dataset, sizes)
+    sidecar = _sidecar(recipe, dataset, sizes, bands)
+    # Means and the like come from the images; else a network that cannot be is told at once.
+    early = _load(dataset, sizes, recipe, bands, strict) if augmenter.normalising else None
+
+    def build() -> Classifier:
+        normalisation = None
+        if early is not None:
+            zoom = as_zoom(recipe.zoom)
+            normalisation = normalisation_layers(augmenter.normalising, early["train"].images, zoom)
+        keras.utils.set_random_seed(recipe.training.seed)
+        return build_classifier(
+            dataset.tasks,
+            sizes.patch,
+            sizes.context,
+            recipe.zoom,
+            recipe.backbone,
+            recipe.head,
+            bands=bands,
+            normalisation=normalisation,
+        )
+
+    with _precision(recipe.training.precision):
+        classifier = build()
+    check_stages(classifier, recipe.training.stages)
+    loaded = early or _load(dataset, sizes, recipe, bands, strict)
+    report = data_report(dataset, loaded)
+    return Prepared(recipe, dataset, loaded, augmenter, classifier, build, sidecar, report)
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Layers built inside compute in this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,152 @@
+"""The run folder: what lies in it, whether it may be written, what it was begun with."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.errors import DataError, ModelError, OutputError, RecipeError
+from tltool.files import write_text
+from tltool.recipe import Recipe, load_recipe
+from tltool.training.state import STATE_NAME, State, load_state
+
+MODEL_NAME = "model.keras"
+RECIPE_NAME = "recipe.yaml"
+METRICS_NAME = "metrics.json"
+HISTORY_NAME = "history.csv"
+
+_CHECKPOINTS = "checkpoints"
+_BEGUN_NAME = "begun.json"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write as indented JSON."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise `OutputError` where a run may not be written into `folder`."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; expected the name of a folder")
+    if not folder.is_dir() or not any(folder.iterdir()) or overwrite:
+        return
+    if (folder / METRICS_NAME).exists():
+        state, hint = "holds a run", ""
+    elif (folder / _CHECKPOINTS / _BEGUN_NAME).exists():
+        state, hint = "holds an unfinished run", f" Go on with it by --resume {folder}."
+    else:
+        state, hint = "is not empty", ""
+    raise OutputError(
+        f"{folder} {state} already.{hint} Name another output, or allow replacing it with"
+        " --overwrite"
+    )
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what an earlier run wrote, so that nothing of it passes for the new one's."""
+    names = ("fcn.keras", "fcn.json", MODEL_NAME, "model.json", METRICS_NAME, HISTORY_NAME)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    for old in [*(folder / "logs").glob("events.*"), *(folder / _CHECKPOINTS).glob("*")]:
+        old.unlink()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a run began with.
+
+    Attributes
+    ----------
+    data : Path
+        Folder or manifest.
+    fingerprint : str
+        Of the data.
+    strict : bool
+        Whether an unreadable image stops it.
+    recipe : dict
+        Fully resolved.
+    """
+
+    data: Path
+    fingerprint: str
+    strict: bool
+    recipe: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write into the checkpoints of `folder`."""
+        content = {**self.__dict__, "data": str(self.data.resolve())}
+        write_json(folder / _CHECKPOINTS / _BEGUN_NAME, content)
+
+    def check_data(self, fingerprint: str, folder: Path) -> None:
+        """Raise `DataError` where the data are not those that the run began with."""
+        if fingerprint != self.fingerprint:
+            raise DataError(
+                f"{folder}: expected the data that the run began with (fingerprint"
+                f" {self.fingerprint}), received other images or labels ({fingerprint})."
+                " Restore them, or start the run anew with --overwrite"
+            )
+
+
+def _flat(content: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(content, dict):
+        parts = [_flat(value, f"{path}.{key}" if path else key) for key, value in content.items()]
+    elif isinstance(content, list):
+        parts = [_flat(value, f"{path}.{place}") for place, value in enumerate(content)]
+    else:
+        return {path: content}
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> None:
+    """Raise `RecipeError` for the first key that differs; what is None may be anything."""
+    then, now = _flat(begun), _flat(received.model_dump(mode="json"))
+    for key in sorted({*then, *now}):
+        if now.get(key) is not None and now.get(key) != then.get(key):
+            raise RecipeError(
+                f"{folder}: its checkpoint is from another recipe: {key} was {then.get(key)}, is"
+                f" now {now[key]}. Resume with the recipe it began with ({folder / RECIPE_NAME}),"
+                " or start anew with --overwrite"
+            )
+
+
+def open_begun(folder: Path, recipe: Recipe | None) -> tuple[Begun, Recipe, State | None]:
+    """What is needed to go on with a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the unfinished run.
+    recipe : Recipe, optional
+        That the run should have been begun with; None: as ``recipe.yaml`` in
+        the folder says.
+
+    Returns
+    -------
+    Begun, Recipe, State or None
+        None where it was stopped before its first epoch ended.
+
+    Raises
+    ------
+    ModelError
+        No unfinished run there.
+    RecipeError
+        Another recipe than it began with.
+    """
+    path = folder / _CHECKPOINTS / _BEGUN_NAME
+    if (folder / METRICS_NAME).exists():
+        raise ModelError(f"{folder} holds a finished run: there is nothing to resume")
+    if not path.exists():
+        raise ModelError(
+            f"{folder}: expected the folder of an unfinished run, {path} does not exist"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        begun = Begun(**{**content, "data": Path(content["data"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: expected what a run began with: {error}") from error
+    stored = load_recipe(folder / RECIPE_NAME)
+    for given in (stored, recipe):
+        if given is not None:
+            check_same_recipe(begun.recipe, given, folder)
+    state = folder / _CHECKPOINTS / STATE_NAME
+    return begun, stored, load_state(state) if state.exists() else None
