@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -143,3 +144,91 @@ def test_an_earlier_run_is_not_replaced_unasked(tiny_run, patch_folder):
     with pytest.raises(OutputError, match=r"holds a run already.*--overwrite"):
         tltool.finetune(patch_folder, tiny_run, tiny())
     assert (tiny_run / "model.keras").read_bytes() == before
+
+
+def plain_config(run):
+    with zipfile.ZipFile(run.folder / "model.keras") as file:
+        return file.read("config.json").decode()
+
+
+@pytest.fixture
+def manifest(folders, tmp_path):
+    """Two tasks: how bright, known of all, and how even, known of some."""
+    rows = ["path,tone,side"]
+    for path in sorted(folders.glob("*/*.png")):
+        side = ("", "left", "right")[int(path.stem) % 3]
+        rows.append(f"{path},{path.parent.name},{side}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    return tmp_path / "manifest.csv"
+
+
+def test_several_tasks_from_a_manifest(manifest, tmp_path):
+    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    training = {"batch": 8, "stages": [stage], "loss": {"name": "focal"}}
+    tasks = {"side": {"weight": 0.1}, "tone": {"kind": "binary"}}
+    run = tltool.finetune(manifest, tmp_path / "run", tiny(training=training, tasks=tasks))
+    assert run.metrics["test"]["tasks"]["tone"]["accuracy"] == 1.0
+    labelled = run.metrics["test"]["tasks"]["side"]["samples"]
+    assert 0 < labelled < run.metrics["test"]["tasks"]["tone"]["samples"]
+    sidecar = load_sidecar(run.folder / "model.keras")
+    assert sidecar.classes == ["side.left", "side.right", "tone.light"]
+    assert [task.kind for task in sidecar.tasks] == ["multi-class", "binary"]
+    resolved = yaml.safe_load((run.folder / "recipe.yaml").read_text())
+    assert resolved["tasks"]["tone"]["kind"] == "binary"
+    # The file names nothing of tltool, so that it loads without.
+    assert "tltool" not in plain_config(run)
+
+
+def test_half_precision_trains_and_is_saved_in_single(folders, tmp_path, keras):
+    from tltool.models.loading import load_network
+
+    stages = [{"train": "head", "epochs": 6, "rate": 1e-2}]
+    training = {"batch": 8, "precision": "mixed_bfloat16", "stages": stages}
+    run = tltool.finetune(folders, tmp_path / "run", tiny(training=training))
+    assert run.metrics["test"]["accuracy"] == 1.0
+    network = load_network(run.folder / "model.keras")
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+    assert "bfloat16" not in plain_config(run)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_what_the_generator_normalises_is_in_the_network(folders, tmp_path):
+    from tltool.models.loading import load_network
+
+    entry = {"featurewise_std_normalization": True, "rescale": 0.01, "horizontal_flip": True}
+    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    recipe = tiny(
+        augment=[{"image_data_generator": entry}],
+        training={"batch": 8, "stages": [stage]},
+        patch=40,
+    )
+    run = tltool.finetune(folders, tmp_path / "run", recipe)
+    assert run.metrics["test"]["accuracy"] == 1.0
+    network = load_network(run.folder / "model.keras")
+    # It takes raw pixels all the same.
+    images = np.stack([np.full((40, 40, 3), v, "float32") for v in (40, 200)])
+    assert np.asarray(network(images)).argmax(1).tolist() == [0, 1]
+
+
+def test_images_of_five_bands(tmp_path):
+    import rasterio
+
+    rng = np.random.default_rng(1)
+    for name, low in (("dark", 0), ("light", 150)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(10):
+            path = tmp_path / "data" / name / f"{number}.tif"
+            pixels = rng.integers(low, low + 100, (5, 32, 32)).astype(np.uint8)
+            with rasterio.open(
+                path, "w", driver="GTiff", width=32, height=32, count=5, dtype="uint8"
+            ) as file:
+                file.write(pixels)
+    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    training = {"batch": 8, "stages": [stage]}
+    run = tltool.finetune(tmp_path / "data", tmp_path / "run", tiny(training=training))
+    assert load_sidecar(run.folder / "model.keras").bands == 5
+    assert run.metrics["test"]["accuracy"] == 1.0
+    chosen = tiny(training=training, bands=[4, 2])
+    run = tltool.finetune(tmp_path / "data", tmp_path / "two", chosen)
+    sidecar = load_sidecar(run.folder / "model.keras")
+    assert (sidecar.bands, sidecar.band_numbers) == (2, [4, 2])
