@@ -112,7 +112,7 @@ def test_the_tiled_map_equals_the_map_in_one_piece(name, columns):
     "name",
     [
         "MobileNetV3Small",
-        "ConvNeXtTiny",
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
         pytest.param("InceptionResNetV2", marks=pytest.mark.slow),
     ],
 )

@@ -7,6 +7,9 @@ from tltool.errors import ConversionError, ModelError, OutputError
 from tltool.fcn.run import exact_context
 from tltool.sidecar import load_sidecar
 
+# One worker makes the run that the tests share.
+pytestmark = pytest.mark.xdist_group("tiny_run")
+
 
 @pytest.fixture
 def run(tiny_run, tmp_path):

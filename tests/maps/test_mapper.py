@@ -106,6 +106,7 @@ def test_an_image_without_georeference_is_mapped_in_its_pixels(tmp_path):
         assert overlay.width >= 200
 
 
+@pytest.mark.xdist_group("tiny_run")
 def test_the_fcn_is_made_on_the_way_and_kept(tmp_path, tiny_run, survey):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

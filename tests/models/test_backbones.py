@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tltool.errors import DownloadError, UsageError, WeightsError
-from tltool.recipe import BackboneRecipe
+from tltool.recipe import BACKBONE_NAMES, BackboneRecipe
 from tltool.runtime import quiet_import
 
 quiet_import("keras")
@@ -127,8 +127,10 @@ def test_wrong_usage_is_refused():
         build_backbone(BackboneRecipe(name="InceptionV3", weights="none"), 64)
     with pytest.raises(UsageError, match=r"--alpha: VGG16 has no width multiplier; MobileNet"):
         build_backbone(BackboneRecipe(name="VGG16", weights="none", alpha=0.5), 64)
-    with pytest.raises(UsageError, match="expected one of ConvNeXtBase"):
-        build_backbone(BackboneRecipe(name="AlexNet", weights="none"), 64)
+
+
+def test_recipe_and_table_know_the_same_backbones():
+    assert set(BACKBONE_NAMES) == set(BACKBONES)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ from tltool.errors import DataError, ImageError, OutputError, RecipeError, Usage
 from tltool.sidecar import load_sidecar
 
 
+# One worker makes the run that the tests share.
+pytestmark = pytest.mark.xdist_group("tiny_run")
+
+
 def tiny(**more):
     return tltool.load_recipe(None, {**HEAD_RECIPE, **more})
 
@@ -163,7 +167,7 @@ def manifest(folders, tmp_path):
 
 
 def test_several_tasks_from_a_manifest(manifest, tmp_path):
-    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
     training = {"batch": 8, "stages": [stage], "loss": {"name": "focal"}}
     tasks = {"side": {"weight": 0.1}, "tone": {"kind": "binary"}}
     run = tltool.finetune(manifest, tmp_path / "run", tiny(training=training, tasks=tasks))
@@ -196,7 +200,7 @@ def test_what_the_generator_normalises_is_in_the_network(folders, tmp_path):
     from tltool.models.loading import load_network
 
     entry = {"featurewise_std_normalization": True, "rescale": 0.01, "horizontal_flip": True}
-    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
     recipe = tiny(
         augment=[{"image_data_generator": entry}],
         training={"batch": 8, "stages": [stage]},
@@ -223,7 +227,7 @@ def test_images_of_five_bands(tmp_path):
                 path, "w", driver="GTiff", width=32, height=32, count=5, dtype="uint8"
             ) as file:
                 file.write(pixels)
-    stage = {"train": "head", "epochs": 40, "rate": 3e-2, "draws": 1, "patience": 40}
+    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
     training = {"batch": 8, "stages": [stage]}
     run = tltool.finetune(tmp_path / "data", tmp_path / "run", tiny(training=training))
     assert load_sidecar(run.folder / "model.keras").bands == 5

@@ -16,11 +16,13 @@ from PIL import Image
 import tltool
 from tltool.errors import DataError, ModelError, OutputError, RecipeError
 
+# One worker makes the runs that the tests share.
+pytestmark = pytest.mark.xdist_group("resume")
+
 # Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
 STAGES = [
     {"train": "head", "epochs": 4, "rate": 1e-2, "draws": 2, "ema": 0.9},
-    {"train": {"top": 1}, "epochs": 3, "rate": 1e-3, "accumulate": 2, "weight_decay": 0.1},
-    {"train": "head", "epochs": 3, "rate": 1e-3, "draws": 0, "curve": "plateau"},
+    {"train": {"top": 1}, "epochs": 3, "rate": 1e-3, "accumulate": 2, "curve": "plateau"},
 ]
 CONTENT = {
     **HEAD_RECIPE,
@@ -120,10 +122,10 @@ def stop_after(monkeypatch, steps):
     monkeypatch.setattr(ShowProgress, "on_train_batch_end", count)
 
 
-# Of 14 training images in batches of 4, an epoch has 4 steps; the stages have 16, 12 and 12.
+# Of 14 training images in batches of 4, an epoch has 4 steps; the stages have 16 and 12.
 @pytest.mark.parametrize(
     "steps",
-    [22, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6, 15, 16, 27, 28, 34, 39))],
+    [22, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6, 9, 15, 16, 18, 25, 27))],
 )
 def test_stopped_anywhere_it_ends_with_the_same_bits(
     steps, whole, images, recipe, tmp_path, monkeypatch
