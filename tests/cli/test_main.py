@@ -151,7 +151,7 @@ def test_wrong_usage_exits_with_two_and_prints_no_result(run, arguments):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["recipes", "nothing"], 2, "received nothing"),
+        (["recipes", "show", "nothing"], 2, "received nothing"),
         (["finetune", "data", "-o", "x", "--recipe", "nothing"], 2, "received nothing"),
         (["finetune", "data", "-o", "x", "--set", "zoom=20"], 2, "zoom: "),
         (["finetune", "data", "-o", "x", "--set", "zoom"], 2, "expected KEY=VALUE"),
@@ -173,9 +173,9 @@ def test_error_is_one_line_on_standard_error(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--debug", "recipes", "nothing"],
-        ["recipes", "--debug", "nothing"],
-        ["recipes", "nothing", "--debug"],
+        ["--debug", "recipes", "show", "nothing"],
+        ["recipes", "--debug", "show", "nothing"],
+        ["recipes", "show", "nothing", "--debug"],
     ],
 )
 def test_debug_anywhere_shows_the_traceback(run, arguments):
@@ -221,7 +221,7 @@ def test_recipes_are_listed_and_shown(run):
     status, out, _ = run("recipes")
     assert status == 0
     assert {"demo", "demo-scratch"} <= {line.split()[0] for line in out.splitlines()}
-    status, shown, _ = run("recipes", "demo-scratch")
+    status, shown, _ = run("recipes", "show", "demo-scratch")
     assert (status, "weights: none" in shown) == (0, True)
 
 
@@ -251,7 +251,14 @@ def test_existing_output_is_refused_in_one_line(run, survey):
 
 def test_installed_command_answers():
     run = subprocess.run(
-        [sys.executable, "-c", "from tltool.cli.main import main; main()", "recipes", "nothing"],
+        [
+            sys.executable,
+            "-c",
+            "from tltool.cli.main import main; main()",
+            "recipes",
+            "show",
+            "nothing",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -3,14 +3,21 @@
 import click
 
 
-@click.command(short_help="List the installed recipes, or show one.")
-@click.argument("name", required=False)
-def recipes(name: str | None) -> None:
-    """List the installed recipes, or show the one called NAME."""
+@click.group(short_help="List the installed recipes, or show one.", invoke_without_command=True)
+@click.pass_context
+def recipes(context: click.Context) -> None:
+    """List the installed recipes; `tltool recipes show NAME` prints one."""
     from tltool.recipe import recipe_names, recipe_text
 
-    if name is not None:
-        click.echo(recipe_text(name), nl=False)
-        return
-    for each in recipe_names():
-        click.echo(f"{each:24} {recipe_text(each).splitlines()[0].lstrip('# ')}")
+    if context.invoked_subcommand is None:
+        for name in recipe_names():
+            click.echo(f"{name:24} {recipe_text(name).splitlines()[0].lstrip('# ')}")
+
+
+@recipes.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the recipe called NAME."""
+    from tltool.recipe import recipe_text
+
+    click.echo(recipe_text(name), nl=False)

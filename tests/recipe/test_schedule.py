@@ -1,0 +1,80 @@
+import pytest
+
+from tltool.errors import RecipeError
+from tltool.recipe import load_recipe, make_recipe
+
+
+def stage(**changes):
+    return {"training": {"stages": [{"epochs": 2, "rate": 0.1} | changes]}}
+
+
+def stages_of(**changes):
+    return make_recipe(stage(**changes)).training.stages
+
+
+def refusal(content):
+    with pytest.raises(RecipeError) as caught:
+        make_recipe(content)
+    return str(caught.value)
+
+
+def test_gradual_thawing_is_one_stage_a_block():
+    stages = stages_of(train={"gradual": 3}, layer_decay=0.5)
+    assert [s.train for s in stages] == [{"top": 1}, {"top": 2}, {"top": 3}]
+    assert {(s.epochs, s.rate, s.layer_decay) for s in stages} == {(2, 0.1, 0.5)}
+
+
+def test_a_curve_is_a_name_or_a_name_with_parameters():
+    assert stages_of(curve="step")[0].curve.every == 10
+    assert stages_of(curve={"name": "step", "every": 3})[0].curve.every == 3
+    assert stages_of()[0].curve.name == "cosine"
+
+
+def test_patterns_stay_in_their_order():
+    patterns = {"b.*": 0.5, "a.*": "frozen", ".*": 1}
+    assert list(stages_of(train=patterns)[0].train) == list(patterns)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (stage(curve="cosin"), ["stages.0.curve: expected one of constant, cosine", "cosine?"]),
+        (stage(curve={"name": "step", "warmupp": 1}), ["stages.0.curve.warmupp: no such key"]),
+        (stage(curve={"name": "step", "factor": 2}), ["stages.0.curve.factor: ", "received 2"]),
+        (stage(curve={"name": "cosine", "every": 2}), ["curve.every", "name, warmup, end"]),
+        (stage(curve=3), ["stages.0.curve: "]),
+        (stage(train={"(": 1}), ["stages.0.train: ( is not a regular expression"]),
+        (stage(train={"a": 0}), ["stages.0.train: a: expected frozen or a multiple"]),
+        (stage(train={"gradual": 0}), ["stages.0.train: expected {gradual: n}"]),
+        (stage(train={"from": 3}), ["stages.0.train: expected {from: name}"]),
+        (stage(optimizer="adm"), ["stages.0.optimizer: expected one of adam", "adam?"]),
+        ({"head": {"name": "cam", "units": [3]}}, ["head: head cam has no hidden layers"]),
+        ({"head": {"batch_norm": True}}, ["head: batch_norm normalises hidden layers"]),
+        ({"tasks": {"a b": {}}}, ["tasks: expected letters, digits and _"]),
+        ({"tasks": {"a": {"loss": {"gama": 1}}}}, ["tasks.a.loss.gama: no such key", "gamma?"]),
+        ({"task": "binary", "tasks": {"a": {}}}, ["recipe: task is for one task"]),
+        ({"training": {"loss": {"alpha": 2}}}, ["training.loss.alpha: expected a weight"]),
+        ({"bands": [0]}, ["bands: expected numbers of bands, from 1"]),
+        ({"backbone": {"name": "MobilNet"}}, ["backbone.name: ", "did you mean MobileNet"]),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_path(content, words):
+    message = refusal(content)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_assignments_enter_new_parts():
+    recipe = load_recipe(
+        "multi-task",
+        assignments=(
+            "training.stages.1.curve.warmup=2",
+            "tasks.sex.weight=0.5",
+            "head.units=[64, 32]",
+            "augment=[D4, {mixup: {alpha: 0.3}}]",
+        ),
+    )
+    assert recipe.training.stages[1].curve.warmup == 2
+    assert recipe.tasks["sex"].weight == 0.5
+    assert recipe.head.units == [64, 32]
+    assert recipe.augment[1] == {"mixup": {"alpha": 0.3}}
