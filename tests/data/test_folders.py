@@ -299,3 +299,11 @@ def test_other_file_is_no_dataset(flat):
 def test_missing_data_is_named(tmp_path, name):
     with pytest.raises(DataError, match=f"{name}: expected a .*, found none"):
         read_dataset(tmp_path / name, Recipe())
+
+
+def test_data_that_are_not_there_are_told(tmp_path):
+    from tltool.data.folders import read_dataset
+    from tltool.recipe import load_recipe
+
+    with pytest.raises(DataError, match=r"gone: expected a folder .* CSV manifest, found none"):
+        read_dataset(tmp_path / "gone", load_recipe())

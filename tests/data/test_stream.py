@@ -10,7 +10,7 @@ from PIL import Image
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
 from tltool.data.tasks import Task
-from tltool.errors import ImageError, TltoolError
+from tltool.errors import ImageError, OutputError, TltoolError
 from tltool.raster import enlarge
 
 SIDE = 12
@@ -55,6 +55,28 @@ def test_all_images_of_a_split_are_decoded_in_order(stream, samples):
     np.testing.assert_array_equal(patches.images, decoded(samples))
     assert labels_of(patches) == [0, 1, 2, 0, 1, 2, 0]
     assert (len(patches), patches.unreadable) == (7, [])
+
+
+def test_no_room_for_the_file_is_told(stream, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stream.os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match=r"of room .*: No space left on device. Free some, .*TMP"):
+        stream.room_for((3, 4), np.uint8, limit=1)
+
+
+def test_epochs_differ_by_augmentation_mixing_and_sampling(stream, samples):
+    patches = stream.load_patches(samples, SIDE)
+
+    def differs(entries, **more):
+        return stream.Batches(patches, TASKS, 4, augmenter=Augmenter(entries), **more).differs
+
+    assert differs(["D4"])
+    assert differs([{"mixup": {"alpha": 0.2}}])
+    assert differs([], sampling="under")
+    assert not differs([])
+    assert not stream.Batches(patches, TASKS, 4).differs
 
 
 def test_crop_keeps_the_scale(stream, samples):

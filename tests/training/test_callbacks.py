@@ -9,7 +9,9 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.training.callbacks import KeepBest, Plateau, save_plain  # noqa: E402
+from tltool.recipe import StageRecipe  # noqa: E402
+from tltool.training.callbacks import KeepBest, Plateau, StopAtNaN, save_plain  # noqa: E402
+from tltool.training.optimizers import averaged_weights, make_optimizer  # noqa: E402
 
 
 @pytest.fixture
@@ -58,6 +60,52 @@ def test_plateau_lowers_the_rate(net):
     follow(Plateau(factor=0.5, wait=2), [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0], net)
     # After the third and the sixth epoch; the last has waited for one.
     assert float(net.optimizer.learning_rate) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_kept_are_the_averaged_weights_and_training_goes_on_with_its_own(net, scaled):
+    stage = StageRecipe(epochs=1, rate=0.1, ema=0.5)
+    optimizer = make_optimizer(stage, 0.1, {})
+    net.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    net.optimizer.build(net.trainable_variables)
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones(v.shape) for v in net.trainable_variables])
+    own, averages = net.get_layer("high").get_weights(), averaged_weights(net)
+    best = KeepBest(net)
+    best.set_model(net)
+    best.on_epoch_end(0, {"val_loss": 1.0})
+    kept = best.weights["high/bias"]
+    np.testing.assert_array_equal(kept, averages["high/bias"])
+    assert not np.array_equal(kept, own[1])
+    for before, after in zip(own, net.get_layer("high").get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_weights_spoilt_by_an_epochs_last_step_are_not_called_good(net, tmp_path):
+    guard, bias = StopAtNaN(net, tmp_path / "last.keras"), net.get_layer("high").bias
+    guard.set_model(net)
+    guard.on_train_begin()
+    for epoch, value in enumerate([1.0, 2.0, np.nan]):
+        bias.assign([value])
+        guard.on_epoch_begin(epoch)
+        if epoch < 2:
+            guard.on_train_batch_end(0, {"loss": 0.5})
+    with pytest.raises(TrainingError, match=r"epoch 3, step 1.*--weights starts a run from them"):
+        guard.on_train_batch_end(0, {"loss": np.nan})
+    kept = keras.saving.load_model(tmp_path / "last.keras")
+    assert np.asarray(kept.get_layer("high").bias) == 2
+
+
+def test_weights_that_a_stage_starts_from_are_good(net, tmp_path):
+    guard = StopAtNaN(net, tmp_path / "last.keras")
+    guard.set_model(net)
+    net.get_layer("high").bias.assign([3.0])
+    guard.on_train_begin()
+    guard.on_epoch_begin(0)
+    net.get_layer("high").bias.assign([np.nan])
+    with pytest.raises(TrainingError):
+        guard.on_train_batch_end(0, {"loss": np.inf})
+    assert np.asarray(net.get_layer("high").bias) == 3
 
 
 def test_saved_network_is_plain(net, tmp_path):

@@ -83,6 +83,28 @@ def test_many_features_live_in_a_file(halves, patches, monkeypatch):
     np.testing.assert_array_equal(draw.features, expected.features)
 
 
+def test_memory_is_shared_by_all_draws(halves, patches, monkeypatch):
+    # 10 x 512 numbers of 4 bytes each: one draw has room, two have not.
+    monkeypatch.setattr(features, "_MEMORY_LIMIT", 30_000)
+    batches = batches_of(patches)
+    for epochs in ([0], [0, 1]):
+        draws = compute_draws(halves.frozen, batches, epochs, "features")
+        assert [isinstance(d.features, np.memmap) for d in draws] == [len(epochs) > 1] * len(epochs)
+
+
+def test_half_precision_stays_that_of_both_halves():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        classifier = build_classifier(TASK, 32, backbone=VGG, head=HeadRecipe(units=[4]))
+    finally:
+        keras.config.set_dtype_policy(before)
+    head = halve(classifier).head
+    head.compile("sgd")
+    # Without it small gradients of the hidden layer are rounded to nothing.
+    assert isinstance(head.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def cached(number=2, **more):
     draws = [
         features.Draw(

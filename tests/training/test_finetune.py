@@ -13,7 +13,6 @@ import tltool
 from tltool.errors import DataError, ImageError, OutputError, RecipeError, UsageError
 from tltool.sidecar import load_sidecar
 
-
 # One worker makes the run that the tests share.
 pytestmark = pytest.mark.xdist_group("tiny_run")
 
@@ -134,6 +133,9 @@ def test_bad_usage_leaves_no_run_folder(folders, patch_folder, tmp_path):
         tltool.finetune(folders, tmp_path / "run", tiny(background="sky"))
     with pytest.raises(RecipeError, match=r"augment.0: Albumentations .* has no transform Flop"):
         tltool.finetune(folders, tmp_path / "run", tiny(augment=["Flop"]))
+    stages = [{"epochs": 1, "rate": 1e-3}, {"epochs": 3, "rate": 1e-3, "accumulate": 7}]
+    with pytest.raises(RecipeError, match=r"stages.1.accumulate: expected at most the 6 steps"):
+        tltool.finetune(folders, tmp_path / "run", tiny(training={"batch": 8, "stages": stages}))
     assert not (tmp_path / "run").exists()
 
 

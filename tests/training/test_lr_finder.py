@@ -11,7 +11,7 @@ from tltool.runtime import quiet_import
 
 quiet_import("keras")
 
-from tltool.training.lr_finder import smooth, suggest  # noqa: E402
+from tltool.training.lr_finder import _found, smooth, suggest  # noqa: E402
 
 RATES = np.geomspace(1e-6, 1, 121)
 
@@ -48,6 +48,11 @@ def test_a_loss_that_does_not_fall_is_told():
         suggest(RATES, np.full(len(RATES), 2.0))
 
 
+def test_no_loss_at_all_is_told():
+    with pytest.raises(UsageError, match=r"a loss at the first rate, 1e-06, received nan.*--low"):
+        _found(RATES, np.array([np.nan]))
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -75,6 +80,12 @@ def test_it_writes_curve_and_table(images, recipe, tmp_path):
     np.testing.assert_allclose([float(r["loss"]) for r in rows], found.losses, rtol=1e-4)
     with pytest.raises(OutputError, match=r"lr.png exists already.*--overwrite"):
         tltool.lr_find(images, path, recipe)
+
+
+@pytest.mark.parametrize("name", ["lr.csv", "lr.jpg", "lr"])
+def test_the_curve_is_a_png(images, recipe, tmp_path, name):
+    with pytest.raises(UsageError, match=r"expected an output name that ends in .png, received"):
+        tltool.lr_find(images, tmp_path / name, recipe)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,11 @@ class Augmenter:
         # Transforms hold the state of their generator: a thread takes a set and gives it back.
         self._idle = deque([self._make_steps()])
 
+    @property
+    def draws(self) -> bool:
+        """Whether one epoch's images may differ from another's."""
+        return bool(self._nodes) or self.mixer is not None
+
     def _leaves(self) -> Iterator[Node]:
         for node in self._nodes:
             yield from node.leaves()

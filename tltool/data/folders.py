@@ -237,6 +237,8 @@ def read_dataset(data: str | Path, recipe: Recipe) -> Dataset:
         Groups or tasks, and there is no manifest.
     """
     data = Path(data)
+    if not data.exists():
+        raise DataError(f"{data}: expected a folder of class folders or a CSV manifest, found none")
     told = (recipe.split, recipe.training.seed)
     manifest = _manifest(data, recipe)
     if manifest is None:

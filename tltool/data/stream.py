@@ -18,7 +18,7 @@ from tltool.data.dataset import Sample
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.sampling import sample_indices
 from tltool.data.tasks import Task
-from tltool.errors import DataError, ImageError
+from tltool.errors import DataError, ImageError, OutputError
 from tltool.raster import enlarge
 from tltool.recipe import Sampling
 
@@ -58,11 +58,28 @@ class Patches:
 
 
 def room_for(shape: tuple[int, ...], dtype: Any, limit: int = _MEMORY_LIMIT) -> np.ndarray:
-    """An empty array: in memory, or beyond `limit` bytes in a temporary file."""
-    if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize <= limit:
+    """An empty array: in memory, or beyond `limit` bytes in a temporary file.
+
+    Raises
+    ------
+    OutputError
+        Where there is no room for the file.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size <= limit:
         return np.empty(shape, dtype)
-    with tempfile.NamedTemporaryFile(prefix="tltool-") as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="tltool-") as file:
+            # Taken now: writing to a mapped file on a full disk kills the process without a word.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError as error:
+        raise OutputError(
+            f"expected {size / 2**30:.1f} GiB of room for a temporary file in"
+            f" {tempfile.gettempdir()}: {error.strerror}. Free some, set TMPDIR to a larger disk,"
+            " or take fewer draws, smaller patches or less zoom"
+        ) from error
 
 
 def _decode(sample: Sample, side: int, crop: bool, bands: Sequence[int] | None) -> np.ndarray:
@@ -209,6 +226,11 @@ class Batches(keras.utils.PyDataset):
         rng = np.random.default_rng((self._seed, self._epoch))
         labels = [sample.labels[0] for sample in self._patches.samples]
         return sample_indices(labels, self._sampling, rng)
+
+    @property
+    def differs(self) -> bool:
+        """Whether an epoch has other images than another, not only another order."""
+        return self._augmenter is not None and (self._augmenter.draws or self._sampling != "as-is")
 
     @property
     def samples(self) -> int:

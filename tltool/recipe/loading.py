@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tltool.errors import RecipeError
 from tltool.recipe.parts import Recipe
+from tltool.recipe.schedule import CURVES
 
 
 def recipe_names() -> list[str]:
@@ -39,21 +40,27 @@ def recipe_text(source: str | Path) -> str:
     if str(source) not in recipe_names():
         raise RecipeError(
             f"recipe: expected a YAML file or one of {', '.join(recipe_names())};"
-            f" received {source!s}"
+            f" received {source!s}{_nearest(source, recipe_names())}"
         )
     return (resources.files("tltool.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
 
 
 def _set_value(content: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
-    if not equals:
+    if not equals or not path:
         raise RecipeError(
             f"--set: expected KEY=VALUE such as training.batch=16, received {assignment}"
         )
     *parents, last = path.split(".")
     place: Any = content
-    for key in parents:
+    for depth, key in enumerate(parents, 1):
         place = _enter(place, key, path)
+        if not isinstance(place, dict | list):
+            above = ".".join(parents[:depth])
+            raise RecipeError(
+                f"--set {path}: {above} is a plain value and has no keys, {place!r}. Set it as a"
+                f" whole: {above}={{NAME: VALUE}}"
+            )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -61,16 +68,17 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
         raise RecipeError(f"--set {path}: {text} is not valid YAML: {reason}") from error
     if isinstance(place, list):
         place[_list_index(place, last, path)] = value
-    else:
-        place[last] = value
+        return
+    if parents[-1:] == ["curve"] and last == "name":
+        # The parameters of one curve are unknown to another.
+        place.clear()
+    place[last] = value
 
 
 def _enter(place: Any, key: str, path: str) -> Any:
     if isinstance(place, list):
         return place[_list_index(place, key, path)]
-    if not isinstance(place.setdefault(key, {}), dict | list):
-        raise RecipeError(f"--set {path}: {key} is a plain value and has no keys")
-    return place[key]
+    return place.setdefault(key, {})
 
 
 def _list_index(place: list[Any], key: str, path: str) -> int:
@@ -97,8 +105,8 @@ def stage_assignments(stages: int, **values: tuple[Any, ...] | None) -> list[str
     for key, numbers in values.items():
         if numbers is not None and len(numbers) != stages:
             raise RecipeError(
-                f"--{key}: expected {stages} numbers, one for each stage of the recipe,"
-                f" received {len(numbers)}"
+                f"--{key}: expected {stages} number{'s' * (stages > 1)}, one for each stage of the"
+                f" recipe (gradual: n counts as n), received {len(numbers)}"
             )
         pairs = enumerate(numbers or ())
         texts += [f"training.stages.{place}.{key}={value}" for place, value in pairs]
@@ -126,6 +134,10 @@ def _models(annotation: Any) -> dict[str, type[BaseModel]]:
     return found
 
 
+# Pydantic's names of the kinds of value that a field may have, not keys of the document.
+_KINDS = ("float", "list[float]")
+
+
 def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
     """The path as a user would write it, and the part that holds its last key."""
     part: type[BaseModel] = Recipe
@@ -135,6 +147,8 @@ def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
         if len(choices) > 1 and key in choices:
             # Which of several parts it is, not a key of the document.
             part, choices = choices[key], {}
+            continue
+        if key in _KINDS:
             continue
         path.append(str(key))
         part, choices = (next(iter(choices.values())), {}) if len(choices) == 1 else (part, choices)
@@ -161,9 +175,12 @@ def _explain(error: ValidationError) -> str:
     elif first["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         received = context.get("tag", received)
         told = context.get("expected_tags") or context.get("expected") or ""
-        allowed = re.findall(r"'([^']*)'", told)
-        names = ", ".join(allowed) or "a name and its parameters"
-        text = f"expected one of {names}, received {received!r}{_nearest(received, allowed)}"
+        allowed = re.findall(r"'([^']*)'", told) or list(CURVES)
+        with_name = "a name beside the parameters, " * (first["type"] == "union_tag_not_found")
+        text = f"expected {with_name}one of {', '.join(allowed)}, received {received!r}"
+        text += _nearest(received, allowed)
+    elif first["type"] in ("model_type", "model_attributes_type"):
+        text = f"expected a mapping of keys to values, received {received!r}"
     else:
         message = first["msg"].removeprefix("Value error, ")
         text = f"{message[0].lower()}{message[1:]}, received {received!r}"

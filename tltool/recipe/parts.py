@@ -149,6 +149,24 @@ class TaskRecipe(Part):
     loss: LossRecipe | None = None
 
 
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def _anchored(augment: Any) -> Any:
+    """An ``augment`` list, or a part of one, with absolute folders of pictures."""
+    if isinstance(augment, list):
+        return [_anchored(part) for part in augment]
+    if not isinstance(augment, dict):
+        return augment
+    return {
+        key: _absolute(value)
+        if key in ("targets", "cutouts", "backgrounds") and isinstance(value, str)
+        else _anchored(value)
+        for key, value in augment.items()
+    }
+
+
 class TrainingRecipe(Part):
     """How the weights are found.
 
@@ -274,6 +292,13 @@ class Recipe(Part):
             scratch = self.backbone.weights == "none"
             self.training.stages = scratch_stages() if scratch else pretrained_stages()
         return self
+
+    def anchored(self) -> "Recipe":
+        """The same with absolute paths, to be run from any folder."""
+        backbone = self.backbone
+        if backbone.weights not in ("imagenet", "none"):
+            backbone = backbone.model_copy(update={"weights": _absolute(backbone.weights)})
+        return self.model_copy(update={"backbone": backbone, "augment": _anchored(self.augment)})
 
     def save(self, path: Path) -> None:
         """Write as YAML."""

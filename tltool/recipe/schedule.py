@@ -1,5 +1,6 @@
 """The stages of a recipe: which layers train, for how long, at which rate."""
 
+import contextlib
 import re
 from typing import Annotated, Any, Literal
 
@@ -7,9 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 
 class Part(BaseModel):
-    """What every part of a recipe shares: unknown keys are refused."""
+    """What every part of a recipe shares: unknown keys and infinite numbers are refused."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class ConstantCurve(Part):
@@ -102,15 +103,33 @@ Curve = Annotated[
 Train = str | dict[str, int | float | str]
 
 
-def _check_pattern(pattern: Any, value: Any) -> None:
+# Each is a mapping of its own, not a pattern beside others.
+_WORDS = ("top", "gradual", "from")
+
+
+def _check_word(word: str, value: Any) -> None:
+    if word == "from":
+        if not (isinstance(value, str) and value):
+            raise ValueError("expected {from: name} with the name of a block or layer")
+    elif type(value) is not int or value < 1:
+        raise ValueError(f"expected {{{word}: n}} with n blocks, 1 or more")
+
+
+def _multiple(pattern: Any, value: Any) -> Any:
+    """What a pattern says: ``frozen`` or a number."""
     try:
         re.compile(str(pattern))
     except re.error as error:
         raise ValueError(f"{pattern} is not a regular expression: {error}") from error
+    if isinstance(value, str) and value != "frozen":
+        # YAML 1.1 reads 1e-2 as a text.
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if value != "frozen" and (type(value) not in (int, float) or not 0 < value <= 100):
         raise ValueError(
             f"{pattern}: expected frozen or a multiple of the rate, above 0 to 100; got {value!r}"
         )
+    return value
 
 
 class StageRecipe(Part):
@@ -120,7 +139,8 @@ class StageRecipe(Part):
     ----------
     train : 'head' or 'frozen', 'all', or a mapping
         Which layers train. ``head`` and ``frozen``: the head alone;
-        ``{top: n}``: the last n blocks of the backbone too; ``{from: name}``:
+        ``{top: n}``: the last n blocks of the backbone too, all where it has
+        fewer; ``{from: name}``:
         the backbone from a block or layer on; ``{gradual: n}``: n stages, each
         with a block more; else regular expressions of whole layer names, each
         with a multiple of the rate or ``frozen``: the first that matches a
@@ -152,7 +172,9 @@ class StageRecipe(Part):
         then what is judged and kept.
     draws : int
         While the whole backbone is frozen its features are computed once for
-        so many augmented epochs and used in turn; 0: anew in every epoch.
+        so many augmented epochs and used in turn (once where nothing is
+        augmented or sampled), as the backbone computes in use; 0: anew in
+        every epoch, with the dropout that EfficientNet's blocks have.
     patience : int
         Epochs without a better validation loss after which the stage ends.
     batch_norm : 'inference' or 'train'
@@ -184,17 +206,16 @@ class StageRecipe(Part):
                 "expected head, frozen, all, {top: n}, {from: block}, {gradual: n}"
                 " or {pattern: multiple of the rate or frozen}"
             )
-        if len(value) == 1:
-            key, inner = next(iter(value.items()))
-            if key in ("top", "gradual") and (type(inner) is not int or inner < 1):
-                raise ValueError(f"expected {{{key}: n}} with n blocks, 1 or more")
-            if key == "from" and not (isinstance(inner, str) and inner):
-                raise ValueError("expected {from: name} with the name of a block or layer")
-            if key in ("top", "gradual", "from"):
-                return value
-        for pattern, inner in value.items():
-            _check_pattern(pattern, inner)
-        return {str(pattern): inner for pattern, inner in value.items()}
+        word = next((word for word in _WORDS if word in value), None)
+        if word is None:
+            return {str(pattern): _multiple(pattern, told) for pattern, told in value.items()}
+        if len(value) > 1:
+            raise ValueError(
+                f"expected {{{word}: ...}} alone; rates of single layers or of the head take"
+                " patterns instead"
+            )
+        _check_word(word, value[word])
+        return value
 
     def unfolded(self) -> "list[StageRecipe]":
         """The stages that it stands for: several where blocks thaw one by one."""

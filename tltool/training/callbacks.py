@@ -129,7 +129,8 @@ class StopAtNaN(keras.callbacks.Callback):
     ----------
     network : keras.Model
     path : Path
-        Where the weights of the last whole epoch, or of the start, go.
+        Where good weights go: those that began the last epoch whose first
+        loss was finite, or the stage.
     """
 
     def __init__(self, network: keras.Model, path: Path):
@@ -137,24 +138,31 @@ class StopAtNaN(keras.callbacks.Callback):
         self._network, self._path = network, path
         self.stage = self._epoch = 0
         self._good: dict[str, np.ndarray] = {}
+        self._new: dict[str, np.ndarray] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Remember the weights that the stage starts from."""
+        self._good = _moving_weights(self._network)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember weights that gave a finite loss."""
+        """Remember the weights; whether they are good, the first step tells."""
         self._epoch = epoch
-        self._good = _moving_weights(self._network)
+        self._new = _moving_weights(self._network)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the loss."""
         loss = float((logs or {}).get("loss", 0.0))
         if math.isfinite(loss):
+            # Only now: the update that made them may have spoilt them.
+            self._good, self._new = self._new or self._good, {}
             return
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         _give_weights(self._network, self._good)
         save_plain(self._network, self._path)
         raise TrainingError(
             f"stage {self.stage}, epoch {self._epoch + 1}, step {batch + 1}: the loss is {loss} at"
-            f" a rate of {rate:.3g}. The weights of the last good epoch are in {self._path}."
-            " Take a lower rate, a warm-up or a smaller clip"
+            f" a rate of {rate:.3g}. The last good weights are in {self._path}; --weights starts"
+            " a run from them. Take a lower rate, a warm-up or a smaller clip"
         )
 
 

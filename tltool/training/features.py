@@ -20,8 +20,8 @@ _STILL = (
     layers.Flatten,
 )
 
-# Beyond this many bytes a draw's features live in a temporary file, not in memory.
-_MEMORY_LIMIT = 512 << 20
+# Beyond this many bytes in all, the draws of a stage live in temporary files, not in memory.
+_MEMORY_LIMIT = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,11 @@ def halve(classifier: Classifier) -> Halves:
         if not isinstance(layer, _STILL) or layer.input is not features:
             break
         features = layer.output
-    return Halves(keras.Model(model.input, features), keras.Model(features, model.output))
+    halves = Halves(keras.Model(model.input, features), keras.Model(features, model.output))
+    for half in (halves.frozen, halves.head):
+        # By it Keras decides whether the loss is scaled.
+        half.dtype_policy = model.dtype_policy
+    return halves
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,9 @@ class Draw:
     targets: dict[str, np.ndarray]
 
 
-def _compute(frozen: keras.Model, batches: Batches, bar: Bar) -> Draw:
+def _compute(frozen: keras.Model, batches: Batches, limit: int, bar: Bar) -> Draw:
     shape = (batches.samples, *frozen.outputs[0].shape[1:])
-    features = room_for(shape, np.float32, _MEMORY_LIMIT)
+    features = room_for(shape, np.float32, limit)
     told: list[dict[str, np.ndarray]] = []
     done = 0
     for images, targets in batches.stream():
@@ -99,7 +103,7 @@ def compute_draws(
     with progress_bar(title, len(epochs) * len(batches), "batches") as bar:
         for epoch in epochs:
             batches.start(epoch)
-            draws.append(_compute(frozen, batches, bar))
+            draws.append(_compute(frozen, batches, _MEMORY_LIMIT // len(epochs), bar))
     return draws
 
 

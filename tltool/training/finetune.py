@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.report import DataReport
+from tltool.errors import DataError
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
@@ -202,6 +203,11 @@ def resume(
     started = time.perf_counter()
     begun, stored, state = open_begun(folder, recipe)
     _settle_determinism(stored)
+    if data is None and not begun.data.exists():
+        raise DataError(
+            f"{folder}: its data are no longer at {begun.data}. Say where they are now: tltool"
+            f" finetune DATA --resume {folder}"
+        )
     prepared = prepare(data or begun.data, stored, strict=begun.strict)
     begun.check_data(str((prepared.sidecar.data or {})["fingerprint"]), folder)
     show(prepared.report)

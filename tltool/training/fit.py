@@ -125,7 +125,8 @@ class _Fitting:
             self._train.start(first + done)
             return _Material(self._classifier.model, self._train, self._valid)
         halves = halve(self._classifier)
-        epochs = range(first, first + min(stage.draws, stage.epochs))
+        number_of_draws = min(stage.draws, stage.epochs) if self._train.differs else 1
+        epochs = range(first, first + number_of_draws)
         title = f"stage {number + 1}: features"
         draws = compute_draws(halves.frozen, self._train, epochs, title)
         batch = self._train.batch
@@ -146,23 +147,26 @@ class _Fitting:
         self._best.patience = stage.patience
         if within is None:
             self._best.waited = 0
-        elif self._best.spent:
+        if done >= stage.epochs or (within is not None and self._best.spent):
             return
         material = self._material(number, stage, done, len(self.history.rows) - done)
-        self._model = model = material.model
-        rate = make_rate(stage, steps)
-        model.compile(
-            optimizer=make_optimizer(stage, rate, factors), **objective.compiled(self._classifier)
-        )
+        self._model = material.model
+        optimizer = make_optimizer(stage, make_rate(stage, steps), factors)
+        material.model.compile(optimizer=optimizer, **objective.compiled(self._classifier))
         self._plateau = (
             Plateau(stage.curve.factor, stage.curve.wait) if stage.curve.name == "plateau" else None
         )
         if within is not None:
-            model.optimizer.build(model.trainable_variables)
-            assign(model.optimizer.variables, within.optimizer, self._state_path)
-            if self._plateau is not None:
-                self._plateau.lowest, self._plateau.waited = within.numbers["plateau"]
+            self._go_back_within(within)
         self._fit(number, stage, material, done)
+
+    def _go_back_within(self, state: State) -> None:
+        """To where the stage's optimizer and plateau were."""
+        optimizer = self._model.optimizer
+        optimizer.build(self._model.trainable_variables)
+        assign(optimizer.variables, state.optimizer, self._state_path)
+        if self._plateau is not None:
+            self._plateau.lowest, self._plateau.waited = state.numbers["plateau"]
 
     def _fit(self, number: int, stage: StageRecipe, material: _Material, done: int) -> None:
         saving = SaveState(self._state_path, lambda epoch: self._capture(number, epoch))

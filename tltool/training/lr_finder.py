@@ -103,19 +103,14 @@ class _Rise(keras.callbacks.Callback):
         super().__init__()
         self._rates, self._bar = rates, bar
         self.losses: list[float] = []
-        self._sum = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._sum, self._steps = 0.0, 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.model.optimizer.learning_rate.assign(self._rates[len(self.losses)])
+        # Keras would report the mean over the epoch so far.
+        self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Keras reports the mean over the epoch so far.
-        self._steps += 1
-        total = float((logs or {})["loss"]) * self._steps
-        loss, self._sum = total - self._sum, total
+        loss = float((logs or {})["loss"])
         self._bar.advance(1, f"rate {self._rates[len(self.losses)]:.1e} loss {loss:.3f}")
         self.losses.append(loss)
         if self._diverged(loss) or len(self.losses) == len(self._rates):
@@ -165,6 +160,8 @@ def lr_find(
     FoundRates
     """
     path = Path(out)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"lr-find: expected an output name that ends in .png, received {path}")
     for each in (path, path.with_suffix(".csv")):
         refuse_existing(each, overwrite)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -197,6 +194,11 @@ def lr_find(
 
 def _found(rates: np.ndarray, losses: np.ndarray) -> FoundRates:
     finite = np.isfinite(losses)
+    if not finite.any():
+        raise UsageError(
+            f"lr-find: expected a loss at the first rate, {rates[0]:.2g}, received {losses[0]}."
+            " Take a lower --low"
+        )
     losses, rates = losses[finite], rates[: len(losses)][finite]
     smoothed = smooth(losses)
     return FoundRates(rates, losses, smoothed, *suggest(rates, smoothed))

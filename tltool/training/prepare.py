@@ -25,7 +25,7 @@ from tltool.raster import as_zoom
 from tltool.recipe import Recipe, TaskRecipe
 from tltool.sidecar import Sidecar, TaskFacts
 from tltool.training.fit import Objective
-from tltool.training.schedule import check_stages
+from tltool.training.schedule import check_stages, check_steps
 
 logger = logging.getLogger("tltool")
 
@@ -122,7 +122,7 @@ def _check_enough(dataset: Dataset, train: Patches) -> None:
 
 
 def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
-    """The recipe with what the data said in place of None."""
+    """The recipe with what the data said in place of None, to be run from any folder."""
     update: dict[str, Any] = {"patch": sizes.patch, "context": sizes.context}
     if len(dataset.tasks) == 1 and not recipe.tasks:
         update["task"] = dataset.tasks[0].kind
@@ -132,7 +132,7 @@ def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
             task.name: told[task.name].model_copy(update={"kind": task.kind})
             for task in dataset.tasks
         }
-    return recipe.model_copy(update=update)
+    return recipe.anchored().model_copy(update=update)
 
 
 def _sidecar(recipe: Recipe, dataset: Dataset, sizes: Sizes, bands: int) -> Sidecar:
@@ -264,7 +264,9 @@ def prepare(data: str | Path, recipe: Recipe, *, strict: bool = False) -> Prepar
     check_stages(classifier, recipe.training.stages)
     loaded = early or _load(dataset, sizes, recipe, bands, strict)
     report = data_report(dataset, loaded)
-    return Prepared(recipe, dataset, loaded, augmenter, classifier, build, sidecar, report)
+    found = Prepared(recipe, dataset, loaded, augmenter, classifier, build, sidecar, report)
+    check_steps(recipe.training.stages, len(found.train_batches()))
+    return found
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The run folder: what lies in it, whether it may be written, what it was begun with."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,18 @@ _CHECKPOINTS = "checkpoints"
 _BEGUN_NAME = "begun.json"
 
 
+def _as_json(content: Any) -> Any:
+    """The same with None for numbers that JSON does not know."""
+    if isinstance(content, dict):
+        return {key: _as_json(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_as_json(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write as indented JSON."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write as indented JSON; NaN and infinity, which JSON does not know, as null."""
+    write_text(path, json.dumps(_as_json(content), indent=2, allow_nan=False) + "\n")
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -47,8 +57,11 @@ def clear_folder(folder: Path) -> None:
     names = ("fcn.keras", "fcn.json", MODEL_NAME, "model.json", METRICS_NAME, HISTORY_NAME)
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for old in [*(folder / "logs").glob("events.*"), *(folder / _CHECKPOINTS).glob("*")]:
-        old.unlink()
+    checkpoints = (folder / _CHECKPOINTS).glob("*")
+    # Writes that were killed leave partial files.
+    for old in [*(folder / "logs").glob("events.*"), *folder.glob(".partial-*"), *checkpoints]:
+        if old.is_file():
+            old.unlink()
 
 
 @dataclass(frozen=True)
@@ -87,26 +100,31 @@ class Begun:
             )
 
 
-def _flat(content: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(content, dict):
-        parts = [_flat(value, f"{path}.{key}" if path else key) for key, value in content.items()]
-    elif isinstance(content, list):
-        parts = [_flat(value, f"{path}.{place}") for place, value in enumerate(content)]
+def _difference(then: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """The first path whose values differ, with both; None and no tasks may be anything now."""
+    if now is None or then == now or (path == "tasks" and not now):
+        return None
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = {str(place): pair for place, pair in enumerate(zip(then, now, strict=True))}
+    elif isinstance(then, dict) and isinstance(now, dict):
+        keys = sorted({*then, *now})
+        pairs = {key: (then.get(key, "not there"), now.get(key, "not there")) for key in keys}
     else:
-        return {path: content}
-    return {key: value for part in parts for key, value in part.items()}
+        return path, then, now
+    inner = (_difference(*pair, f"{path}.{key}".lstrip(".")) for key, pair in pairs.items())
+    return next((found for found in inner if found is not None), None)
 
 
 def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> None:
     """Raise `RecipeError` for the first key that differs; what is None may be anything."""
-    then, now = _flat(begun), _flat(received.model_dump(mode="json"))
-    for key in sorted({*then, *now}):
-        if now.get(key) is not None and now.get(key) != then.get(key):
-            raise RecipeError(
-                f"{folder}: its checkpoint is from another recipe: {key} was {then.get(key)}, is"
-                f" now {now[key]}. Resume with the recipe it began with ({folder / RECIPE_NAME}),"
-                " or start anew with --overwrite"
-            )
+    found = _difference(begun, received.anchored().model_dump(mode="json"))
+    if found is not None:
+        key, then, now = found
+        raise RecipeError(
+            f"{folder}: its checkpoint is from another recipe: {key} was {then}, is now {now}."
+            f" Resume with the recipe it began with ({folder / RECIPE_NAME}), or start anew with"
+            " --overwrite"
+        )
 
 
 def open_begun(folder: Path, recipe: Recipe | None) -> tuple[Begun, Recipe, State | None]:

@@ -68,7 +68,7 @@ def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> 
     Raises
     ------
     RecipeError
-        A pattern or name that matches no layer, more blocks than there are.
+        A pattern or name that matches no layer.
     """
     train, where = stage.train, f"{where}.train"
     if isinstance(train, dict) and not {"top", "from"} & set(train):
@@ -137,6 +137,18 @@ def check_stages(classifier: Classifier, stages: Sequence[StageRecipe]) -> None:
     """Raise `RecipeError` for the first stage that the network cannot follow."""
     for number, stage in enumerate(stages):
         apply_stage(classifier, stage, 1, f"training.stages.{number}")
+
+
+def check_steps(stages: Sequence[StageRecipe], steps_per_epoch: int) -> None:
+    """Raise `RecipeError` for the first stage that gathers gradients and never applies them."""
+    for number, stage in enumerate(stages):
+        steps = stage.epochs * steps_per_epoch
+        if 0 < steps < stage.accumulate:
+            raise RecipeError(
+                f"training.stages.{number}.accumulate: expected at most the {steps} steps of the"
+                f" stage, received {stage.accumulate}: its weights would never move. Take fewer, a"
+                " smaller batch, or more epochs"
+            )
 
 
 def backbone_is_frozen(classifier: Classifier) -> bool:

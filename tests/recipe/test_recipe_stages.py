@@ -43,8 +43,12 @@ def test_patterns_stay_in_their_order():
         (stage(curve={"name": "step", "factor": 2}), ["stages.0.curve.factor: ", "received 2"]),
         (stage(curve={"name": "cosine", "every": 2}), ["curve.every", "name, warmup, end"]),
         (stage(curve=3), ["stages.0.curve: "]),
+        (stage(curve={"warmup": 1}), ["stages.0.curve: expected a name beside", "cosine"]),
         (stage(train={"(": 1}), ["stages.0.train: ( is not a regular expression"]),
         (stage(train={"a": 0}), ["stages.0.train: a: expected frozen or a multiple"]),
+        (stage(train={"a": "1,5"}), ["stages.0.train: a: expected frozen or a multiple"]),
+        (stage(train={"top": 2, "head": 0.1}), ["stages.0.train: expected {top: ...} alone"]),
+        (stage(train={"head": 1, "gradual": 2}), ["expected {gradual: ...} alone"]),
         (stage(train={"gradual": 0}), ["stages.0.train: expected {gradual: n}"]),
         (stage(train={"from": 3}), ["stages.0.train: expected {from: name}"]),
         (stage(optimizer="adm"), ["stages.0.optimizer: expected one of adam", "adam?"]),
@@ -54,6 +58,10 @@ def test_patterns_stay_in_their_order():
         ({"tasks": {"a": {"loss": {"gama": 1}}}}, ["tasks.a.loss.gama: no such key", "gamma?"]),
         ({"task": "binary", "tasks": {"a": {}}}, ["recipe: task is for one task"]),
         ({"training": {"loss": {"alpha": 2}}}, ["training.loss.alpha: expected a weight"]),
+        ({"training": {"loss": "focal"}}, ["training.loss: expected a mapping", "'focal'"]),
+        ({"training": {"loss": {"alpha": "x"}}}, ["training.loss.alpha: ", "received 'x'"]),
+        ({"tasks": {"a": {"weight": float("inf")}}}, ["tasks.a.weight: ", "finite"]),
+        ({"split": [0.5, 0.25, float("nan")]}, ["split.2: ", "finite"]),
         ({"bands": [0]}, ["bands: expected numbers of bands, from 1"]),
         ({"backbone": {"name": "MobilNet"}}, ["backbone.name: ", "did you mean MobileNet"]),
     ],
@@ -62,6 +70,15 @@ def test_what_cannot_be_is_told_with_its_path(content, words):
     message = refusal(content)
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+def test_a_multiple_without_a_dot_is_a_number_too():
+    assert stages_of(train={"a.*": "1e-2"})[0].train == {"a.*": 0.01}
+
+
+def test_another_curve_begins_with_its_own_parameters():
+    recipe = load_recipe(assignments=("training.stages.0.curve.name=plateau",))
+    assert recipe.training.stages[0].curve.wait == 3
 
 
 def test_assignments_enter_new_parts():
