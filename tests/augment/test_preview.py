@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from tltool.augment.preview import EM, GAP, describe_entry, preview
-from tltool.cli.augment_preview import augment_preview
+from tltool.cli.main import main
 from tltool.errors import OutputError, RecipeError, UsageError
 from tltool.recipe import make_recipe
 
@@ -138,12 +137,11 @@ def test_entry_that_fails_is_named_and_leaves_no_file(data, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_command(data, tmp_path):
+def test_command(data, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("augment: [D4, {mixup: {alpha: 0.5}}]\n")
-    arguments = [tmp_path / "mine.yaml", data, "-o", tmp_path / "s.png", "--variants", 2]
-    done = CliRunner().invoke(augment_preview, [str(a) for a in arguments])
-    assert done.exit_code == 0, done.output
-    assert "s.png written" in done.output
+    words = [tmp_path / "mine.yaml", data, "-o", tmp_path / "s.png", "--variants", 2]
+    main(["augment-preview", *map(str, words)])
+    assert "s.png written" in capsys.readouterr().out
     assert (tmp_path / "s.png").exists()
 
 
