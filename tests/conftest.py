@@ -29,13 +29,13 @@ HEAD_RECIPE = {
     "training": {"batch": 8, "stages": [{"train": "head", "epochs": 1, "rate": 1e-3}]},
 }
 
-# Everything trains, from random weights.
+# A few blocks train, from random weights.
 TINY_RECIPE = {
     "backbone": {"name": "MobileNet", "alpha": 0.25, "weights": "none"},
     "augment": [],
     "training": {
         "batch": 8,
-        "stages": [{"train": "all", "epochs": 1, "rate": 1e-3, "batch_norm": "train"}],
+        "stages": [{"train": {"top": 3}, "epochs": 1, "rate": 1e-3, "batch_norm": "train"}],
     },
 }
 

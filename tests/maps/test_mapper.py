@@ -46,7 +46,10 @@ def write_image(path, width, height, seed=0, **profile):
     return pixels
 
 
-@pytest.mark.parametrize(("patch", "context", "zoom"), [(32, 160, 1), (32, 80, 2), (32, 112, 1.5)])
+@pytest.mark.parametrize(
+    ("patch", "context", "zoom"),
+    [(32, 160, 1), (32, 112, 1.5), pytest.param(32, 80, 2, marks=pytest.mark.slow)],
+)
 def test_each_cell_is_the_classifier_on_its_own_window(tmp_path, patch, context, zoom):
     run = make_run(tmp_path / "run", patch, context, zoom)
     pixels = write_image(tmp_path / "a.png", 150, 131)

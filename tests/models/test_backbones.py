@@ -44,7 +44,14 @@ def test_preprocessing_is_the_one_of_the_backbones_module(name):
     np.testing.assert_allclose(image @ kernel + bias, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["MobileNet", "ResNet50", "DenseNet121", "EfficientNetV2B0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNet",
+        "ResNet50",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("DenseNet121", "EfficientNetV2B0")),
+    ],
+)
 def test_raw_rgb_gives_what_keras_gives_for_preprocessed_input(name, tmp_path):
     original = getattr(applications, name)(include_top=False, weights=None, input_shape=(64, 64, 3))
     path = tmp_path / "original.h5"
