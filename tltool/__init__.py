@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tltool.fcn.fidelity import measure_fidelity
     from tltool.fcn.run import convert
     from tltool.maps.mapper import heatmap
+    from tltool.models.loading import open_model, upgrade
     from tltool.models.network import build_classifier
     from tltool.recipe import Recipe, load_recipe
     from tltool.showcase.demo import demo
@@ -38,10 +39,12 @@ _PUBLIC = {
     "load_recipe": ("tltool.recipe", False),
     "lr_find": ("tltool.training.lr_finder", True),
     "measure_fidelity": ("tltool.fcn.fidelity", True),
+    "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
     "to_fcn": ("tltool.fcn.convert", True),
+    "upgrade": ("tltool.models.loading", True),
 }
 
 __all__ = [
@@ -55,10 +58,12 @@ __all__ = [
     "load_recipe",
     "lr_find",
     "measure_fidelity",
+    "open_model",
     "patches",
     "preview",
     "resume",
     "to_fcn",
+    "upgrade",
 ]
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "augment-preview": "Show what a recipe's augmentation does to images.",
     "lr-find": "Find the learning rate of a stage.",
     "finetune": "Fine-tune a pretrained backbone on labelled images.",
+    "upgrade": "Save a model of an older Keras as a current .keras file.",
     "convert": "Turn a run's classifier into a fully convolutional network.",
     "heatmap": "Map class probabilities over images of any size.",
     "recipes": "List the installed recipes, or show one.",

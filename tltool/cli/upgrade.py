@@ -1,0 +1,36 @@
+"""`tltool upgrade`."""
+
+from pathlib import Path
+
+import click
+
+from tltool.cli import options
+
+
+@click.command(short_help="Save a model of an older Keras as a current .keras file.")
+@click.argument("model", type=click.Path(path_type=Path))
+@options.out("The new file, ending in .keras.")
+@click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="JSON",
+    help="What model.to_json() wrote, where MODEL has weights only.",
+)
+@options.overwrite
+def upgrade(model: Path, out: Path, architecture: Path | None, overwrite: bool) -> None:
+    """Open MODEL (.keras, .h5, .hdf5 or HDF5 of any name) and save it for Keras 3.
+
+    Where Keras 3 refuses the file, its configuration is mended and what was
+    mended is printed; the weights stay as they are.
+    """
+    import tltool
+
+    opened = tltool.upgrade(model, out, architecture=architecture, overwrite=overwrite)
+
+    from tltool.cli import show
+
+    for line in opened.mended:
+        show.line(f"mended: {line}")
+    if not opened.mended:
+        show.line("nothing to mend")
+    show.line(f"{out}: {opened.model.count_params():,} weights")

@@ -1,0 +1,45 @@
+"""What was mended, gathered over layers, in plain words; errors of Keras in one line."""
+
+import re
+
+_SHOWN = 4
+
+
+def one_line(error: Exception, length: int = 200) -> str:
+    """What an error says, without colours and line breaks."""
+    text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split()) or type(error).__name__
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+class Notes:
+    """Mends in the order in which they were first made.
+
+    Parameters
+    ----------
+    hdf5 : bool
+        Whether the file is HDF5. There Keras 3 does some of the mends itself:
+        these are made all the same and not told.
+    """
+
+    def __init__(self, hdf5: bool):
+        self._hdf5 = hdf5
+        self._where: dict[str, list[str]] = {}
+
+    def add(self, what: str, where: str = "", native: bool = False) -> None:
+        """Note one mend; `where` is the layer, `native`: Keras 3 does it too in HDF5 files."""
+        if native and self._hdf5:
+            return
+        found = self._where.setdefault(what, [])
+        if where and where not in found:
+            found.append(where)
+
+    def lines(self) -> list[str]:
+        """A line a mend, with the layers it was made in."""
+        return [f"{what}{_listed(where)}" for what, where in self._where.items()]
+
+
+def _listed(where: list[str]) -> str:
+    if not where:
+        return ""
+    more = len(where) - _SHOWN
+    return f": {', '.join(where[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
