@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.common import describe_machine, options
 
-SCRIPTS = ("startup", "augment", "training", "map_speed", "map_memory", "fidelity")
+SCRIPTS = ("startup", "augment", "training", "map_speed", "map_memory", "fidelity", "dense")
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tltool.augment.preview import preview
     from tltool.data.points import patches
     from tltool.fcn.convert import to_fcn
+    from tltool.fcn.dense import to_dense
     from tltool.fcn.fidelity import measure_fidelity
     from tltool.fcn.run import convert
     from tltool.maps.mapper import heatmap
@@ -43,6 +44,7 @@ _PUBLIC = {
     "patches": ("tltool.data.points", False),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
+    "to_dense": ("tltool.fcn.dense", True),
     "to_fcn": ("tltool.fcn.convert", True),
     "upgrade": ("tltool.models.loading", True),
 }
@@ -62,6 +64,7 @@ __all__ = [
     "patches",
     "preview",
     "resume",
+    "to_dense",
     "to_fcn",
     "upgrade",
 ]

@@ -10,21 +10,13 @@ quiet_import("keras")
 
 import keras  # noqa: E402
 from keras import layers, ops  # noqa: E402
+from small_classifiers import noise, shuffle_weights  # noqa: E402
 
 from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.models.graph import flatten  # noqa: E402
 
 SIDE = 12
-
-
-def shuffle_weights(model, seed=0):
-    """Weights of every kind, biases and statistics included, away from their initial zeros."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        values = rng.normal(0.1, 0.3, weight.shape)
-        weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
-    return model
 
 
 def functional(body, side=SIDE, bands=3):
@@ -126,6 +118,32 @@ HEADS = {
     "squeeze and excitation": squeeze,
     "operations": lambda x: softmax(layers.GlobalAveragePooling2D()(ops.relu(stem(x) + 3.0) / 6.0)),
     "reshape as flatten": lambda x: softmax(layers.Reshape((180,))(stem(x))),
+    "dropout of every kind": lambda x: softmax(
+        layers.AlphaDropout(0.1)(
+            layers.GaussianDropout(0.1)(
+                layers.Flatten()(layers.SpatialDropout2D(0.1)(layers.GaussianNoise(0.1)(stem(x))))
+            )
+        )
+    ),
+    "augmentation in front": lambda x: softmax(
+        layers.Flatten()(
+            stem(layers.RandomZoom(0.2)(layers.RandomRotation(0.1)(layers.RandomFlip()(x))))
+        )
+    ),
+    "pooled with strides, then flattened": lambda x: softmax(
+        layers.Flatten()(layers.AveragePooling2D(4, strides=2)(stem(x)))
+    ),
+    "pools that do not divide": lambda x: softmax(
+        layers.Flatten()(layers.MaxPooling2D(2)(layers.MaxPooling2D(5, strides=3)(x)))
+    ),
+    "softmax over bands of a map, then its mean": lambda x: layers.GlobalAveragePooling2D()(
+        layers.Activation("softmax")(layers.Conv2D(3, 1)(stem(x)))
+    ),
+    "mean with keepdims, normalised, dense": lambda x: layers.Flatten()(
+        layers.Dense(3, activation="softmax")(
+            layers.BatchNormalization()(layers.GlobalAveragePooling2D(keepdims=True)(stem(x)))
+        )
+    ),
     "separable and depthwise": lambda x: softmax(
         layers.GlobalAveragePooling2D()(
             layers.SeparableConv2D(4, 3)(layers.DepthwiseConv2D(3, strides=2, padding="same")(x))
@@ -140,6 +158,23 @@ def test_heads_convert_exactly(name):
     fcn = to_fcn(model)
     assert check_equal(model, fcn) <= 1e-5
     assert fcn.output_shape == (None, None, None, 3)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 12])
+def test_any_number_of_bands_with_a_fitted_normalisation(bands):
+    front = layers.Normalization()
+    model = functional(lambda x: softmax(layers.Flatten()(stem(front(x)))), bands=bands)
+    front.adapt(noise(4, SIDE, SIDE, bands))
+    assert check_equal(model, to_fcn(model)) <= 1e-5
+
+
+def test_models_nested_three_deep_convert():
+    model = functional(stem)
+    for _ in range(3):
+        model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), model])
+    model.add(layers.GlobalMaxPooling2D())
+    model.add(keras.Sequential([layers.Dense(4, activation="relu"), layers.Dense(2)]))
+    assert check_equal(model, to_fcn(shuffle_weights(model))) <= 1e-5
 
 
 def test_a_sequential_with_a_nested_sequential_converts():
@@ -178,11 +213,54 @@ def test_what_cannot_convert_is_refused_by_the_layers_name():
             r"layer each \(PReLU\) cannot be converted: it has a slope for each position",
         ),
         (lambda x: layers.Conv2D(3, 1)(stem(x)), r"expected one vector of class scores at the end"),
-        (lambda x: layers.Flatten()(stem(x)), r"expected one vector of class scores at the end"),
+        (
+            lambda x: layers.Flatten(name="all")(stem(x)),
+            r"layer all \(Flatten\) cannot be converted: no Dense layer follows",
+        ),
+        (
+            lambda x: softmax(layers.LSTM(4)(layers.Reshape((36, 5), name="in_turn")(stem(x)))),
+            r"layer in_turn \(Reshape\) cannot be converted: it rearranges positions",
+        ),
+        (
+            lambda x: softmax(
+                layers.GlobalAveragePooling2D()(
+                    layers.MultiHeadAttention(1, 4, attention_axes=(1, 2), name="look")(
+                        *[stem(x)] * 2
+                    )
+                )
+            ),
+            r"layer look \(MultiHeadAttention\) cannot be converted: it is not known",
+        ),
+        (
+            lambda x: softmax(layers.Flatten()(layers.Conv2DTranspose(2, 3, name="up")(stem(x)))),
+            r"layer up \(Conv2DTranspose\) cannot be converted: it is not known",
+        ),
+        (
+            lambda x: softmax(layers.Dense(5, name="all_at_once")(layers.Flatten()(x))),
+            r"layer all_at_once \(Dense\) cannot be converted: it looks at the whole image at once",
+        ),
+        (
+            lambda x: softmax(
+                layers.Flatten()(stem(layers.Normalization(axis=(1, 2, 3), name="front")(x)))
+            ),
+            r"layer front \(Normalization\) cannot be converted: it has a mean for each position",
+        ),
+        (
+            lambda x: softmax(layers.Flatten()(ops.add(stem(x), np.ones((6, 6, 1), "float32")))),
+            r"layer add\w* \(Add\) cannot be converted: it has a number for each position",
+        ),
+        (
+            lambda x: softmax(
+                layers.Flatten()(layers.Conv2D(2, 3, data_format="channels_first", name="first")(x))
+            ),
+            r"layer first \(Conv2D\) cannot be converted: expected bands on the last axis",
+        ),
     ]
     for body, message in cases:
-        with pytest.raises(ConversionError, match=message):
+        with pytest.raises(ConversionError, match=message) as raised:
             to_fcn(functional(body))
+        if "layer" in message[:5]:
+            assert "tltool heatmap --mode patches: slower" in str(raised.value)
 
 
 def test_a_free_input_size_is_refused():
@@ -248,7 +326,10 @@ def networks(draw):
         st.lists(st.sampled_from([convolution, depthwise, pool, pad, residual]), max_size=4)
     ):
         x = body(x)
-    head = draw(st.sampled_from([layers.Flatten, layers.GlobalAveragePooling2D]))
+    # Flattening the image itself is refused.
+    sliding = x is not inputs and hasattr(x._keras_history.operation, "strides")
+    heads = [layers.GlobalAveragePooling2D] + [layers.Flatten] * sliding
+    head = draw(st.sampled_from(heads))
     model = keras.Model(inputs, layers.Dense(2)(head()(x)))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     for weight in model.weights:

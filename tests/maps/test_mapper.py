@@ -48,7 +48,10 @@ def write_image(path, width, height, seed=0, **profile):
 
 @pytest.mark.parametrize(
     ("patch", "context", "zoom"),
-    [(32, 160, 1), (32, 112, 1.5), pytest.param(32, 80, 2, marks=pytest.mark.slow)],
+    [
+        (32, 112, 1.5),
+        *(pytest.param(32, *more, marks=pytest.mark.slow) for more in ((160, 1), (80, 2))),
+    ],
 )
 def test_each_cell_is_the_classifier_on_its_own_window(tmp_path, patch, context, zoom):
     run = make_run(tmp_path / "run", patch, context, zoom)

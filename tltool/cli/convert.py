@@ -21,8 +21,17 @@ from tltool.cli import options
     show_default=True,
     help="Windows to compare for the fidelity.",
 )
+@click.option(
+    "--stride",
+    type=float,
+    metavar="PX",
+    help="Between cells, px of the image: the network's own halved any number of times. Written"
+    " as fcn-stridePX.keras [the network's own, as fcn.keras].",
+)
 @options.overwrite
-def convert(run: Path, check_image: Path | None, windows: int, overwrite: bool) -> None:
+def convert(
+    run: Path, check_image: Path | None, windows: int, stride: float | None, overwrite: bool
+) -> None:
     """Turn the classifier of RUN into fcn.keras and measure how far it can be trusted.
 
     Nothing is written where the network differs from the classifier at the
@@ -30,7 +39,9 @@ def convert(run: Path, check_image: Path | None, windows: int, overwrite: bool) 
     """
     import tltool
 
-    done = tltool.convert(run, check_image=check_image, windows=windows, overwrite=overwrite)
+    done = tltool.convert(
+        run, check_image=check_image, windows=windows, stride=stride, overwrite=overwrite
+    )
 
     from tltool.cli import show
     from tltool.fcn.fidelity import describe_fidelity

@@ -63,6 +63,7 @@ class _Conversion:
     def __init__(self, model: keras.Model):
         self.copy = Copier()
         self.pools = whole_map_pools(model)
+        self.slides = any(hasattr(step.layer, "strides") for step in steps(model))
 
     def apply(self, step: Step, parts: dict[int, Part]) -> Part:
         own = [parts[id(tensor)] for tensor in step.inputs]
@@ -73,7 +74,20 @@ class _Conversion:
                 "it is not known to judge every position alike. Replace it by convolution, pooling,"
                 " Flatten, Dense, normalisation, activation, dropout or a merge",
             )
-        return rule(self, step, own)
+        if getattr(step.layer, "data_format", None) == "channels_first" and _is_map(step):
+            raise refuse(
+                step.layer,
+                "expected bands on the last axis, received data_format='channels_first'. Build the"
+                " model with channels_last and load the same weights: kernels have one layout in"
+                " both, only a Dense kernel behind Flatten must be transposed",
+            )
+        try:
+            return rule(self, step, own)
+        except ConversionError:
+            raise
+        except (TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise refuse(step.layer, f"it does not take a map of any size: {reason}") from error
 
     def call(self, step: Step, parts: list[Part]) -> Any:
         """Call a copy of the step's layer on the parts, in the structure it was called with."""
@@ -85,6 +99,10 @@ class _Conversion:
         arguments, named = tree.map_structure(value_of, (step.args, step.kwargs))
         # What a layer is named besides is `training` or a mask, which inference has not.
         return self.copy(step.layer, *arguments, **({} if is_layer(step.layer) else named))
+
+
+def _is_map(step: Step) -> bool:
+    return any(len(shape_of(tensor)) == 3 for tensor in step.inputs)
 
 
 def _is_vector(tensor: Any) -> bool:
@@ -186,6 +204,12 @@ def _dense(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     layer, part = step.layer, parts[0]
     if not _is_vector(step.inputs[0]):
         return replace(part, tensor=conversion.call(step, parts))
+    if part.flat and not conversion.slides:
+        raise refuse(
+            layer,
+            "it looks at the whole image at once, and no layer slides over the image before it, so"
+            " that neighbouring windows have nothing in common",
+        )
     kernel = np.asarray(layer.kernel)
     bias = np.zeros(layer.units, kernel.dtype) if layer.bias is None else np.asarray(layer.bias)
     if part.shift is not None and part.scale is not None:
@@ -236,12 +260,17 @@ def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> 
     return Part(outputs, pooled=_all_pooled(parts))
 
 
-def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
-    deviation = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+def scale_and_shift(layer: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What inference multiplies each band by, and adds then: two (bands,) float64 arrays."""
+    deviation = np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
     gamma = np.asarray(layer.gamma) if layer.scale else 1.0
     beta = np.asarray(layer.beta) if layer.center else 0.0
     factor = gamma / deviation
-    offset = beta - np.asarray(layer.moving_mean) * factor
+    return factor, beta - np.asarray(layer.moving_mean) * factor
+
+
+def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
+    factor, offset = scale_and_shift(layer)
     scale = np.ones_like(factor) if part.scale is None else part.scale
     shift = np.zeros_like(factor) if part.shift is None else part.shift
     return replace(part, scale=scale * factor, shift=shift * factor + offset)
@@ -249,12 +278,26 @@ def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
 
 def _pointwise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     """Layers that judge each value, or each vector of a position, by itself."""
+    for item in tree.flatten((step.args, step.kwargs)):
+        if isinstance(item, np.ndarray) and any(length > 1 for length in item.shape[:-1]):
+            raise refuse(step.layer, f"it has a number for each position, of shape {item.shape}")
     if any(part.flat for part in parts):
         softmax = getattr(step.layer, "activation", None) is keras.activations.softmax
         if len(parts) > 1 or softmax or parts[0].scale is not None:
             _no_flat(step, parts)
         return replace(parts[0], tensor=conversion.call(step, parts))
     return Part(conversion.call(step, parts), pooled=_all_pooled(parts))
+
+
+def _normalise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
+    axes = step.layer.axis or ()
+    rank = len(shape_of(step.inputs[0])) + 1
+    if rank == 4 and any(axis % rank != rank - 1 for axis in axes):
+        raise refuse(
+            step.layer,
+            f"it has a mean for each position, expected axis=-1, received axis={tuple(axes)}",
+        )
+    return _pointwise(conversion, step, parts)
 
 
 def _prelu(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
@@ -287,6 +330,13 @@ _RULES: dict[type, Rule] = {
             layers.GaussianNoise,
             layers.AlphaDropout,
             layers.ActivityRegularization,
+            # What augments images while training is nothing afterwards.
+            layers.RandomBrightness,
+            layers.RandomContrast,
+            layers.RandomFlip,
+            layers.RandomRotation,
+            layers.RandomTranslation,
+            layers.RandomZoom,
         ),
         _skip,
     ),
@@ -297,7 +347,6 @@ _RULES: dict[type, Rule] = {
             layers.LeakyReLU,
             layers.ELU,
             layers.Rescaling,
-            layers.Normalization,
             layers.Identity,
             layers.Add,
             layers.Multiply,
@@ -321,6 +370,7 @@ _RULES: dict[type, Rule] = {
     layers.Reshape: _reshape,
     layers.Dense: _dense,
     layers.PReLU: _prelu,
+    layers.Normalization: _normalise,
 }
 
 # Layers of keras.applications that Keras does not export, and operations (x + 3 in a graph).
@@ -334,6 +384,16 @@ _RULES_BY_NAME: dict[str, Rule] = dict.fromkeys(_OPERATIONS.split(), _pointwise)
 
 def _rule_of(layer: Any) -> Rule | None:
     return _RULES.get(type(layer)) or _RULES_BY_NAME.get(type(layer).__name__)
+
+
+def converts(layer: Any) -> bool:
+    """Whether there is a rule for such a layer or operation."""
+    return _rule_of(layer) is not None
+
+
+def _last_layer(model: keras.Model) -> Any:
+    output = id(model.outputs[0])
+    return next(s.layer for s in steps(model) if any(id(t) == output for t in s.outputs))
 
 
 def to_fcn(model: keras.Model) -> keras.Model:
@@ -371,7 +431,9 @@ def to_fcn(model: keras.Model) -> keras.Model:
     for step in steps(flat):
         parts[id(step.outputs[0])] = conversion.apply(step, parts)
     end = parts[id(flat.outputs[0])]
-    if end.flat or not _is_vector(flat.outputs[0]):
+    if end.flat:
+        raise refuse(_last_layer(flat), "no Dense layer follows the flattened map")
+    if not _is_vector(flat.outputs[0]):
         raise ConversionError(
             f"model {model.name}: expected one vector of class scores at the end, received"
             f" {shape_of(flat.outputs[0])}. Is it fully convolutional already?"

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tltool.fcn.single import as_single
-from tltool.maps.engines import TensorFlowEngine
+from tltool.maps.engines import Engine, TensorFlowEngine
 from tltool.maps.inference import pixel_type, run_tiles
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.raster import Image, as_zoom, enlarge
@@ -15,14 +15,14 @@ from tltool.sidecar import Sidecar, TaskFacts
 
 # Cells along a side of the blocks in which windows are compared.
 _BLOCK = 16
-_BATCH = 64
+_FEWEST_BLOCKS = 4
 
 
 def _chosen(grid: Grid, sidecar: Sidecar, windows: int, rng: np.random.Generator) -> list[Tile]:
     zoomed = sidecar.input_side + (_BLOCK - 1 + grid.y.before + grid.y.after) * grid.y.stride
     tiles = list(grid.tiles(zoomed))
     # Twice as many blocks as would hold the windows, so that these lie scattered.
-    wanted = -(-2 * windows // _BLOCK**2)
+    wanted = max(_FEWEST_BLOCKS, -(-2 * windows // _BLOCK**2))
     order = rng.permutation(len(tiles))[:wanted]
     return [tiles[i] for i in sorted(order)]
 
@@ -44,7 +44,7 @@ def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int)
 
 
 def compare(
-    fcn: keras.Model,
+    fcn: keras.Model | Engine,
     classifier: keras.Model,
     sidecar: Sidecar,
     image: Image,
@@ -55,7 +55,9 @@ def compare(
 
     Parameters
     ----------
-    fcn, classifier : keras.Model
+    fcn : keras.Model or Engine
+        What makes the map.
+    classifier : keras.Model
     sidecar : Sidecar
         Of the FCN.
     image : Image
@@ -74,7 +76,9 @@ def compare(
     share = -(-windows // len(tiles))
     if len(classifier.outputs) > 1:
         classifier = as_single(classifier, [task.name for task in sidecar.tasks])
-    engine, judge = (TensorFlowEngine(model, pixel_type(zoom)) for model in (fcn, classifier))
+    pixels_as = pixel_type(zoom)
+    engine = TensorFlowEngine(fcn, pixels_as) if isinstance(fcn, keras.Model) else fcn
+    judge = TensorFlowEngine(classifier, pixels_as)
     of_map, of_classifier = [], []
     for tile, values in run_tiles(image, tiles, zoom, engine):
         cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
@@ -111,7 +115,7 @@ def _agreement(received: np.ndarray, expected: np.ndarray, sidecar: Sidecar) -> 
 
 
 def measure_fidelity(
-    fcn: keras.Model,
+    fcn: keras.Model | Engine,
     classifier: keras.Model,
     sidecar: Sidecar,
     image: Image,
@@ -122,7 +126,10 @@ def measure_fidelity(
 
     Parameters
     ----------
-    fcn, classifier : keras.Model
+    fcn : keras.Model or Engine
+        What makes the map: an FCN, a dense one, or an engine of
+        `tltool.maps.engines`.
+    classifier : keras.Model
     sidecar : Sidecar
         Of the FCN.
     image : Image

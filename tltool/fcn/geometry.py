@@ -140,29 +140,33 @@ def whole_map_pools(model: keras.Model) -> dict[int, bool]:
 def refuse(layer: Any, reason: str) -> ConversionError:
     """Make the error that names a layer, what is wrong and what to do."""
     return ConversionError(
-        f"layer {layer.name} ({type(layer).__name__}) cannot be converted: {reason}"
+        f"layer {layer.name} ({type(layer).__name__}) cannot be converted: {reason}. As it is, the"
+        " model can be slid over an image with tltool heatmap --mode patches: slower, and always"
+        " faithful"
     )
 
 
-def _along(value: Any, axis: int) -> int:
+def along(value: Any, axis: int) -> int:
+    """An option of a layer along rows (0) or columns (1)."""
     return int(value if isinstance(value, int) else value[axis])
 
 
-def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Cells that ``padding="same"`` adds before and after an axis of `size` cells."""
     cells = -(-size // stride)
     total = max(0, (cells - 1) * stride + dilation * (kernel - 1) + 1 - size)
-    return total // 2
+    return total // 2, total - total // 2
 
 
 def _window_rule(kernel: str) -> Rule:
     def rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
         layer = step.layer
-        size = _along(getattr(layer, kernel), axis)
-        stride = _along(layer.strides, axis)
-        dilation = _along(getattr(layer, "dilation_rate", 1), axis)
+        size = along(getattr(layer, kernel), axis)
+        stride = along(layer.strides, axis)
+        dilation = along(getattr(layer, "dilation_rate", 1), axis)
         padding = 0
         if layer.padding == "same":
-            padding = _same_padding(shape_of(step.inputs[0])[axis], size, stride, dilation)
+            padding, _ = same_padding(shape_of(step.inputs[0])[axis], size, stride, dilation)
         return span.window(size, 1 if inner is not None else stride, dilation, padding)
 
     return rule

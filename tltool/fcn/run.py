@@ -16,6 +16,7 @@ from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME
 from tltool.errors import DataError, ImageError, ModelError, UsageError
 from tltool.fcn.convert import check_equal, to_fcn
+from tltool.fcn.dense import choose_stride, possible_strides, to_dense
 from tltool.fcn.fidelity import measure_fidelity
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.single import as_single
@@ -140,6 +141,13 @@ def _fcn_sidecar(classifier: Sidecar, geometry: Geometry) -> Sidecar:
     )
 
 
+def _denser(fcn: keras.Model, sidecar: Sidecar, stride: float) -> tuple[keras.Model, Sidecar]:
+    zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
+    wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
+    update = {"stride": float(wanted / zoom)}
+    return to_dense(fcn, side, wanted), sidecar.model_copy(update=update)
+
+
 def exact_context(sidecar: Sidecar, geometry: Geometry) -> int:
     """Context from which on the classifier sees no padding, px: a multiple of the stride."""
     pitch = geometry.stride / as_zoom(sidecar.zoom)
@@ -177,6 +185,7 @@ def convert(
     *,
     check_image: str | Path | None = None,
     windows: int = 1024,
+    stride: float | None = None,
     overwrite: bool = False,
 ) -> Conversion:
     """Convert a run's classifier to a fully convolutional network and measure its fidelity.
@@ -194,6 +203,10 @@ def convert(
         patches of the test split came from; else a mosaic of patches.
     windows : int
         How many windows to compare.
+    stride : float, optional
+        px of the image between cells, one that divides the network's own: the
+        denser network of `tltool.fcn.dense.to_dense` is written, as
+        ``fcn-stride<px>.keras``.
     overwrite : bool
         Replace an earlier ``fcn.keras``.
 
@@ -207,10 +220,12 @@ def convert(
         Names the layer that cannot be converted, or the difference where the
         result is not the classifier's at its own size (above 1e-5). Nothing is
         written then.
+    UsageError
+        A stride that the network cannot have.
     ModelError, ImageError, OutputError
     """
     folder = Path(run)
-    path = folder / FCN_NAME
+    path = folder / (FCN_NAME if stride is None else f"fcn-stride{stride:g}.keras")
     refuse_existing(path, overwrite)
     loaded = load_network(folder / MODEL_NAME)
     sidecar = load_sidecar(folder / MODEL_NAME)
@@ -221,8 +236,10 @@ def convert(
         open_image(given, sidecar).close()
     fcn = to_fcn(classifier)
     geometry = trace(classifier)
-    difference = check_equal(classifier, fcn)
     sidecar = _fcn_sidecar(sidecar, geometry)
+    if stride is not None:
+        fcn, sidecar = _denser(fcn, sidecar, stride)
+    difference = check_equal(classifier, fcn)
     with _check_image(given, folder, sidecar) as (name, image):
         if image is not None:
             measured = measure_fidelity(fcn, classifier, sidecar, image, windows)

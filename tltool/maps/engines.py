@@ -1,9 +1,15 @@
 """What runs the FCN over a tile: one table, one small interface."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import keras
 import numpy as np
+from keras import ops
+from numpy.lib.stride_tricks import sliding_window_view
+
+from tltool.fcn.dense import shift_and_stitch
+from tltool.fcn.single import in_order
 
 
 class Engine(Protocol):
@@ -43,6 +49,78 @@ class TensorFlowEngine:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Run one tile."""
         return self._run(self._to_tensor(pixels[None], self._dtype)).numpy()[0]
+
+
+class ShiftAndStitchEngine:
+    """An FCN's engine run on a tile shifted to every cell between its own, and interleaved.
+
+    Parameters
+    ----------
+    engine : Engine
+    side, network_stride, stride : int
+        As `tltool.fcn.dense.shift_and_stitch`.
+    """
+
+    def __init__(self, engine: Engine, side: int, network_stride: int, stride: int):
+        self.name = engine.name
+        self._engine, self._geometry = engine, (side, network_stride, stride)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Run one tile."""
+        return shift_and_stitch(self._engine, pixels, *self._geometry)
+
+
+class SlidingEngine:
+    """The untouched classifier on every window of a tile, in batches.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Classifier.
+    stride : int
+        Between windows, px of the enlarged image.
+    tasks : sequence of str
+        As `tltool.fcn.single.in_order`.
+    dtype : str
+        Of the pixels.
+    batch : int
+        Windows at a time.
+    """
+
+    name = "tensorflow"
+
+    def __init__(
+        self,
+        model: keras.Model,
+        stride: int,
+        tasks: Sequence[str] = (),
+        dtype: str = "uint8",
+        batch: int = 64,
+    ):
+        import tensorflow as tf
+
+        def judge(pixels: tf.Tensor) -> tf.Tensor:
+            told = model(tf.cast(pixels, tf.float32), training=False)
+            vectors = [ops.reshape(t, (-1, t.shape[-1])) for t in in_order(model.name, told, tasks)]
+            return tf.cast(tf.concat(vectors, 1), tf.float32)
+
+        shape = tuple(model.inputs[0].shape[1:])
+        self._owner = tf.function(judge)
+        self._run = self._owner.get_concrete_function(tf.TensorSpec((None, *shape), dtype))
+        self._to_tensor, self._dtype = tf.convert_to_tensor, dtype
+        self._side, self._stride, self._batch = shape[0], stride, batch
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Run one tile."""
+        views = sliding_window_view(pixels, (self._side, self._side), (0, 1))
+        views = views[:: self._stride, :: self._stride].transpose(0, 1, 3, 4, 2)
+        rows, columns = np.indices(views.shape[:2]).reshape(2, -1)
+        told = []
+        for start in range(0, len(rows), self._batch):
+            chosen = slice(start, start + self._batch)
+            windows = views[rows[chosen], columns[chosen]]
+            told.append(self._run(self._to_tensor(windows, self._dtype)).numpy())
+        return np.concatenate(told).reshape(*views.shape[:2], -1)
 
 
 ENGINES = {"tensorflow": TensorFlowEngine}

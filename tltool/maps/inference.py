@@ -23,6 +23,8 @@ R = TypeVar("R")
 # What the largest layer of a tile may hold, in bytes, and the longest side of a tile.
 _LAYER_BYTES = 256 << 20
 _LONGEST = 2048
+# Windows that a classifier is given at a time.
+_BATCH = 64
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, R]]:
@@ -105,6 +107,18 @@ def tile_length(fcn: keras.Model, side: int, stride: int) -> int:
         The classifier's, px of the enlarged image.
     """
     probe = side + 4 * stride
+    bytes_per_pixel = 4 * largest_layer(fcn, probe) / probe**2
+    return int(min(_LONGEST, (_LAYER_BYTES / bytes_per_pixel) ** 0.5))
+
+
+def batch_size(classifier: keras.Model) -> int:
+    """How many windows the classifier takes at a time within the same memory."""
+    numbers = largest_layer(classifier, classifier.inputs[0].shape[1])
+    return max(1, min(_BATCH, _LAYER_BYTES // (4 * numbers)))
+
+
+def largest_layer(model: keras.Model, side: int) -> int:
+    """Numbers that the largest layer holds of one image of `side` px."""
     largest = 0
 
     def measure(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -114,6 +128,5 @@ def tile_length(fcn: keras.Model, side: int, stride: int) -> int:
         largest = max(largest, int(max(sizes)))
         return outputs
 
-    replay(fcn, keras.KerasTensor((1, probe, probe, fcn.inputs[0].shape[-1])), measure)
-    bytes_per_pixel = 4 * largest / probe**2
-    return int(min(_LONGEST, (_LAYER_BYTES / bytes_per_pixel) ** 0.5))
+    replay(model, keras.KerasTensor((1, side, side, model.inputs[0].shape[-1])), measure)
+    return largest

@@ -1,9 +1,8 @@
-"""`tltool heatmap`: an FCN over images of any size, read, judged and written tile by tile."""
+"""`tltool heatmap`: a network over images of any size, read, judged and written tile by tile."""
 
 import json
-import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +14,16 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 
 from tltool.data.annotations import find_images
-from tltool.errors import ImageError, UsageError
-from tltool.fcn.fidelity import describe_fidelity
-from tltool.fcn.run import FCN_NAME, convert
+from tltool.errors import UsageError
 from tltool.files import atomic_path, refuse_existing, write_text
-from tltool.maps.engines import ENGINES, Engine
-from tltool.maps.inference import open_image, pixel_type, run_tiles, tile_length
+from tltool.maps.full_resolution import write_full_resolution
+from tltool.maps.inference import open_image
+from tltool.maps.methods import Mapper, Mode, load_mapper
 from tltool.maps.overlay import draw_overlay
-from tltool.maps.tiles import Grid, Tile, make_grid
-from tltool.models.loading import load_network
+from tltool.maps.tiles import Grid
 from tltool.progress import progress_bar
-from tltool.raster import MapWriter, Raster, as_zoom
-from tltool.sidecar import Sidecar, load_sidecar
-
-logger = logging.getLogger("tltool")
+from tltool.raster import MapWriter, Raster
+from tltool.sidecar import Sidecar
 
 # Longest side of the overlay's photograph, px.
 _OVERLAY_SIDE = 2500
@@ -44,6 +39,8 @@ class HeatMap:
     seconds : float
         Wall time of the map, without the overlay.
     megapixels : float
+    full_path : Path or None
+        The map at the image's resolution, where it was asked for.
     """
 
     image: Path
@@ -52,72 +49,7 @@ class HeatMap:
     json_path: Path
     seconds: float
     megapixels: float
-
-
-@dataclass(frozen=True)
-class Mapper:
-    """An FCN ready to run over images.
-
-    Attributes
-    ----------
-    sidecar : Sidecar
-        Of the FCN.
-    engine : Engine
-    tile : int
-        Longest side of a tile, px of the enlarged image.
-    """
-
-    sidecar: Sidecar
-    engine: Engine
-    tile: int
-
-    def grid(self, raster: Raster) -> Grid:
-        """The cells of an image; an `ImageError` where it is smaller than a patch."""
-        if min(raster.width, raster.height) < self.sidecar.patch:
-            raise ImageError(
-                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
-                f" {self.sidecar.patch} px of a patch along both sides"
-            )
-        return make_grid(self.sidecar, raster.width, raster.height)
-
-    def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
-        """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
-        grid = self.grid(raster)
-        return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
-
-
-def load_mapper(run: str | Path, tile: int | None = None, engine: str = "tensorflow") -> Mapper:
-    """Load the FCN of a run, converting its classifier first where there is none.
-
-    Parameters
-    ----------
-    run : str or Path
-        A run folder, or the path of an FCN with its sidecar.
-    tile : int, optional
-        Longest side of a tile, px of the enlarged image; default: from the
-        memory that the network's largest layer takes.
-    engine : str
-        One of `tltool.maps.engines.ENGINES`.
-    """
-    path = Path(run)
-    if path.is_dir():
-        folder, path = path, path / FCN_NAME
-        if not path.exists():
-            logger.info("%s has no FCN yet: converting its classifier", folder)
-            done = convert(folder)
-            logger.info("fidelity: %s", describe_fidelity(done.sidecar))
-    fcn, sidecar = load_network(path), load_sidecar(path)
-    grid = make_grid(sidecar, 1, 1)
-    length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
-    smallest = grid.y.input_length(grid.y.step)
-    if tile is not None and tile < smallest:
-        raise UsageError(
-            f"--tile: expected {smallest} px or more, which one cell and its surroundings need;"
-            f" received {tile}"
-        )
-    # Tiles that are mostly surroundings would compute everything many times.
-    ready = ENGINES[engine](fcn, pixel_type(grid.y.zoom))
-    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
+    full_path: Path | None = None
 
 
 def map_transform(grid: Grid, transform: Affine) -> Affine:
@@ -214,6 +146,7 @@ def _facts(mapper: Mapper, raster: Raster, seconds: float) -> dict[str, Any]:
         "offset": grid.x.offset,
         "receptive_field": sidecar.receptive_field,
         "fidelity": sidecar.fidelity,
+        "method": mapper.method,
         "engine": mapper.engine.name,
         "tile": mapper.tile,
         "seconds": round(seconds, 3),
@@ -226,7 +159,13 @@ def _outputs(folder: Path, image: Path) -> tuple[Path, Path, Path]:
     return folder / f"{stem}.heatmap.tif", folder / f"{stem}.overlay.png", folder / f"{stem}.json"
 
 
-def _check_outputs(folder: Path, images: Sequence[Path], overwrite: bool) -> None:
+def _full_path(folder: Path, image: Path) -> Path:
+    return folder / f"{image.stem}.full.tif"
+
+
+def _check_outputs(
+    folder: Path, images: Sequence[Path], overwrite: bool, full_resolution: bool
+) -> None:
     stems = [image.stem for image in images]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
@@ -236,17 +175,22 @@ def _check_outputs(folder: Path, images: Sequence[Path], overwrite: bool) -> Non
         )
     for image in images:
         refuse_existing(_outputs(folder, image)[0], overwrite)
+        if full_resolution:
+            refuse_existing(_full_path(folder, image), overwrite)
 
 
-def map_image(mapper: Mapper, image: Path, folder: Path) -> HeatMap:
-    """Write map, overlay and JSON of one image into `folder`."""
+def map_image(mapper: Mapper, image: Path, folder: Path, full_resolution: bool = False) -> HeatMap:
+    """Write map, overlay and JSON of one image into `folder`; enlarged too where that is wanted."""
     map_path, overlay_path, json_path = _outputs(folder, image)
     with open_image(image, mapper.sidecar) as raster:
         seconds = _write_map(mapper, raster, map_path)
         _write_overlay(mapper, raster, map_path, overlay_path)
         write_text(json_path, json.dumps(_facts(mapper, raster, seconds), indent=2) + "\n")
         megapixels = raster.width * raster.height / 1e6
-    return HeatMap(image, map_path, overlay_path, json_path, seconds, megapixels)
+        full_path = _full_path(folder, image) if full_resolution else None
+        if full_path is not None:
+            write_full_resolution(map_path, full_path, mapper.grid(raster), raster)
+    return HeatMap(image, map_path, overlay_path, json_path, seconds, megapixels, full_path)
 
 
 def heatmap(
@@ -255,6 +199,10 @@ def heatmap(
     out: str | Path,
     *,
     tile: int | None = None,
+    stride: float | None = None,
+    shift_and_stitch: bool = False,
+    mode: Mode = "fcn",
+    full_resolution: bool = False,
     overwrite: bool = False,
 ) -> list[HeatMap]:
     """Map the class probabilities of large images.
@@ -263,7 +211,8 @@ def heatmap(
     ----------
     run : str or Path
         A run folder (its classifier is converted where there is no FCN yet),
-        or the path of an FCN with its sidecar.
+        or the path of an FCN, or with ``mode="patches"`` of a classifier, with
+        its sidecar.
     images : sequence of str or Path
         Image files, or folders of them: JPEG, PNG, TIFF, GeoTIFF of any size.
     out : str or Path
@@ -274,6 +223,19 @@ def heatmap(
         ``<stem>.overlay.png`` and ``<stem>.json``.
     tile : int, optional
         Longest side of a tile, px of the enlarged image.
+    stride : float, optional
+        px of the image between cells. A converted network can have those that
+        divide its own, by the à trous rewriting; a sliding classifier any.
+        Default: the network's own.
+    shift_and_stitch : bool
+        Make the denser map by running the network on the image shifted to
+        each cell: the reference for `stride`, several times slower.
+    mode : 'fcn' or 'patches'
+        ``patches`` slides the untouched classifier in batches: slower, always
+        faithful, and for classifiers that cannot be converted too.
+    full_resolution : bool
+        Write ``<stem>.full.tif`` too: the map enlarged bilinearly to a value
+        a pixel of the image.
     overwrite : bool
         Replace earlier maps.
 
@@ -290,12 +252,14 @@ def heatmap(
     ConversionError, ModelError, OutputError, UsageError
     """
     paths, folder = find_images(images), Path(out)
-    _check_outputs(folder, paths, overwrite)
+    _check_outputs(folder, paths, overwrite, full_resolution)
     for path in paths:
         # Before a conversion that may take long.
         Raster(path).close()
-    mapper = load_mapper(run, tile)
+    mapper = load_mapper(run, tile, stride=stride, shift_and_stitch=shift_and_stitch, mode=mode)
     for path in paths:
         with open_image(path, mapper.sidecar) as raster:
             mapper.grid(raster)
-    return [map_image(mapper, path, folder) for path in paths]
+    with open_image(paths[0], mapper.sidecar) as raster:
+        mapper = mapper.measured(raster)
+    return [map_image(mapper, path, folder, full_resolution) for path in paths]

@@ -1,0 +1,254 @@
+"""What makes a map: an FCN, its denser rewriting, shift-and-stitch, or the sliding classifier."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from tltool.errors import ConversionError, ImageError, ModelError, UsageError
+from tltool.fcn.convert import to_fcn
+from tltool.fcn.dense import choose_stride, possible_strides, to_dense
+from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
+from tltool.fcn.geometry import trace
+from tltool.fcn.run import FCN_NAME, MODEL_NAME, convert
+from tltool.fcn.single import as_single
+from tltool.maps.engines import ENGINES, Engine, ShiftAndStitchEngine, SlidingEngine
+from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
+from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.models.loading import load_network
+from tltool.raster import Raster, as_zoom
+from tltool.sidecar import Sidecar, load_sidecar
+
+logger = logging.getLogger("tltool")
+
+Mode = Literal["fcn", "patches"]
+
+# Windows that a map's fidelity is measured on where it is not known from the conversion.
+_WINDOWS = 256
+# Longest side of a tile that a classifier slides over, px.
+_SLIDING_TILE = 1024
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """A network ready to run over images.
+
+    Attributes
+    ----------
+    sidecar : Sidecar
+        Of the network, with the stride of the map.
+    engine : Engine
+    tile : int
+        Longest side of a tile, px of the enlarged image.
+    method : str
+        ``fcn``, ``dense``, ``shift-and-stitch`` or ``patches``.
+    classifier : Path or None
+        What the fidelity is measured against; None: it was measured already.
+    """
+
+    sidecar: Sidecar
+    engine: Engine
+    tile: int
+    method: str = "fcn"
+    classifier: Path | None = None
+
+    def grid(self, raster: Raster) -> Grid:
+        """The cells of an image; an `ImageError` where it is smaller than a patch."""
+        if min(raster.width, raster.height) < self.sidecar.patch:
+            raise ImageError(
+                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
+                f" {self.sidecar.patch} px of a patch along both sides"
+            )
+        return make_grid(self.sidecar, raster.width, raster.height)
+
+    def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
+        """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
+        grid = self.grid(raster)
+        return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
+
+    def measured(self, raster: Raster) -> "Mapper":
+        """The same with its fidelity, measured on an image where it is not known yet."""
+        if self.classifier is None:
+            return self
+        classifier = load_network(self.classifier)
+        found = measure_fidelity(self.engine, classifier, self.sidecar, raster, _WINDOWS)
+        sidecar = self.sidecar.model_copy(update={"fidelity": {"image": raster.path.name, **found}})
+        logger.info("fidelity: %s", describe_fidelity(sidecar))
+        return replace(self, sidecar=sidecar, classifier=None)
+
+
+def load_mapper(
+    run: str | Path,
+    tile: int | None = None,
+    engine: str = "tensorflow",
+    *,
+    stride: float | None = None,
+    shift_and_stitch: bool = False,
+    mode: Mode = "fcn",
+) -> Mapper:
+    """Load what maps images: the FCN of a run, or its classifier.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder (its classifier is converted where there is no FCN yet),
+        or the path of an FCN, or with ``mode="patches"`` of a classifier, with
+        its sidecar.
+    tile : int, optional
+        Longest side of a tile, px of the enlarged image; default: from the
+        memory that the network's largest layer takes.
+    engine : str
+        One of `tltool.maps.engines.ENGINES`.
+    stride : float, optional
+        px of the image between cells. Of an FCN one of those that it can have;
+        of a sliding classifier any. Default: the network's own; of a
+        classifier that cannot be converted its patch.
+    shift_and_stitch : bool
+        Run the FCN on the image shifted to each cell, in place of à trous.
+    mode : str
+        ``patches`` slides the untouched classifier.
+
+    Raises
+    ------
+    ConversionError
+        A classifier that cannot be converted; names the layer.
+    UsageError
+        A stride that the network cannot have, a tile that is too small,
+        options that exclude each other.
+    ModelError
+    """
+    if shift_and_stitch and (mode == "patches" or stride is None):
+        raise UsageError(
+            "--shift-and-stitch: expected --stride beside it and no --mode patches; it is the"
+            " reference for a denser map of the converted network"
+        )
+    if mode == "patches":
+        return _load_sliding(Path(run), tile, stride)
+    path = _converted(Path(run))
+    fcn, sidecar = load_network(path), load_sidecar(path)
+    own = make_grid(sidecar, 1, 1).y.stride
+    if stride is None:
+        return _fcn_mapper(fcn, sidecar, tile, engine)
+    zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
+    wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
+    if wanted == own:
+        return _fcn_mapper(fcn, sidecar, tile, engine)
+    sidecar = sidecar.model_copy(update={"stride": float(wanted / zoom), "fidelity": None})
+    if shift_and_stitch:
+        sidecar = sidecar.model_copy(update={"reach": _reach_of_shifts(sidecar, own, wanted)})
+        mapper = _fcn_mapper(fcn, sidecar, tile, engine)
+        stitching = ShiftAndStitchEngine(mapper.engine, side, own, wanted)
+        mapper = replace(mapper, engine=stitching, method="shift-and-stitch")
+    else:
+        dense = to_dense(fcn, side, wanted)
+        mapper = replace(_fcn_mapper(dense, sidecar, tile, engine), method="dense")
+    return replace(mapper, classifier=_classifier_beside(path))
+
+
+def _converted(run: Path) -> Path:
+    """The FCN of a run, converting its classifier first where there is none."""
+    if not run.is_dir():
+        return run
+    path = run / FCN_NAME
+    if not path.exists():
+        logger.info("%s has no FCN yet: converting its classifier", run)
+        done = convert(run)
+        logger.info("fidelity: %s", describe_fidelity(done.sidecar))
+    return path
+
+
+def _classifier_beside(fcn: Path) -> Path | None:
+    path = fcn.with_name(MODEL_NAME)
+    if path.exists():
+        return path
+    logger.warning("no fidelity is measured: %s, which the map would be compared to, is gone", path)
+    return None
+
+
+def _reach_of_shifts(sidecar: Sidecar, network_stride: int, stride: int) -> tuple[int, int]:
+    """What a tile must hold so that no shifted image's padding reaches a kept cell."""
+    assert sidecar.reach is not None
+    first, last = sidecar.reach
+    before = -(-max(0, -first) // network_stride) * network_stride
+    missing = max(0, last - sidecar.input_side + 1)
+    after = -(-missing // network_stride) * network_stride + network_stride - stride
+    return -before, sidecar.input_side - 1 + (after if missing else 0)
+
+
+def _fcn_mapper(fcn: keras.Model, sidecar: Sidecar, tile: int | None, engine: str) -> Mapper:
+    grid = make_grid(sidecar, 1, 1)
+    smallest = _smallest_tile(grid, tile)
+    length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
+    ready = ENGINES[engine](fcn, pixel_type(grid.y.zoom))
+    # Tiles that are mostly surroundings would compute everything many times.
+    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
+
+
+def _smallest_tile(grid: Grid, tile: int | None) -> int:
+    smallest = grid.y.input_length(grid.y.step)
+    if tile is not None and tile < smallest:
+        raise UsageError(
+            f"--tile: expected {smallest} px or more, which one cell and its surroundings need;"
+            f" received {tile}"
+        )
+    return smallest
+
+
+def _load_sliding(run: Path, tile: int | None, stride: float | None) -> Mapper:
+    path = run / MODEL_NAME if run.is_dir() else run
+    classifier, sidecar = load_network(path), load_sidecar(path)
+    _check_input(classifier, sidecar, path)
+    zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
+    tasks = [task.name for task in sidecar.tasks]
+    pitch = _own_stride(classifier, sidecar) if stride is None else _any_stride(stride, zoom)
+    sidecar = sidecar.model_copy(
+        update={
+            "stride": float(pitch / zoom),
+            "offset": float(sidecar.context),
+            "receptive_field": sidecar.window,
+            "reach": (0, side - 1),
+            "fidelity": None,
+        }
+    )
+    smallest = _smallest_tile(make_grid(sidecar, 1, 1), tile)
+    dtype, batch = pixel_type(zoom), batch_size(classifier)
+    engine = SlidingEngine(classifier, pitch, tasks, dtype, batch)
+    length = tile or max(_SLIDING_TILE, smallest)
+    return Mapper(sidecar, engine, length, "patches", path)
+
+
+def _check_input(classifier: keras.Model, sidecar: Sidecar, path: Path) -> None:
+    expected = (sidecar.input_side, sidecar.input_side, sidecar.bands)
+    received = tuple(classifier.inputs[0].shape[1:])
+    if len(classifier.inputs) > 1 or received != expected:
+        raise ModelError(
+            f"{path} does not match its sidecar: expected one input of {expected[0]} x"
+            f" {expected[1]} px with {expected[2]} bands, received"
+            f" {len(classifier.inputs)} of shape {received}"
+        )
+
+
+def _own_stride(classifier: keras.Model, sidecar: Sidecar) -> int:
+    """The stride that the converted classifier would have; of one that does not convert a patch."""
+    try:
+        single = as_single(classifier, [task.name for task in sidecar.tasks])
+        to_fcn(single)
+        return trace(single).stride
+    except ConversionError as error:
+        logger.info("%s", error)
+        return max(1, int(sidecar.patch * as_zoom(sidecar.zoom)))
+
+
+def _any_stride(stride: float, zoom: Fraction) -> int:
+    enlarged = stride * float(zoom)
+    if enlarged < 0.5 or abs(enlarged - round(enlarged)) > 0.0051 * zoom:
+        raise UsageError(
+            f"--stride: expected a whole number of the enlarged image's px, multiples of"
+            f" {float(1 / zoom):.2f} px at zoom {float(zoom):g}; received {stride:g}"
+        )
+    return round(enlarged)
