@@ -22,7 +22,7 @@ from keras import layers, ops, tree
 from tltool.errors import UsageError
 from tltool.fcn.convert import converts, scale_and_shift
 from tltool.fcn.geometry import POOLS, along, refuse, same_padding
-from tltool.models.graph import Step, steps
+from tltool.models.graph import Step, give_weights, steps
 
 _SLIDING = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 # How the converter repeats a map's edge cells.
@@ -158,7 +158,7 @@ class _Rewriting:
             self._copies[key] = type(layer).from_config(config)
         result = self._copies[key](*args, **kwargs)
         if getattr(layer, "weights", None):
-            self._copies[key].set_weights(layer.get_weights() if weights is None else weights)
+            give_weights(self._copies[key], layer.get_weights() if weights is None else weights)
         return result
 
     def widened(self, step: Pair) -> Pair:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, tree
 
 from tltool.errors import ConversionError, ModelError
-from tltool.models.graph import Call, Copier, replay, steps
+from tltool.models.graph import Copier, replay, steps
 
 
 def as_single(model: keras.Model, tasks: Sequence[str] | None = None) -> keras.Model:
@@ -42,35 +41,9 @@ def as_single(model: keras.Model, tasks: Sequence[str] | None = None) -> keras.M
             f"model {model.name}: expected one image input, received {len(model.inputs)}"
         )
     inputs = keras.Input(tuple(model.inputs[0].shape[1:]), name="image")
-    outputs = in_order(model.name, replay(model, inputs, _copier()), tasks)
+    outputs = in_order(model.name, replay(model, inputs, Copier()), tasks)
     joined = layers.Concatenate(name="all_tasks")(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model(inputs, joined, name=model.name)
-
-
-def _copier() -> Call:
-    copy = Copier()
-    # Held here: the copier knows layers by their identity.
-    settled: dict[int, Any] = {}
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if id(layer) not in settled:
-            settled[id(layer)] = _settled(layer)
-        return copy(settled[id(layer)], *args, **kwargs)
-
-    return call
-
-
-def _settled(layer: Any) -> Any:
-    """The layer, a fitted Normalization with what it found as fixed numbers.
-
-    Keras works these out when it fits or loads one, not when weights are set.
-    """
-    if not isinstance(layer, layers.Normalization) or layer.input_mean is not None:
-        return layer
-    mean, variance = np.asarray(layer.mean), np.asarray(layer.variance)
-    kept = [mean.shape[axis] for axis in layer.axis or ()]
-    facts = {"mean": mean.reshape(kept).tolist(), "variance": variance.reshape(kept).tolist()}
-    return layers.Normalization.from_config({**layer.get_config(), **facts})
 
 
 def in_order(name: str, outputs: Any, tasks: Sequence[str] | None) -> list[Any]:

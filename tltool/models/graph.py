@@ -121,6 +121,16 @@ def _own_name(layer: Any) -> str:
     return kind if re.fullmatch(rf"{kind}_\d+", layer.name) else layer.name
 
 
+def give_weights(layer: Any, weights: list[Any]) -> None:
+    """Set a layer's weights, and what it works out of them.
+
+    Keras does the second for a Normalization only where it fits or loads one.
+    """
+    layer.set_weights(weights)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
+
+
 class Copier:
     """Copies layers with their weights, each once, under names that are unique.
 
@@ -148,7 +158,7 @@ class Copier:
             copy = self._copies[id(layer)] = type(layer).from_config(config)
         result = copy(*args, **kwargs)
         if getattr(layer, "weights", None):
-            copy.set_weights(layer.get_weights())
+            give_weights(copy, layer.get_weights())
         return result
 
 

@@ -12,6 +12,7 @@ from keras import layers
 from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
 from tltool.models.backbones import STRIDE, block_layers, build_backbone, is_run_model
+from tltool.models.graph import give_weights
 from tltool.models.heads import apply_head
 from tltool.models.loading import load_network
 from tltool.raster import as_zoom
@@ -78,7 +79,7 @@ def _continue_from(classifier: Classifier, path: Path) -> None:
     for layer in classifier.model.layers:
         weights = earlier.get(layer.name, [])
         if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
-            layer.set_weights(weights)
+            give_weights(layer, weights)
         elif layer.name in backbone:
             raise WeightsError(
                 f"{path} does not fit: layer {layer.name} expects weights that it does not have."

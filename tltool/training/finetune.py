@@ -9,6 +9,7 @@ from typing import Any
 
 from tltool.data.report import DataReport
 from tltool.errors import DataError
+from tltool.models.graph import give_weights
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
@@ -85,7 +86,8 @@ def _in_single_precision(prepared: Prepared) -> Classifier:
     if prepared.recipe.training.precision == "float32":
         return trained
     rebuilt = prepared.rebuild()
-    rebuilt.model.set_weights(trained.model.get_weights())
+    for layer, source in zip(rebuilt.model.layers, trained.model.layers, strict=True):
+        give_weights(layer, source.get_weights())
     return rebuilt
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tltool.errors import ModelError
-from tltool.models.graph import to_snake_case
+from tltool.models.graph import give_weights, to_snake_case
 from tltool.models.legacy.notes import Notes
 from tltool.models.legacy.rebuild import Part
 
@@ -73,9 +73,7 @@ def _assign(part: Part, values: list[h5py.Dataset]) -> None:
             f" file has {_shown(found)}"
         )
     rest = [np.asarray(weight) for weight in layer.weights[len(weights) :]]
-    layer.set_weights([*map(np.asarray, values), *rest])
-    if hasattr(layer, "finalize_state"):
-        layer.finalize_state()
+    give_weights(layer, [*map(np.asarray, values), *rest])
 
 
 def _shown(shapes: list[tuple[int, ...]]) -> str:
