@@ -62,15 +62,15 @@ def _compare(run: Path, source: Source, context: int, windows: int) -> Fidelity:
     fcn, classifier = load_network(run / "fcn.keras"), load_network(run / "model.keras")
     with Raster(source.photograph) as raster:
         sidecar = load_sidecar(run / "fcn.keras")
-        received, expected = compare(fcn, classifier, sidecar, raster, windows)
-    difference = np.abs(received - expected)
+        compared = compare(fcn, classifier, sidecar, raster, windows)
+    numbers = compared.numbers()
     return Fidelity(
         context,
-        len(expected),
-        float(np.bincount(expected.argmax(1)).max() / len(expected)),
-        float((received.argmax(1) == expected.argmax(1)).mean()),
-        float(difference.mean()),
-        float(difference.max()),
+        numbers["windows"],
+        float(np.bincount(compared.expected.argmax(1)).max() / numbers["windows"]),
+        numbers["argmax_agreement"],
+        numbers["mean_difference"],
+        numbers["max_difference"],
     )
 
 

@@ -17,6 +17,8 @@ prepare_environment()
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
     from tltool.data.points import patches
+    from tltool.fcn.adapt import adapt
+    from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
     from tltool.fcn.dense import to_dense
     from tltool.fcn.fidelity import measure_fidelity
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 # name -> (module, whether it imports Keras)
 _PUBLIC = {
     "Recipe": ("tltool.recipe", False),
+    "adapt": ("tltool.fcn.adapt", True),
     "build_classifier": ("tltool.models.network", True),
     "convert": ("tltool.fcn.run", True),
     "demo": ("tltool.showcase.demo", False),
+    "fidelity": ("tltool.fcn.check", True),
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
     "load_recipe": ("tltool.recipe", False),
@@ -52,9 +56,11 @@ _PUBLIC = {
 __all__ = [
     "Recipe",
     "TltoolError",
+    "adapt",
     "build_classifier",
     "convert",
     "demo",
+    "fidelity",
     "finetune",
     "heatmap",
     "load_recipe",

@@ -46,6 +46,9 @@ class Sidecar(BaseModel):
         task.
     background : str or None
         The class that means "nothing here".
+    scores : bool
+        Whether the outputs are scores (logits) and no probabilities: nothing
+        such as softmax is at the network's end.
     patch, context : int
         Side of the judged square and margin of real image around it, px.
     zoom : float
@@ -80,6 +83,7 @@ class Sidecar(BaseModel):
     classes: list[str] = Field(min_length=1)
     tasks: list[TaskFacts] = Field(default_factory=list)
     background: str | None = None
+    scores: bool = False
     patch: int = Field(gt=0)
     context: int = Field(0, ge=0)
     zoom: float = Field(1, ge=1)

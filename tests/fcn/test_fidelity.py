@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tltool.fcn import fidelity
-from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
+from tltool.fcn.fidelity import Comparison, describe_fidelity, measure_fidelity
 from tltool.sidecar import Sidecar, TaskFacts
 
 ZOO = TaskFacts(name="zoo", classes=["bird", "none", "seal"])
@@ -17,8 +17,10 @@ def sidecar_of(classes, tasks):
 def measured(monkeypatch, pairs, classes, *tasks):
     """The fidelity of (map, classifier) rows."""
     arrays = tuple(np.array(rows, np.float32) for rows in zip(*pairs, strict=True))
-    monkeypatch.setattr(fidelity, "compare", lambda *arguments: arrays)
     sidecar = sidecar_of(classes, list(tasks))
+    places = np.zeros((len(pairs), 2), int)
+    found = Comparison(*arrays, places, sidecar)
+    monkeypatch.setattr(fidelity, "compare", lambda *arguments: found)
     found = measure_fidelity(None, None, sidecar, None)
     told = sidecar.model_copy(update={"fidelity": {"image": "a.tif", **found}})
     return found, describe_fidelity(told)

@@ -1,14 +1,16 @@
 """`tltool convert`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tltool.cli import options
+from tltool.cli.model_options import architecture, model_options, read_told
 
 
-@click.command(short_help="Turn a run's classifier into a fully convolutional network.")
-@options.run
+@click.command(short_help="Turn a classifier into a fully convolutional network.")
+@click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL")
 @click.option(
     "--check-image",
     type=click.Path(path_type=Path),
@@ -28,28 +30,114 @@ from tltool.cli import options
     help="Between cells, px of the image: the network's own halved any number of times. Written"
     " as fcn-stridePX.keras [the network's own, as fcn.keras].",
 )
+@click.option(
+    "--adapt",
+    is_flag=True,
+    help="First train on for a few epochs with real surroundings of the patches in place of zeros;"
+    " a new run folder is written.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="With --adapt: patches that tltool patches cut [the run's own, cut anew with context].",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="With --adapt: margin of real image [from where on the map is exact].",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="With --adapt: how many [3].")
+@model_options
+@architecture
 @options.overwrite
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder to write into [RUN; of a MODEL file its name with -fcn, here; with --adapt the"
+    " name with -adapted].",
+)
 def convert(
-    run: Path, check_image: Path | None, windows: int, stride: float | None, overwrite: bool
+    model: Path,
+    out: Path | None,
+    check_image: Path | None,
+    windows: int,
+    stride: float | None,
+    adapt: bool,
+    data: Path | None,
+    context: int | None,
+    epochs: int | None,
+    architecture: Path | None,
+    overwrite: bool,
+    **told: Any,
 ) -> None:
-    """Turn the classifier of RUN into fcn.keras and measure how far it can be trusted.
+    """Turn a classifier into fcn.keras and measure how far it can be trusted.
 
-    Nothing is written where the network differs from the classifier at the
-    classifier's own input size.
+    RUN is what tltool finetune wrote. MODEL is any Keras classifier: .keras,
+    .h5, .hdf5 or HDF5 of another name, of Keras 2 too; the options about it
+    tell what such a file does not. Nothing is written where the network differs
+    from the classifier at the classifier's own input size.
     """
+    adapting = {"data": data, "context": context, "epochs": epochs}
+    _check_together(adapt, stride, adapting)
+
     import tltool
 
-    done = tltool.convert(
-        run, check_image=check_image, windows=windows, stride=stride, overwrite=overwrite
-    )
+    shared: dict[str, Any] = {
+        "told": read_told(**told),
+        "architecture": architecture,
+        "check_image": check_image,
+        "windows": windows,
+        "overwrite": overwrite,
+    }
+    if not adapt:
+        _show(tltool.convert(model, out, stride=stride, **shared))
+        return
+    given: dict[str, Any] = {k: v for k, v in adapting.items() if v is not None}
+    adapted = tltool.adapt(model, out, **given, **shared)
+    _show(adapted.conversion)
+    _show_adaptation(adapted)
 
+
+def _check_together(adapt: bool, stride: float | None, adapting: dict[str, Any]) -> None:
+    lonely = next((name for name, value in adapting.items() if value is not None), None)
+    if lonely and not adapt:
+        raise click.UsageError(f"--{lonely} goes with --adapt")
+    if adapt and stride is not None:
+        raise click.UsageError("--adapt: expected no --stride; convert the adapted run with it")
+
+
+def _show_adaptation(adapted: Any) -> None:
+    from tltool.cli import show
+
+    rows = [(f"accuracy ({adapted.split})", *map(show.percent, adapted.accuracy))]
+    if adapted.before and adapted.after:
+        key = "argmax_agreement" if "argmax_agreement" in adapted.after else "agreement"
+        pair = (adapted.before, adapted.after)
+        rows = [
+            ("the classifier's own answer", *(f"{100 * each[key]:.2f} %" for each in pair)),
+            ("mean difference", *(f"{each['mean_difference']:.2g}" for each in pair)),
+            ("largest difference", *(f"{each['max_difference']:.2g}" for each in pair)),
+            *rows,
+        ]
+    header = (f"context {adapted.context} px", "before", "after")
+    show.table(header, rows, numbers=(1, 2))
+
+
+def _show(done: Any) -> None:
     from tltool.cli import show
     from tltool.fcn.fidelity import describe_fidelity
 
     sidecar = done.sidecar
     field = sidecar.receptive_field
+    for line in done.mended:
+        show.line(f"mended: {line}")
+    for note in done.notes:
+        show.line(f"note: {note}")
     show.line(f"{done.path}: a cell every {sidecar.stride:g} px, receptive field {field} px")
     show.line(f"difference at the classifier's own size: {done.difference:.1g}")
     show.line(f"fidelity: {describe_fidelity(sidecar)}")
-    if sidecar.fidelity:
-        show.line(f"why: {done.advice}")
+    show.line(f"{'why' if sidecar.fidelity else 'expect'}: {done.advice}")
+    if done.picture:
+        show.line(f"{done.picture}")

@@ -98,7 +98,11 @@ def read_recipe(
 
     bands = values["bands"]
     changes = {
-        "backbone": {key: values[option] for key, option in _BACKBONE.items()},
+        "backbone": {
+            "name": values["backbone"],
+            "alpha": values["alpha"],
+            "weights": values["weights"],
+        },
         "head": {"name": values["head"]},
         "training": {
             "loss": {"name": values["loss"]},
@@ -113,6 +117,3 @@ def read_recipe(
     loaded = load_recipe(recipe, given, (*per_stage, *assignments))
     check_entries(loaded.augment)
     return loaded
-
-
-_BACKBONE = {"name": "backbone", "alpha": "alpha", "weights": "weights"}

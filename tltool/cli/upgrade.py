@@ -5,17 +5,13 @@ from pathlib import Path
 import click
 
 from tltool.cli import options
+from tltool.cli.model_options import architecture
 
 
 @click.command(short_help="Save a model of an older Keras as a current .keras file.")
 @click.argument("model", type=click.Path(path_type=Path))
 @options.out("The new file, ending in .keras.")
-@click.option(
-    "--architecture",
-    type=click.Path(path_type=Path),
-    metavar="JSON",
-    help="What model.to_json() wrote, where MODEL has weights only.",
-)
+@architecture
 @options.overwrite
 def upgrade(model: Path, out: Path, architecture: Path | None, overwrite: bool) -> None:
     """Open MODEL (.keras, .h5, .hdf5 or HDF5 of any name) and save it for Keras 3.

@@ -47,6 +47,10 @@ class PatchFacts:
     background: str | None
     gsd: float | None = None
 
+    def corner(self, centre: float) -> int:
+        """First pixel of the window, context included, around a centre."""
+        return round(centre) - self.patch // 2 - self.context
+
     def save(self, folder: Path) -> None:
         """Write ``patches.json`` into `folder`."""
         (folder / FACTS_NAME).write_text(json.dumps(self.__dict__, indent=2) + "\n")

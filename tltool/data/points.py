@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -71,10 +71,6 @@ class _Settings:
     @property
     def window(self) -> int:
         return self.size + 2 * self.context
-
-    def corner(self, centre: float) -> int:
-        """First pixel of the window around a centre."""
-        return round(centre) - self.size // 2 - self.context
 
 
 def draw_backgrounds(
@@ -209,17 +205,26 @@ def _unused(path: Path) -> Path:
     return next(p for p in chain((path,), numbered) if not p.exists())
 
 
-class _PatchWriter:
-    """Cuts windows and writes them into class folders; remembers where each came from."""
+class PatchWriter:
+    """Cuts windows and writes them into class folders; remembers where each came from.
 
-    def __init__(self, folder: Path, settings: _Settings, result: PatchSet):
-        self._folder, self._settings, self._result = folder, settings, result
+    Parameters
+    ----------
+    folder : Path
+    facts : PatchFacts
+        Sizes of all patches.
+    result : PatchSet
+        Is told of every patch.
+    """
+
+    def __init__(self, folder: Path, facts: PatchFacts, result: PatchSet):
+        self._folder, self._facts, self._result = folder, facts, result
         self._rows: list[tuple[object, ...]] = []
 
     def write(self, raster: Raster, point: Point, split: str) -> None:
         """Cut one patch."""
-        settings, side = self._settings, self._settings.window
-        left, top = settings.corner(point.x), settings.corner(point.y)
+        facts, side = self._facts, self._facts.patch + 2 * self._facts.context
+        left, top = facts.corner(point.x), facts.corner(point.y)
         over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
         place = self._folder / split / point.label
         place.mkdir(parents=True, exist_ok=True)
@@ -228,7 +233,7 @@ class _PatchWriter:
         Image.fromarray(pixels).save(path, compress_level=3)
         self._result.count(split, point.label, over)
         relative, image = path.relative_to(self._folder).as_posix(), raster.path.resolve()
-        where = (image, f"{point.x:g}", f"{point.y:g}", settings.size, settings.context, int(over))
+        where = (image, f"{point.x:g}", f"{point.y:g}", facts.patch, facts.context, int(over))
         self._rows.append((relative, split, point.label, *where))
 
     def finish(self, gsd: float | None) -> None:
@@ -237,8 +242,7 @@ class _PatchWriter:
             writer = csv.writer(file)
             writer.writerow(MANIFEST_COLUMNS)
             writer.writerows(sorted(self._rows, key=str))
-        settings = self._settings
-        PatchFacts(settings.size, settings.context, settings.background, gsd).save(self._folder)
+        replace(self._facts, gsd=gsd).save(self._folder)
 
 
 def _cut_images(
@@ -252,7 +256,8 @@ def _cut_images(
 ) -> None:
     groups = split_by_group([len(own) for own in by_image.values()], settings.shares, seed)
     rng = np.random.default_rng(seed)
-    writer = _PatchWriter(partial, settings, result)
+    facts = PatchFacts(settings.size, settings.context, settings.background)
+    writer = PatchWriter(partial, facts, result)
     gsds: set[float | None] = set()
     for (path, points), group in zip(by_image.items(), groups.tolist(), strict=True):
         with Raster(path) as raster:

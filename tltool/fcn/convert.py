@@ -22,7 +22,14 @@ import numpy as np
 from keras import layers, ops, tree
 
 from tltool.errors import ConversionError
-from tltool.fcn.geometry import GLOBAL_POOLS, POOLS, refuse, shape_of, whole_map_pools
+from tltool.fcn.geometry import (
+    GLOBAL_POOLS,
+    POOLS,
+    check_channels_last,
+    refuse,
+    shape_of,
+    whole_map_pools,
+)
 from tltool.fcn.single import as_single
 from tltool.models.graph import Copier, Step, is_layer, replay, steps
 
@@ -74,13 +81,7 @@ class _Conversion:
                 "it is not known to judge every position alike. Replace it by convolution, pooling,"
                 " Flatten, Dense, normalisation, activation, dropout or a merge",
             )
-        if getattr(step.layer, "data_format", None) == "channels_first" and _is_map(step):
-            raise refuse(
-                step.layer,
-                "expected bands on the last axis, received data_format='channels_first'. Build the"
-                " model with channels_last and load the same weights: kernels have one layout in"
-                " both, only a Dense kernel behind Flatten must be transposed",
-            )
+        check_channels_last(step)
         try:
             return rule(self, step, own)
         except ConversionError:
@@ -99,10 +100,6 @@ class _Conversion:
         arguments, named = tree.map_structure(value_of, (step.args, step.kwargs))
         # What a layer is named besides is `training` or a mask, which inference has not.
         return self.copy(step.layer, *arguments, **({} if is_layer(step.layer) else named))
-
-
-def _is_map(step: Step) -> bool:
-    return any(len(shape_of(tensor)) == 3 for tensor in step.inputs)
 
 
 def _is_vector(tensor: Any) -> bool:

@@ -22,7 +22,7 @@ from keras import layers, ops, tree
 from tltool.errors import UsageError
 from tltool.fcn.convert import converts, scale_and_shift
 from tltool.fcn.geometry import POOLS, along, refuse, same_padding
-from tltool.models.graph import Step, give_weights, steps
+from tltool.models.graph import Step, UniqueNames, give_weights, steps
 
 _SLIDING = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 # How the converter repeats a map's edge cells.
@@ -134,14 +134,7 @@ class _Rewriting:
         self.stride = stride
         self.folds = _foldable(fcn)
         self._copies: dict[Any, Any] = {}
-        self._names: set[str] = set()
-
-    def _unique(self, name: str) -> str:
-        unique, number = name, 1
-        while unique in self._names:
-            unique, number = f"{name}_{number}", number + 1
-        self._names.add(unique)
-        return unique
+        self._unique = UniqueNames()
 
     def call(
         self,

@@ -1,6 +1,8 @@
 """Fidelity: how far the heatmap says what the classifier says of the same windows."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -43,6 +45,66 @@ def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int)
         yield image.read(left, top, side, side)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What map and classifier say of the same windows of an image.
+
+    Attributes
+    ----------
+    received, expected : (n, outputs) arrays
+        The map's and the classifier's.
+    cells : (n, 2) int array
+        Row and column of the window's cell.
+    sidecar : Sidecar
+        Of the FCN.
+    """
+
+    received: np.ndarray
+    expected: np.ndarray
+    cells: np.ndarray
+    sidecar: Sidecar
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Of each output of each window: (n, outputs)."""
+        return np.abs(self.received - self.expected)
+
+    @cached_property
+    def agreed(self) -> dict[str, np.ndarray]:
+        """Task name to the windows of which both say the same: (n,) bool arrays."""
+        same, start = {}, 0
+        half = 0.0 if self.sidecar.scores else 0.5
+        for task in _tasks(self.sidecar):
+            stop = start + (1 if task.kind == "binary" else len(task.classes))
+            one, other = self.received[:, start:stop], self.expected[:, start:stop]
+            if task.kind == "multi-class":
+                same[task.name] = one.argmax(1) == other.argmax(1)
+            else:
+                same[task.name] = ((one >= half) == (other >= half)).all(1)
+            start = stop
+        return same
+
+    def numbers(self) -> dict[str, Any]:
+        """The fidelity, as `measure_fidelity` gives it."""
+        differences = self.differences
+        return {
+            "windows": len(self.expected),
+            **self._agreement(),
+            "mean_difference": float(differences.mean()),
+            "p99_difference": float(np.quantile(differences, 0.99)),
+            "max_difference": float(differences.max()),
+        }
+
+    def _agreement(self) -> dict[str, Any]:
+        shares = {name: float(agreed.mean()) for name, agreed in self.agreed.items()}
+        if len(shares) > 1:
+            every = np.all(list(self.agreed.values()), axis=0)
+            return {"agreement": float(every.mean()), "tasks": shares}
+        task = _tasks(self.sidecar)[0]
+        key = "argmax_agreement" if task.kind == "multi-class" else "agreement"
+        return {key: shares[task.name]}
+
+
 def compare(
     fcn: keras.Model | Engine,
     classifier: keras.Model,
@@ -50,8 +112,8 @@ def compare(
     image: Image,
     windows: int = 1024,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of map and classifier for the same windows of an image.
+) -> Comparison:
+    """Outputs of map and classifier for the same windows of an image.
 
     Parameters
     ----------
@@ -68,7 +130,7 @@ def compare(
 
     Returns
     -------
-    Two (n, classes) arrays: the map's and the classifier's.
+    Comparison
     """
     rng = np.random.default_rng(seed)
     grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
@@ -79,13 +141,15 @@ def compare(
     pixels_as = pixel_type(zoom)
     engine = TensorFlowEngine(fcn, pixels_as) if isinstance(fcn, keras.Model) else fcn
     judge = TensorFlowEngine(classifier, pixels_as)
-    of_map, of_classifier = [], []
+    of_map, of_classifier, places = [], [], []
     for tile, values in run_tiles(image, tiles, zoom, engine):
         cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
         of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
+        places.append(cells + np.array((tile.y.cell, tile.x.cell)))
         for pixels in _windows(image, grid, tile, cells, sidecar.window):
             of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
-    return np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
+    received, expected = np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
+    return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
 
 
 def _tasks(sidecar: Sidecar) -> list[TaskFacts]:
@@ -94,24 +158,6 @@ def _tasks(sidecar: Sidecar) -> list[TaskFacts]:
     if len(sidecar.classes) > 1:
         return [TaskFacts(classes=sidecar.classes)]
     return [TaskFacts(kind="binary", classes=["", *sidecar.classes])]
-
-
-def _agreement(received: np.ndarray, expected: np.ndarray, sidecar: Sidecar) -> dict[str, Any]:
-    tasks, same, start = _tasks(sidecar), {}, 0
-    for task in tasks:
-        stop = start + (1 if task.kind == "binary" else len(task.classes))
-        one, other = received[:, start:stop], expected[:, start:stop]
-        if task.kind == "multi-class":
-            same[task.name] = one.argmax(1) == other.argmax(1)
-        else:
-            same[task.name] = ((one >= 0.5) == (other >= 0.5)).all(1)
-        start = stop
-    shares = {name: float(agreed.mean()) for name, agreed in same.items()}
-    if len(tasks) > 1:
-        every = np.all(list(same.values()), axis=0)
-        return {"agreement": float(every.mean()), "tasks": shares}
-    key = "argmax_agreement" if tasks[0].kind == "multi-class" else "agreement"
-    return {key: shares[tasks[0].name]}
 
 
 def measure_fidelity(
@@ -147,18 +193,11 @@ def measure_fidelity(
         classes. The agreement is the share (0..1) of windows of which both say
         the same: as ``argmax_agreement`` that one class is the most probable;
         of a binary or multi-label task as ``agreement`` that every output is
-        on the same side of 0.5. Of several tasks ``agreement`` is the share of
-        windows where they all agree, ``tasks`` that of each by its name.
+        on the same side of 0.5 (of 0 where the outputs are scores). Of several
+        tasks ``agreement`` is the share of windows where they all agree,
+        ``tasks`` that of each by its name.
     """
-    received, expected = compare(fcn, classifier, sidecar, image, windows, seed)
-    difference = np.abs(received - expected)
-    return {
-        "windows": len(expected),
-        **_agreement(received, expected, sidecar),
-        "mean_difference": float(difference.mean()),
-        "p99_difference": float(np.quantile(difference, 0.99)),
-        "max_difference": float(difference.max()),
-    }
+    return compare(fcn, classifier, sidecar, image, windows, seed).numbers()
 
 
 def describe_fidelity(sidecar: Sidecar) -> str:
@@ -168,14 +207,16 @@ def describe_fidelity(sidecar: Sidecar) -> str:
         return "not measured"
     own_class = "argmax_agreement" in measured
     share = measured["argmax_agreement" if own_class else "agreement"]
-    answer = "class" if own_class else "side of 0.5 in every output"
+    half = "0" if sidecar.scores else "0.5"
+    answer = "class" if own_class else f"side of {half} in every output"
     if "tasks" in measured:
         answer = "answer in every task"
     each = [f"{name} {100 * part:.2f} %" for name, part in measured.get("tasks", {}).items()]
     parts = f" ({', '.join(each)})" if each else ""
+    what = "scores" if sidecar.scores else "probabilities"
     return (
         f"{100 * share:.2f} % of {measured['windows']} windows of {measured['image']} get the"
-        f" classifier's own {answer}{parts}; probabilities differ by"
+        f" classifier's own {answer}{parts}; {what} differ by"
         f" {measured['mean_difference']:.2g} on average, {measured['max_difference']:.2g} at"
         " most"
     )

@@ -146,6 +146,18 @@ def refuse(layer: Any, reason: str) -> ConversionError:
     )
 
 
+def check_channels_last(step: Step) -> None:
+    """Refuse a layer that expects a map's bands on its first axis."""
+    first = getattr(step.layer, "data_format", None) == "channels_first"
+    if first and any(len(shape_of(tensor)) == 3 for tensor in step.inputs):
+        raise refuse(
+            step.layer,
+            "expected bands on the last axis, received data_format='channels_first'. Build the"
+            " model with channels_last and load the same weights: kernels have one layout in both,"
+            " only a Dense kernel behind Flatten must be transposed",
+        )
+
+
 def along(value: Any, axis: int) -> int:
     """An option of a layer along rows (0) or columns (1)."""
     return int(value if isinstance(value, int) else value[axis])

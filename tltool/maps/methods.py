@@ -15,7 +15,7 @@ from tltool.fcn.convert import to_fcn
 from tltool.fcn.dense import choose_stride, possible_strides, to_dense
 from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
 from tltool.fcn.geometry import trace
-from tltool.fcn.run import FCN_NAME, MODEL_NAME, convert
+from tltool.fcn.run import FCN_NAME, convert
 from tltool.fcn.single import as_single
 from tltool.maps.engines import ENGINES, Engine, ShiftAndStitchEngine, SlidingEngine
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
@@ -23,6 +23,7 @@ from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.models.loading import load_network
 from tltool.raster import Raster, as_zoom
 from tltool.sidecar import Sidecar, load_sidecar
+from tltool.training.run_folder import MODEL_NAME
 
 logger = logging.getLogger("tltool")
 

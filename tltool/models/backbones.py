@@ -6,7 +6,7 @@ All of them halve the resolution five times: stride 32.
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 from keras import applications, layers
 
 from tltool.errors import DownloadError, UsageError, WeightsError
-from tltool.models.graph import Copier, is_model, replay, steps
+from tltool.models.graph import Copier, flat_steps, replay
+from tltool.models.stored_names import stored_names
 from tltool.recipe import BackboneRecipe
 
 STRIDE = 32
@@ -152,20 +153,11 @@ def _stored_shapes(path: Path) -> list[tuple[str, list[tuple[int, ...]]]] | None
         if "layer_names" not in group.attrs:
             return None
         found = []
-        for name in _attribute(group, "layer_names"):
-            weights = _attribute(group[name], "weight_names")
+        for name in stored_names(group, "layer_names"):
+            weights = stored_names(group[name], "weight_names")
             if weights:
                 found.append((name, [tuple(group[name][w].shape) for w in weights]))
         return found
-
-
-def _attribute(group: h5py.Group, name: str) -> list[str]:
-    # Long lists are stored in parts: name0, name1, ...
-    parts = [name] if name in group.attrs else []
-    while f"{name}{len(parts)}" in group.attrs:
-        parts.append(f"{name}{len(parts)}")
-    values = [value for part in parts for value in group.attrs[part]]
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
 def _check_weights(backbone: keras.Model, path: Path) -> None:
@@ -214,7 +206,8 @@ def is_run_model(recipe: BackboneRecipe) -> bool:
     return Path(recipe.weights).suffix == ".keras"
 
 
-def _preprocess(inputs: Any, mode: Mode) -> Any:
+def preprocess(inputs: Any, mode: Mode) -> Any:
+    """Put a `preprocess_input` on an RGB image in 0..255: a frozen layer of that name."""
     if mode == "inside":
         return inputs
     kernel, bias = preprocessing_weights(mode)
@@ -227,13 +220,9 @@ def _preprocess(inputs: Any, mode: Mode) -> Any:
 
 def _inner_preprocessing(model: keras.Model) -> list[keras.Layer]:
     """Layers in front of the first convolution that scale the image."""
-    before = itertools.takewhile(lambda layer: not isinstance(layer, layers.Conv2D), _calls(model))
+    calls = (step.layer for step in flat_steps(model))
+    before = itertools.takewhile(lambda layer: not isinstance(layer, layers.Conv2D), calls)
     return [layer for layer in before if isinstance(layer, _SCALING)]
-
-
-def _calls(model: keras.Model) -> Iterator[Any]:
-    for step in steps(model):
-        yield from _calls(step.layer) if is_model(step.layer) else (step.layer,)
 
 
 def _mean_scaling(model: keras.Model, mode: Mode) -> Callable[[Any], Any]:
@@ -348,7 +337,7 @@ def build_backbone(
     inputs = keras.Input((side, side, bands), name="image")
     copier: Any = Copier()
     if bands == 3 and normalisation is None:
-        image = _preprocess(inputs, mode)
+        image = preprocess(inputs, mode)
     else:
         image = (normalisation or _mean_scaling(model, mode))(inputs)
         copier = _WithOwnImage(copier, _inner_preprocessing(model))

@@ -74,6 +74,15 @@ def steps(model: keras.Model) -> Iterator[Step]:
                 )
 
 
+def flat_steps(model: keras.Model) -> Iterator[Step]:
+    """All calls of `model` in order, in place of a nested model's call those of its layers."""
+    for step in steps(model):
+        if is_model(step.layer):
+            yield from flat_steps(step.layer)
+        else:
+            yield step
+
+
 def is_layer(layer: Any) -> bool:
     """Whether it is a layer, not a bare operation such as an addition."""
     return isinstance(layer, keras.Layer)
@@ -131,6 +140,21 @@ def give_weights(layer: Any, weights: list[Any]) -> None:
         layer.finalize_state()
 
 
+class UniqueNames:
+    """Gives each name once: a second ``conv`` is ``conv_1``."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """`name`, or the first numbered one that is free."""
+        unique, number = name, 1
+        while unique in self._given:
+            unique, number = f"{name}_{number}", number + 1
+        self._given.add(unique)
+        return unique
+
+
 class Copier:
     """Copies layers with their weights, each once, under names that are unique.
 
@@ -140,14 +164,7 @@ class Copier:
 
     def __init__(self) -> None:
         self._copies: dict[int, Any] = {}
-        self._names: set[str] = set()
-
-    def _unique(self, name: str) -> str:
-        unique, number = name, 1
-        while unique in self._names:
-            unique, number = f"{name}_{number}", number + 1
-        self._names.add(unique)
-        return unique
+        self._unique = UniqueNames()
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the copy of `layer`."""

@@ -38,6 +38,12 @@ def _give_weights(network: keras.Model, values: dict[str, np.ndarray]) -> None:
             weight.assign(values[weight.path])
 
 
+def _judged_loss(logs: dict[str, Any] | None) -> float:
+    """The validation loss; without validation images that of training."""
+    values = logs or {}
+    return float(values.get("val_loss", values.get("loss", math.inf)))
+
+
 class KeepBest(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the lowest loss and stops early.
 
@@ -67,8 +73,7 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep, or count towards stopping."""
-        values = logs or {}
-        loss = float(values.get("val_loss", values.get("loss", math.inf)))
+        loss = _judged_loss(logs)
         if loss < self.lowest:
             self.lowest, self.waited = loss, 0
             if not self.weights:
@@ -182,8 +187,7 @@ class Plateau(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count, and lower."""
-        values = logs or {}
-        loss = float(values.get("val_loss", values.get("loss", math.inf)))
+        loss = _judged_loss(logs)
         if loss < self.lowest:
             self.lowest, self.waited = loss, 0
             return

@@ -16,7 +16,7 @@ from tltool.recipe import Recipe, load_recipe
 from tltool.training.callbacks import save_plain
 from tltool.training.fit import fit
 from tltool.training.judging import judge_split
-from tltool.training.prepare import Prepared, prepare
+from tltool.training.prepare import Network, Prepared, prepare
 from tltool.training.run_folder import (
     HISTORY_NAME,
     METRICS_NAME,
@@ -121,6 +121,7 @@ def finetune(
     strict: bool = False,
     overwrite: bool = False,
     show: Show = _log_warnings,
+    network: Network | None = None,
 ) -> Run:
     """Fine-tune a pretrained backbone on labelled images.
 
@@ -142,6 +143,10 @@ def finetune(
     show : callable
         Gets the report on the data before training; logs its warnings if not
         given.
+    network : callable, optional
+        Builds the classifier in place of the recipe's backbone and head, from
+        the list of `tltool.data.tasks.Task` and the `Sizes` of
+        `tltool.training.prepare`. Such a run cannot be resumed.
 
     Returns
     -------
@@ -157,7 +162,7 @@ def finetune(
     started = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     _settle_determinism(recipe)
-    prepared = prepare(data, recipe, strict=strict)
+    prepared = prepare(data, recipe, strict=strict, network=network)
     show(prepared.report)
     folder.mkdir(parents=True, exist_ok=True)
     clear_folder(folder)

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tltool.data.images import read_image
 from tltool.data.report import DataReport, data_report
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Batches, Patches, default_workers, load_patches
+from tltool.data.tasks import Task
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.models.losses import make_loss
 from tltool.models.network import Classifier, build_classifier, input_side
@@ -220,7 +221,13 @@ class Prepared:
         return Objective(losses, {n: r.weight if r else 1.0 for n, r in told.items()})
 
 
-def prepare(data: str | Path, recipe: Recipe, *, strict: bool = False) -> Prepared:
+# From the tasks and sizes that the data have to a network of one's own.
+Network = Callable[[Sequence[Task], Sizes], Classifier]
+
+
+def prepare(
+    data: str | Path, recipe: Recipe, *, strict: bool = False, network: Network | None = None
+) -> Prepared:
     """Read the data, build the network, and check every stage against it.
 
     Parameters
@@ -230,6 +237,8 @@ def prepare(data: str | Path, recipe: Recipe, *, strict: bool = False) -> Prepar
     recipe : Recipe
     strict : bool
         Stop at an unreadable image instead of leaving it out.
+    network : callable, optional
+        Builds the classifier in place of the recipe's backbone and head.
     """
     augmenter = Augmenter(recipe.augment)
     dataset = read_dataset(data, recipe)
@@ -248,6 +257,8 @@ def prepare(data: str | Path, recipe: Recipe, *, strict: bool = False) -> Prepar
             zoom = as_zoom(recipe.zoom)
             normalisation = normalisation_layers(augmenter.normalising, early["train"].images, zoom)
         keras.utils.set_random_seed(recipe.training.seed)
+        if network is not None:
+            return network(dataset.tasks, sizes)
         return build_classifier(
             dataset.tasks,
             sizes.patch,

@@ -17,6 +17,7 @@ from tltool.errors import ModelError
 from tltool.models.graph import give_weights, to_snake_case
 from tltool.models.legacy.notes import Notes
 from tltool.models.legacy.rebuild import Part
+from tltool.models.stored_names import stored_names
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
@@ -48,15 +49,6 @@ def _datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
 
     group.visititems(visit)
     return found
-
-
-def _names(group: h5py.Group, key: str) -> list[str]:
-    # Long lists are stored in parts: key0, key1, ...
-    parts = [key] if key in group.attrs else []
-    while f"{key}{len(parts)}" in group.attrs:
-        parts.append(f"{key}{len(parts)}")
-    values = [value for part in parts for value in group.attrs[part]]
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
 def _assign(part: Part, values: list[h5py.Dataset]) -> None:
@@ -147,9 +139,9 @@ def _stored_groups(group: h5py.Group) -> dict[str, dict[str, list[h5py.Dataset]]
     """Weights by the name of the layer and their owner inside of it."""
     datasets = _datasets(group)
     stored = {}
-    for name in _names(group, "layer_names"):
+    for name in stored_names(group, "layer_names"):
         layer = group.get(name)
-        keys = _names(layer, "weight_names") if isinstance(layer, h5py.Group) else []
+        keys = stored_names(layer, "weight_names") if isinstance(layer, h5py.Group) else []
         missing = [key for key in keys if f"{name}/{key}" not in datasets]
         if missing:
             raise ModelError(f"weights {missing[0]} of layer {name} are missing in the file")
@@ -269,7 +261,7 @@ def _weights_group(file: h5py.File) -> h5py.Group:
 
 def is_by_name(file: h5py.File) -> bool:
     """Whether a file has weights by the names of layers."""
-    return bool(_names(_weights_group(file), "layer_names"))
+    return bool(stored_names(_weights_group(file), "layer_names"))
 
 
 def is_by_place(file: h5py.File) -> bool:

@@ -1,0 +1,64 @@
+"""`tltool fidelity`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli import options
+from tltool.cli.model_options import model_options, read_told
+
+
+@click.command(short_help="Measure how far a map says what its classifier says.")
+@click.argument("fcn", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--windows",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Windows to compare at most.",
+)
+@model_options
+@options.overwrite
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Picture of where they differ [IMAGE.fidelity.png beside FCN].",
+)
+def fidelity(
+    fcn: Path,
+    model: Path,
+    image: Path,
+    out: Path | None,
+    windows: int,
+    overwrite: bool,
+    **told: Any,
+) -> None:
+    """Compare the map of FCN with the classifier MODEL on the same windows of IMAGE.
+
+    FCN is an fcn.keras or the folder that holds one; MODEL a run folder or any
+    Keras classifier.
+    """
+    import tltool
+
+    done = tltool.fidelity(
+        fcn, model, image, out, told=read_told(**told), windows=windows, overwrite=overwrite
+    )
+
+    from tltool.cli import show
+
+    numbers = done.numbers
+    share = numbers["argmax_agreement" if "argmax_agreement" in numbers else "agreement"]
+    rows = [
+        ("windows compared", f"{numbers['windows']}"),
+        ("the same answer", f"{100 * share:.2f} %"),
+        *((f"  {name}", f"{100 * part:.2f} %") for name, part in numbers.get("tasks", {}).items()),
+        ("mean difference", f"{numbers['mean_difference']:.2g}"),
+        ("99th percentile", f"{numbers['p99_difference']:.2g}"),
+        ("largest difference", f"{numbers['max_difference']:.2g}"),
+    ]
+    show.table(("", numbers["image"]), rows, numbers=(1,))
+    show.line(f"{done.picture}")

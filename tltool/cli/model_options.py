@@ -1,0 +1,67 @@
+"""The options that tell of a model file what it does not tell itself."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli.options import Command
+
+_OPTIONS = (
+    click.option(
+        "--classes",
+        metavar="A,B,...|FILE",
+        help="Class names in the order of the outputs, or a file with one a line"
+        " [class_0, class_1, ...].",
+    ),
+    click.option("--background", metavar="NAME", help='The class that means "nothing here".'),
+    click.option(
+        "--input-size",
+        type=click.IntRange(min=1),
+        metavar="PX",
+        help="Side of the images it was trained on, where it takes any.",
+    ),
+    click.option(
+        "--zoom",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="How much images were enlarged to fill its input [1].",
+    ),
+    click.option(
+        "--pixels",
+        metavar="RANGE",
+        help="What it wants of its pixels: 0..255, 0..1, -1..1, caffe or torch (as"
+        " preprocess_input of keras.applications) [0..255].",
+    ),
+    click.option(
+        "--activation",
+        metavar="NAME",
+        help="softmax or sigmoid, to put behind outputs that are scores.",
+    ),
+)
+
+
+def model_options(command: Command) -> Command:
+    """All options that `read_told` takes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_told(classes: str | None, **values: Any) -> Any:
+    """What the options say of the model; imports Keras."""
+    from tltool.runtime import quiet_import
+
+    quiet_import("keras")
+    from tltool.fcn.foreign import Told, read_names
+
+    return Told(classes=None if classes is None else read_names(classes), **values)
+
+
+architecture = click.option(
+    "--architecture",
+    type=click.Path(path_type=Path),
+    metavar="JSON",
+    help="What model.to_json() wrote, where MODEL has weights only.",
+)

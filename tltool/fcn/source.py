@@ -1,0 +1,114 @@
+"""What is converted: the classifier of a run, or any Keras classifier in a file."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tltool.errors import ModelError, UsageError
+from tltool.fcn.foreign import Told, describe
+from tltool.fcn.single import as_single
+from tltool.models.loading import open_model
+from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
+from tltool.training.run_folder import MODEL_NAME
+
+
+@dataclass(frozen=True)
+class Source:
+    """A classifier to be converted.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    model : keras.Model
+        Flat, from one image to the outputs of all tasks side by side.
+    sidecar : Sidecar
+        Of the classifier.
+    home : Path
+        Folder where results go unless told otherwise.
+    whole : keras.Model or None
+        What is to be saved beside the FCN as the classifier; None: it is
+        there already, with its sidecar.
+    mended : list of str
+        See `tltool.models.loading.Opened`.
+    notes : list of str
+        What the user should know of how the file was understood.
+    """
+
+    path: Path
+    model: keras.Model
+    sidecar: Sidecar
+    home: Path
+    whole: keras.Model | None = None
+    mended: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_source(
+    path: str | Path, told: Told | None = None, architecture: str | Path | None = None
+) -> Source:
+    """Open a run's classifier, or a Keras classifier of any origin.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run folder, or a model file of Keras 2 or 3 with or without tltool's
+        sidecar.
+    told : Told, optional
+        What cannot be read from a file; only for one without sidecar.
+    architecture : str or Path, optional
+        As `open_model`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    ModelError, ConversionError, UsageError
+    """
+    path = Path(path)
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        path = path / MODEL_NAME
+    elif not _has_sidecar(path):
+        return _read_foreign(path, told or Told(), architecture)
+    if architecture is not None or (told is not None and told != Told()):
+        raise UsageError(
+            f"{path}: expected no options about the model, {sidecar_path(path).name} beside it"
+            " tells all that. Leave them out, or move the model away from that file"
+        )
+    return _read_own(path)
+
+
+def _has_sidecar(path: Path) -> bool:
+    """Whether the JSON of the same stem is tltool's; it may be an architecture as well."""
+    try:
+        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "classes" in content
+
+
+def _read_own(path: Path) -> Source:
+    opened, sidecar = open_model(path), load_sidecar(path)
+    model = as_single(opened.model, [task.name for task in sidecar.tasks])
+    outputs = int(np.prod(model.outputs[0].shape[1:]))
+    _, side, *_, bands = model.inputs[0].shape
+    expected = (len(sidecar.classes), sidecar.input_side, sidecar.bands)
+    if (outputs, side, bands) != expected:
+        raise ModelError(
+            f"{path} does not match its sidecar: expected {expected[0]} classes and an input of"
+            f" {expected[1]} px with {expected[2]} bands, received {outputs}, {side} and {bands}"
+        )
+    return Source(path, model, sidecar, path.parent, mended=opened.mended)
+
+
+def _read_foreign(path: Path, told: Told, architecture: str | Path | None) -> Source:
+    opened = open_model(path, architecture=architecture)
+    whole, sidecar, notes = describe(opened.model, path, told)
+    model = as_single(whole, [task.name for task in sidecar.tasks])
+    home = Path(f"{path.stem}-fcn")
+    return Source(path, model, sidecar, home, whole, opened.mended, notes)
