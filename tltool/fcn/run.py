@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from tltool.errors import UsageError
+from tltool.errors import ConversionError, UsageError
 from tltool.fcn.check_image import check_image as open_check_image
 from tltool.fcn.convert import check_equal, to_fcn
 from tltool.fcn.dense import choose_stride, possible_strides, to_dense
@@ -123,6 +123,17 @@ def _save_classifier(source: Source, folder: Path) -> None:
     source.sidecar.save(folder / MODEL_NAME)
 
 
+def _converted(source: Source, folder: Path) -> tuple[keras.Model, Geometry]:
+    try:
+        return to_fcn(source.model), trace(source.model)
+    except ConversionError as error:
+        if source.whole is None:
+            raise
+        # What was told of it is kept, so that it can be slid as it is.
+        _save_classifier(source, folder)
+        raise ConversionError(f"{error}. {folder} holds it, ready for that") from error
+
+
 def _refuse_outputs(source: Source, path: Path, overwrite: bool) -> None:
     if path.parent.suffix in (".keras", ".h5", ".hdf5"):
         raise UsageError(f"-o: expected a folder, received the name of a file, {path.parent}")
@@ -184,8 +195,9 @@ def convert(
     ------
     ConversionError
         Names the layer that cannot be converted, or the difference where the
-        result is not the classifier's at its own size (above 1e-5). Nothing is
-        written then.
+        result is not the classifier's at its own size (above 1e-5). No FCN is
+        written then; of a file without tltool's sidecar that does not convert
+        the classifier is, for ``heatmap --mode patches``.
     UsageError
         A stride that the network cannot have; what was told does not fit the
         model.
@@ -198,7 +210,7 @@ def convert(
     given = Path(check_image) if check_image is not None else None
     if given is not None:
         open_image(given, source.sidecar).close()
-    fcn, geometry = to_fcn(source.model), trace(source.model)
+    fcn, geometry = _converted(source, folder)
     sidecar = fcn_sidecar(source.sidecar, geometry)
     if stride is not None:
         fcn, sidecar = _denser(fcn, sidecar, stride)
