@@ -249,6 +249,87 @@ def test_existing_output_is_refused_in_one_line(run, survey):
     assert run(*arguments, "--overwrite")[0] == 0
 
 
+@pytest.fixture
+def net(tmp_path, keras):
+    """A small classifier of three classes in a file, and an image."""
+    from small_runs import ZOO, small_model, write_bands
+
+    small_model([ZOO]).save(tmp_path / "net.h5")
+    write_bands(tmp_path / "a.tif", 3)
+    (tmp_path / "labels.txt").write_text("0 bird\n1 none\n2 seal\n")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_model_of_ones_own_is_converted_and_checked(run, net, monkeypatch):
+    monkeypatch.chdir(net)
+    options = ("--classes", "labels.txt", "--background", "none")
+    status, out, _ = run("convert", "net.h5", *options, "--check-image", "a.tif", "--windows", 16)
+    assert status == 0
+    assert "note: " not in out
+    assert "net-fcn/fcn.keras: a cell every 4 px, receptive field 16 px\n" in out
+    assert "fidelity: 100.00 % of 16 windows of a.tif get the classifier's own class; " in out
+    assert out.endswith("net-fcn/fcn.fidelity.png\n")
+    assert json.loads((net / "net-fcn" / "fcn.json").read_text())["background"] == "none"
+    status, out, _ = run("fidelity", "net-fcn", "net.h5", "a.tif", "--windows", 16, *options)
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert ["a.tif"] in rows
+    assert ["windows", "compared", "16"] in rows
+    assert ["the", "same", "answer", "100.00", "%"] in rows
+    assert out.endswith("net-fcn/a.fidelity.png\n")
+    status, out, err = run("fidelity", "net-fcn", "net.h5", "a.tif", *options)
+    assert (status, out) == (1, "")
+    assert "a.fidelity.png exists already" in err
+
+
+def test_what_is_not_known_of_a_model_is_noted(run, net):
+    status, out, err = run("convert", net / "net.h5", "-o", net / "out")
+    assert status == 0
+    assert "note: the classes are called class_0, class_1, class_2; --classes names them\n" in out
+    assert "fidelity: not measured\n" in out
+    assert err == "no training data are known: pass --check-image for the fidelity\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--classes", "a,b"], 2, "wants 3 names, received 2: a, b"),
+        (["--classes", "none.txt"], 2, "--classes: none.txt does not exist"),
+        (["--pixels", "0..2"], 2, "--pixels: expected one of 0..255"),
+        (["--activation", "relu"], 2, "--activation: expected softmax or sigmoid"),
+        (["--zoom", "3"], 2, "--zoom: "),
+        (["--input-size", "32"], 2, "--input-size: "),
+        (["--background", "dog"], 2, "--background: expected one of"),
+        (["--architecture", "a.json"], 2, "--architecture: "),
+        (["-o", "net.h5"], 2, "-o: expected a folder"),
+        (["--check-image", "gone.tif"], 1, "gone.tif"),
+    ],
+)
+def test_what_does_not_fit_a_model_is_one_line(run, net, monkeypatch, options, status, message):
+    monkeypatch.chdir(net)
+    found, out, err = run("convert", "net.h5", *options)
+    assert (found, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (net / "net-fcn").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "d"], "--data goes with --adapt"),
+        (["--context", "8"], "--context goes with --adapt"),
+        (["--epochs", "1"], "--epochs goes with --adapt"),
+        (["--adapt", "--stride", "8"], "--adapt: expected no --stride"),
+    ],
+)
+def test_options_of_adapting_go_together(run, arguments, message):
+    status, out, err = run("convert", "RUN", *arguments)
+    assert (status, out) == (2, "")
+    assert f"Error: {message}" in err
+
+
 def test_installed_command_answers():
     run = subprocess.run(
         [

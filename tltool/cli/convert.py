@@ -47,7 +47,9 @@ from tltool.cli.model_options import architecture, model_options, read_told
     metavar="PX",
     help="With --adapt: margin of real image [from where on the map is exact].",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="With --adapt: how many [3].")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="With --adapt: how many of all layers [10]."
+)
 @model_options
 @architecture
 @options.overwrite

@@ -233,7 +233,7 @@ class PatchWriter:
         Image.fromarray(pixels).save(path, compress_level=3)
         self._result.count(split, point.label, over)
         relative, image = path.relative_to(self._folder).as_posix(), raster.path.resolve()
-        where = (image, f"{point.x:g}", f"{point.y:g}", facts.patch, facts.context, int(over))
+        where = (image, f"{point.x:.10g}", f"{point.y:.10g}", facts.patch, facts.context, int(over))
         self._rows.append((relative, split, point.label, *where))
 
     def finish(self, gsd: float | None) -> None:
@@ -274,7 +274,8 @@ def _cut_images(
     writer.finish(gsds.pop() if len(gsds) == 1 else None)
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
+def check_target(out: Path, overwrite: bool) -> None:
+    """Raise `OutputError` where patches may not be written into `out`."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     refuse_existing(out, overwrite)
@@ -367,7 +368,7 @@ def patches(
     DataError, ImageError, OutputError, UsageError
     """
     out, source = Path(out), Path(points)
-    _check_target(out, overwrite)
+    check_target(out, overwrite)
     all_points = read_points(source, columns)
     if run is not None:
         sidecar = load_sidecar(Path(run) / "model.keras")

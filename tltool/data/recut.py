@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tltool.data.annotations import Point
 from tltool.data.dataset import PatchFacts, read_facts
-from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
+from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter, check_target
 from tltool.errors import DataError
-from tltool.files import atomic_path, refuse_existing
+from tltool.files import atomic_path
 from tltool.progress import progress_bar
 from tltool.raster import Raster
 
@@ -49,7 +49,7 @@ def recut(data: str | Path, out: str | Path, context: int, *, overwrite: bool = 
     surroundings across splits, never patches.
     """
     data, out = Path(data), Path(out)
-    refuse_existing(out, overwrite)
+    check_target(out, overwrite)
     facts, rows = _facts_and_rows(data)
     wider = PatchFacts(facts.patch, context, facts.background)
     result = PatchSet(out)

@@ -1,6 +1,7 @@
 """A classifier trained on bare patches learns to see their surroundings in place of zeros."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tltool.data.dataset import read_facts
+from tltool.data.dataset import PatchFacts, read_facts
 from tltool.data.folders import read_dataset
 from tltool.data.recut import recut
 from tltool.data.stream import load_patches
@@ -20,10 +21,9 @@ from tltool.fcn.convert import to_fcn
 from tltool.fcn.fidelity import compare
 from tltool.fcn.foreign import Told
 from tltool.fcn.geometry import Geometry, trace
-from tltool.fcn.run import Conversion, convert, exact_context, fcn_sidecar
+from tltool.fcn.run import Conversion, convert, fcn_sidecar
 from tltool.fcn.source import Source, read_source
 from tltool.models.graph import Copier, replay
-from tltool.models.loading import load_network
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, StageRecipe, load_recipe
@@ -34,9 +34,9 @@ from tltool.training.run_folder import RECIPE_NAME, check_folder
 
 logger = logging.getLogger("tltool")
 
-# Fine-tuning goes on gently: all layers, and the rate falls to nothing.
-RATE = 1e-4
-EPOCHS = 3
+# Of all layers, gently; the head alone learns ten times as fast before.
+RATE = 3e-4
+EPOCHS = 10
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,19 @@ def with_context(model: keras.Model, cells: int, stride: int) -> keras.Model:
     """
     _, side, _, bands = model.inputs[0].shape
     inputs = keras.Input((side + 2 * cells * stride,) * 2 + (bands,), name="image")
-    cells_of_map = replay(to_fcn(model), inputs, Copier())
-    middle = layers.Cropping2D(cells, name="context_crop")(cells_of_map)
-    return keras.Model(inputs, layers.Flatten(name="cell")(middle), name=model.name)
+    copy = Copier()
+    cells_of_map = replay(to_fcn(model), inputs, copy)
+    middle = layers.Cropping2D(cells, name=copy.unique("context_crop"))(cells_of_map)
+    outputs = layers.Flatten(name=copy.unique("cell"))(middle)
+    return keras.Model(inputs, outputs, name=model.name)
 
 
 def _context(source: Source, geometry: Geometry, context: int | None) -> int:
     """The context that is wanted, checked: more than the classifier has, and one it can have."""
     sidecar, zoom = source.sidecar, as_zoom(source.sidecar.zoom)
-    exact = exact_context(sidecar, geometry)
+    # Surroundings are whole strides wide and whole pixels of the image.
+    step = (geometry.stride / zoom).numerator
+    exact = sidecar.context + math.ceil(geometry.missing_context / zoom / step) * step
     if geometry.missing_context == 0:
         raise UsageError(
             f"--adapt: {source.path} sees no padding, its context of {sidecar.context} px covers"
@@ -106,18 +110,16 @@ def _context(source: Source, geometry: Geometry, context: int | None) -> int:
             f"--context: expected more than the {sidecar.context} px that {source.path} sees"
             f" already, {exact} for an exact map; received {wanted}"
         )
-    added = (wanted - sidecar.context) * zoom
-    if added % geometry.stride:
-        pitch = float(geometry.stride / zoom)
+    if (wanted - sidecar.context) % step:
         raise UsageError(
-            f"--context: expected {sidecar.context} and a multiple of the network's stride"
-            f" ({pitch:g} px), received {wanted}"
+            f"--context: expected {sidecar.context} and a multiple of {step} px, in which the"
+            f" network's stride is whole; received {wanted}"
         )
     return wanted
 
 
-def _data(source: Source, data: Path | None, context: int, folder: Path, overwrite: bool) -> Path:
-    """Patches with enough context: those given, or the run's own, cut anew."""
+def _data(source: Source, data: str | Path | None, context: int) -> tuple[Path, PatchFacts]:
+    """Patches that know their surroundings: those given, or the run's own."""
     if data is None:
         if not source.sidecar.data:
             raise UsageError(
@@ -126,6 +128,7 @@ def _data(source: Source, data: Path | None, context: int, folder: Path, overwri
             )
         data = Path(source.sidecar.data["folder"])
         data = data.parent if data.is_file() else data
+    data = Path(data)
     facts = read_facts(data) if data.is_dir() else None
     if facts is None:
         raise DataError(
@@ -133,19 +136,37 @@ def _data(source: Source, data: Path | None, context: int, folder: Path, overwri
             f" images in class folders have none. Cut patches with tltool patches --size"
             f" {source.sidecar.patch} --context {context} and pass them as --data"
         )
-    if facts.context >= context and facts.patch == source.sidecar.patch:
-        return data
+    return data, facts
+
+
+def _wide_enough(
+    source: Source,
+    data: tuple[Path, PatchFacts],
+    context: int,
+    folder: Path,
+    overwrite: bool,
+) -> Path:
+    """Patches with that context: the same, or cut anew."""
+    patches, facts = data
+    # Larger patches have some of it inside.
+    context -= (facts.patch - source.sidecar.patch) // 2
+    if facts.context >= context:
+        return patches
     wider = folder.with_name(f"{folder.name}-data")
     logger.info("%s: the patches are cut anew, with %d px of context", wider, context)
-    recut(data, wider, context, overwrite=overwrite)
+    recut(patches, wider, context, overwrite=overwrite)
     return wider
 
 
 def _recipe(source: Source, context: int, epochs: int) -> Recipe:
     path = source.path.with_name(RECIPE_NAME)
-    own = source.whole is None and path.exists()
+    own = not source.foreign and path.exists()
     recipe = load_recipe(path) if own else Recipe(augment=[], zoom=source.sidecar.zoom)
-    stage = StageRecipe(train="all", epochs=epochs, rate=RATE, patience=max(1, epochs))
+    stages = [
+        # On other features the head begins anew; a frozen backbone computes them once a draw.
+        StageRecipe(train="head", epochs=10, rate=10 * RATE, draws=2),
+        StageRecipe(train="all", epochs=epochs, rate=RATE, patience=max(1, epochs)),
+    ]
     weights = str(source.path.resolve()) if own else "none"
     return recipe.model_copy(
         update={
@@ -154,22 +175,21 @@ def _recipe(source: Source, context: int, epochs: int) -> Recipe:
             "task": source.sidecar.tasks[0].kind if source.sidecar.tasks else recipe.task,
             "background": source.sidecar.background or recipe.background,
             "backbone": recipe.backbone.model_copy(update={"weights": weights}),
-            "training": recipe.training.model_copy(update={"stages": [stage]}),
+            "training": recipe.training.model_copy(update={"stages": stages}),
         }
     )
 
 
 def _network(source: Source, geometry: Geometry, context: int) -> Network | None:
     """What gives the classifier its surroundings; None: its recipe's backbone does."""
-    if source.whole is None and source.path.with_name(RECIPE_NAME).exists():
+    if not source.foreign and source.path.with_name(RECIPE_NAME).exists():
         return None
     zoom = as_zoom(source.sidecar.zoom)
     cells = int((context - source.sidecar.context) * zoom) // geometry.stride
 
     def build(tasks: Sequence[Task], sizes: Sizes) -> Classifier:
-        _check_classes(source, tasks)
         model = with_context(source.model, cells, geometry.stride)
-        names = [layer.name for layer in model.layers if layer.weights]
+        *names, _ = [layer.name for layer in model.layers if layer.weights]
         return Classifier(model, [names], tuple(tasks))
 
     return build
@@ -192,9 +212,8 @@ def _accuracy(source: Source, data: Path, recipe: Recipe) -> tuple[str, float]:
     patches = load_patches(
         dataset.samples[split], source.sidecar.window, crop=True, bands=recipe.bands
     )
-    model = load_network(source.path) if source.whole is None else source.whole
     batch, zoom = recipe.training.batch, as_zoom(source.sidecar.zoom)
-    judged = judge_split(model, patches, dataset.tasks, batch, zoom, False)
+    judged = judge_split(source.whole, patches, dataset.tasks, batch, zoom, recipe.tta == "d4")
     return split, float(judged["accuracy"])
 
 
@@ -217,7 +236,7 @@ def _fidelity(
 
 
 def _home(source: Source) -> Path:
-    if source.whole is None:
+    if not source.foreign:
         return source.path.parent.with_name(f"{source.path.parent.name}-adapted")
     return Path(f"{source.path.stem}-adapted")
 
@@ -255,6 +274,7 @@ def adapt(
     context : int, optional
         px. Default: from where on the map is exact.
     epochs : int
+        Of all layers; the head alone trains before.
     told, architecture, check_image, windows
         As `tltool.convert`.
     overwrite : bool
@@ -279,17 +299,26 @@ def adapt(
             f"--adapt: expected one task, {source.path} has {len(source.sidecar.tasks)}. Train it"
             " anew on patches with context"
         )
+    if source.sidecar.scores:
+        raise UsageError(
+            f"--adapt: expected probabilities, which losses are made for; the outputs of"
+            f" {source.path} are scores. --activation softmax (or sigmoid) adds what is missing"
+        )
     fcn, geometry = to_fcn(source.model), trace(source.model)
     context = _context(source, geometry, context)
     folder = _home(source) if out is None else Path(out)
     check_folder(folder, overwrite)
-    patches = _data(source, None if data is None else Path(data), context, folder, overwrite)
-    recipe = _recipe(source, context, epochs)
+    found, recipe = _data(source, data, context), _recipe(source, context, epochs)
+    _check_classes(source, read_dataset(found[0], recipe).tasks)
+    patches = _wide_enough(source, found, context, folder, overwrite)
     split, accuracy = _accuracy(source, patches, recipe)
     image = None if check_image is None else Path(check_image)
     before = _fidelity(source, fcn, geometry, patches, image, windows)
     network = _network(source, geometry, context)
     run = finetune(patches, folder, recipe, overwrite=overwrite, network=network)
+    if network is not None:
+        # It names a backbone, and this is none of them.
+        (folder / RECIPE_NAME).unlink()
     after = convert(folder, check_image=check_image, windows=windows, overwrite=overwrite)
     accuracies = (accuracy, float(run.metrics[split]["accuracy"]))
     return Adaptation(context, split, accuracies, before, after.sidecar.fidelity, after)

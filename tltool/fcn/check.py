@@ -80,6 +80,11 @@ def fidelity(
     source = read_source(model, told)
     network = load_network(path)
     sidecar = _sidecar_of(path, source)
+    if network.inputs[0].shape[1] is not None:
+        raise ModelError(
+            f"{path}: expected an FCN, which takes images of any size; received a network of"
+            f" {network.inputs[0].shape[1]} px"
+        )
     outputs = network.outputs[0].shape[-1]
     if outputs != len(sidecar.classes) or outputs != len(source.sidecar.classes):
         raise ModelError(

@@ -136,7 +136,8 @@ def _pool(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     mean = isinstance(layer, layers.GlobalAveragePooling2D | layers.AveragePooling2D)
     kind = layers.AveragePooling2D if mean else layers.MaxPooling2D
     pool = _clamped_pool if inner else _valid_pool
-    return Part(pool(parts[0].tensor, kind, size, layer.name), pooled=True)
+    name = conversion.copy.unique(layer.name)
+    return Part(pool(parts[0].tensor, kind, size, name), pooled=True)
 
 
 def _valid_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
@@ -217,7 +218,7 @@ def _dense(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
         layer.units,
         shape[:2],
         activation=layer.activation,
-        name=layer.name,
+        name=conversion.copy.unique(layer.name),
         dtype=layer.dtype_policy,
     )
     outputs = convolution(part.tensor)
@@ -250,7 +251,8 @@ def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> 
     _last_axis(layer, shape_of(step.inputs[0]))
     tensors = [part.tensor for part in parts]
     # The rank may have been another: 2 where it is 4 now.
-    double = type(layer).from_config({**layer.get_config(), "axis": -1})
+    name = conversion.copy.unique(layer.name)
+    double = type(layer).from_config({**layer.get_config(), "axis": -1, "name": name})
     outputs = double(tensors if len(tensors) > 1 else tensors[0])
     if layer.weights:
         double.set_weights(layer.get_weights())
@@ -301,7 +303,8 @@ def _prelu(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     slopes = np.asarray(step.layer.alpha)
     if parts[0].flat or slopes.size != slopes.shape[-1]:
         raise refuse(step.layer, "it has a slope for each position. Use shared_axes=[1, 2]")
-    double = layers.PReLU(shared_axes=[1, 2], name=step.layer.name)
+    name = conversion.copy.unique(step.layer.name)
+    double = layers.PReLU(shared_axes=[1, 2], name=name)
     outputs = double(parts[0].tensor)
     double.set_weights([slopes.reshape(1, 1, -1)])
     return replace(parts[0], tensor=outputs)
@@ -480,7 +483,8 @@ def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
     Raises
     ------
     ConversionError
-        Where it is above `TOLERANCE` (1e-5) or no number.
+        Where it is above `TOLERANCE` (1e-5), of scores above 1 that share of
+        the largest, or no number.
     """
     images = _test_images(model.inputs[0].shape[1:], seed)
     expected = _answers(model, images)
@@ -491,10 +495,13 @@ def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
             f" network gives {received.shape[1]} x {received.shape[2]}"
         )
     difference = float(np.abs(expected - received.reshape(len(images), -1)).max())
-    if not difference <= TOLERANCE:
+    # Single precision rounds large scores more coarsely than probabilities.
+    largest = float(np.abs(expected).max())
+    if not difference <= TOLERANCE * max(1.0, largest):
+        share = f" of the largest score, {largest:.3g}" if largest > 1 else ""
         raise ConversionError(
             f"model {model.name}: the converted network differs from the classifier by"
-            f" {difference:.2g} at its own input size; expected at most {TOLERANCE:g}. Nothing was"
-            " written"
+            f" {difference:.2g} at its own input size; expected at most {TOLERANCE:g}{share}."
+            " Nothing was written"
         )
     return difference

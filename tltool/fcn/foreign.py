@@ -4,6 +4,7 @@ What the network tells is read from its layers; the rest the user says, or it
 takes a default that is told.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -87,11 +88,16 @@ def read_names(text: str) -> list[str]:
         A name that is empty or stands twice.
     """
     path = Path(text)
-    if path.suffix in (".txt", ".csv", ".names") or path.is_file():
-        if not path.is_file():
+    # Many names are longer than a path may be, at which Path.is_file raises.
+    is_file = os.path.isfile(path)
+    if path.suffix in (".txt", ".csv", ".names") or is_file:
+        if not is_file:
             raise UsageError(f"--classes: {path} does not exist")
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        names = [name for name in names if name]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--classes: {path}: expected text in UTF-8: {error}") from error
+        names = [line.strip() for line in lines if line.strip()]
         if all(name.partition(" ")[0] == str(number) for number, name in enumerate(names)):
             names = [name.partition(" ")[2].strip() or name for name in names]
     else:
@@ -130,8 +136,10 @@ def describe(model: keras.Model, path: Path, told: Told) -> tuple[keras.Model, S
     """
     side, bands = _input_of(model, path, told)
     pixels = _check_pixels(path, told.pixels, bands)
-    whole = _with_ends(model, side, bands, pixels, told.activation)
-    outputs = _outputs(whole)
+    fronted = _with_front(model, side, bands, pixels)
+    names = _output_names(fronted, path)
+    whole = fronted if told.activation is None else _with_end(fronted, told.activation)
+    outputs = _outputs(whole, names)
     kinds = {name: _kind(whole, tensor) for name, tensor in outputs.items()}
     tasks = _tasks(outputs, kinds, path, told.classes)
     several = len(tasks) > 1
@@ -198,32 +206,48 @@ def _check_pixels(path: Path, pixels: str | None, bands: int) -> str:
     return chosen
 
 
-def _with_ends(
-    model: keras.Model, side: int, bands: int, pixels: str, activation: str | None
-) -> keras.Model:
-    inputs = keras.Input((side, side, bands), name="image")
-    outputs = replay(model, PIXELS[pixels](inputs), Copier())
-    if activation is not None:
-        if activation not in ACTIVATIONS:
-            raise UsageError(
-                f"--activation: expected {' or '.join(ACTIVATIONS)}; received {activation}"
-            )
-        outputs = tree.map_structure(layers.Activation(activation), outputs)
+def _with_front(model: keras.Model, side: int, bands: int, pixels: str) -> keras.Model:
+    inputs, copy = keras.Input((side, side, bands), name="image"), Copier()
+    front = keras.Model(inputs, PIXELS[pixels](inputs))
+    outputs = replay(model, replay(front, inputs, copy), copy)
     return keras.Model(inputs, outputs, name=model.name)
 
 
-def _outputs(model: keras.Model) -> dict[str, Any]:
-    """Task name to tensor: a dict's keys, else the names of the layers that give the outputs."""
+def _with_end(model: keras.Model, activation: str) -> keras.Model:
+    if activation not in ACTIVATIONS:
+        raise UsageError(
+            f"--activation: expected {' or '.join(ACTIVATIONS)}; received {activation}"
+        )
+    inputs, copy = keras.Input(model.input_shape[1:], name="image"), Copier()
+    end = layers.Activation(activation)
+    outputs = tree.map_structure(lambda scores: copy(end, scores), replay(model, inputs, copy))
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _output_names(model: keras.Model, path: Path) -> list[str]:
+    """Of the tasks: a dict's keys, else the names of the layers that give the outputs."""
     structure = model._outputs_struct
     if isinstance(structure, dict):
-        return dict(structure)
+        nested = next((n for n, t in structure.items() if not keras.utils.is_keras_tensor(t)), None)
+        if nested is not None:
+            raise ConversionError(
+                f"{path}: expected one tensor for each output, received several for {nested}"
+            )
+        return list(structure)
     tensors = tree.flatten(structure)
     if len(tensors) == 1:
-        return {"label": tensors[0]}
+        return ["label"]
     unique = UniqueNames()
     makers = [_maker(model, tensor) for tensor in tensors]
-    names = [unique("image" if maker is None else maker.layer.name) for maker in makers]
-    return dict(zip(names, tensors, strict=True))
+    return [unique("image" if maker is None else maker.layer.name) for maker in makers]
+
+
+def _outputs(model: keras.Model, names: Sequence[str]) -> dict[str, Any]:
+    """Task name to tensor."""
+    structure = model._outputs_struct
+    if isinstance(structure, dict):
+        return {name: structure[name] for name in names}
+    return dict(zip(names, tree.flatten(structure), strict=True))
 
 
 def _maker(model: keras.Model, tensor: Any) -> Step | None:
@@ -233,12 +257,18 @@ def _maker(model: keras.Model, tensor: Any) -> Step | None:
 def _kind(model: keras.Model, tensor: Any) -> str:
     """softmax, sigmoid, or scores: what the numbers of an output went through last."""
     step = _maker(model, tensor)
-    while step is not None and isinstance(step.layer, _TRANSPARENT):
-        step = _maker(model, step.inputs[0])
-    layer = None if step is None else step.layer
-    kind = type(layer).__name__.lower()
-    activation = getattr(getattr(layer, "activation", None), "__name__", kind)
-    return activation if activation in ACTIVATIONS else "scores"
+    if step is None:
+        return "scores"
+    kinds = {_kind(model, each) for each in step.inputs} if _passes_on(step.layer) else set()
+    if isinstance(step.layer, _TRANSPARENT) or kinds == {"sigmoid"}:
+        return kinds.pop()
+    function = getattr(step.layer, "activation", None) or step.layer
+    name = getattr(function, "__name__", type(function).__name__.lower())
+    return name if name in ACTIVATIONS else "scores"
+
+
+def _passes_on(layer: Any) -> bool:
+    return isinstance(layer, (*_TRANSPARENT, layers.Concatenate))
 
 
 def _tasks(

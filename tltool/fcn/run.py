@@ -18,7 +18,7 @@ from tltool.fcn.source import Source, read_source
 from tltool.files import atomic_path, refuse_existing
 from tltool.maps.inference import open_image
 from tltool.raster import Image, as_zoom
-from tltool.sidecar import Sidecar
+from tltool.sidecar import Sidecar, sidecar_path
 from tltool.training.run_folder import MODEL_NAME
 
 FCN_NAME = "fcn.keras"
@@ -115,11 +115,10 @@ def measure(
 
 
 def _save_classifier(source: Source, folder: Path) -> None:
-    if source.whole is None and source.path == folder / MODEL_NAME:
+    if source.lies_at(folder / MODEL_NAME):
         return
-    model = source.model if source.whole is None else source.whole
     with atomic_path(folder / MODEL_NAME) as partial:
-        model.save(partial)
+        source.whole.save(partial)
     source.sidecar.save(folder / MODEL_NAME)
 
 
@@ -127,7 +126,7 @@ def _converted(source: Source, folder: Path) -> tuple[keras.Model, Geometry]:
     try:
         return to_fcn(source.model), trace(source.model)
     except ConversionError as error:
-        if source.whole is None:
+        if not source.foreign:
             raise
         # What was told of it is kept, so that it can be slid as it is.
         _save_classifier(source, folder)
@@ -139,9 +138,9 @@ def _refuse_outputs(source: Source, path: Path, overwrite: bool) -> None:
         raise UsageError(f"-o: expected a folder, received the name of a file, {path.parent}")
     refuse_existing(path, overwrite)
     classifier = path.with_name(MODEL_NAME)
-    if classifier.exists() and classifier.samefile(source.path):
-        return
-    refuse_existing(classifier, overwrite)
+    if not source.lies_at(classifier):
+        refuse_existing(classifier, overwrite)
+        refuse_existing(sidecar_path(classifier), overwrite)
 
 
 def convert(

@@ -40,9 +40,10 @@ def as_single(model: keras.Model, tasks: Sequence[str] | None = None) -> keras.M
         raise ConversionError(
             f"model {model.name}: expected one image input, received {len(model.inputs)}"
         )
-    inputs = keras.Input(tuple(model.inputs[0].shape[1:]), name="image")
-    outputs = in_order(model.name, replay(model, inputs, Copier()), tasks)
-    joined = layers.Concatenate(name="all_tasks")(outputs) if len(outputs) > 1 else outputs[0]
+    inputs, copy = keras.Input(tuple(model.inputs[0].shape[1:]), name="image"), Copier()
+    outputs = in_order(model.name, replay(model, inputs, copy), tasks)
+    join = layers.Concatenate(name=copy.unique("all_tasks"))
+    joined = join(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model(inputs, joined, name=model.name)
 
 

@@ -29,9 +29,10 @@ class Source:
         Of the classifier.
     home : Path
         Folder where results go unless told otherwise.
-    whole : keras.Model or None
-        What is to be saved beside the FCN as the classifier; None: it is
-        there already, with its sidecar.
+    whole : keras.Model
+        The same with the outputs that the sidecar tells.
+    foreign : bool
+        Whether the file has no sidecar of tltool.
     mended : list of str
         See `tltool.models.loading.Opened`.
     notes : list of str
@@ -42,9 +43,14 @@ class Source:
     model: keras.Model
     sidecar: Sidecar
     home: Path
-    whole: keras.Model | None = None
+    whole: keras.Model
+    foreign: bool = False
     mended: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def lies_at(self, path: Path) -> bool:
+        """Whether `path` is this classifier, with its sidecar beside it."""
+        return not self.foreign and path.exists() and path.samefile(self.path)
 
 
 def read_source(
@@ -94,6 +100,11 @@ def _has_sidecar(path: Path) -> bool:
 
 def _read_own(path: Path) -> Source:
     opened, sidecar = open_model(path), load_sidecar(path)
+    if opened.model.inputs[0].shape[1] is None:
+        raise ModelError(
+            f"{path}: expected a classifier, whose input has a fixed size; received a network that"
+            f" takes images of any size. Is it the FCN of the {MODEL_NAME} beside it?"
+        )
     model = as_single(opened.model, [task.name for task in sidecar.tasks])
     outputs = int(np.prod(model.outputs[0].shape[1:]))
     _, side, *_, bands = model.inputs[0].shape
@@ -103,7 +114,7 @@ def _read_own(path: Path) -> Source:
             f"{path} does not match its sidecar: expected {expected[0]} classes and an input of"
             f" {expected[1]} px with {expected[2]} bands, received {outputs}, {side} and {bands}"
         )
-    return Source(path, model, sidecar, path.parent, mended=opened.mended)
+    return Source(path, model, sidecar, path.parent, opened.model, mended=opened.mended)
 
 
 def _read_foreign(path: Path, told: Told, architecture: str | Path | None) -> Source:
@@ -111,4 +122,4 @@ def _read_foreign(path: Path, told: Told, architecture: str | Path | None) -> So
     whole, sidecar, notes = describe(opened.model, path, told)
     model = as_single(whole, [task.name for task in sidecar.tasks])
     home = Path(f"{path.stem}-fcn")
-    return Source(path, model, sidecar, home, whole, opened.mended, notes)
+    return Source(path, model, sidecar, home, whole, True, opened.mended, notes)

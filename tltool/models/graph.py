@@ -160,18 +160,25 @@ class Copier:
 
     Numbered names count from the start of each copy: the same network has the
     same names in every session.
+
+    Attributes
+    ----------
+    unique : UniqueNames
+        Of this copy, for layers that are added to it.
     """
 
     def __init__(self) -> None:
         self._copies: dict[int, Any] = {}
-        self._unique = UniqueNames()
+        self.unique = UniqueNames()
+        # The input of every copy is called so.
+        self.unique("image")
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the copy of `layer`."""
         copy = self._copies.get(id(layer))
         if copy is None:
             config = layer.get_config()
-            config["name"] = self._unique(_own_name(layer))
+            config["name"] = self.unique(_own_name(layer))
             copy = self._copies[id(layer)] = type(layer).from_config(config)
         result = copy(*args, **kwargs)
         if getattr(layer, "weights", None):
