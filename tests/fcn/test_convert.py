@@ -368,3 +368,11 @@ def test_any_network_equals_its_classifier_at_its_own_size(model):
     expected, received = np.asarray(model(image)), np.asarray(fcn(image))
     assert received.shape[:3] == (1, 1, 1)
     np.testing.assert_allclose(received[0, 0, 0], expected[0], rtol=1e-5)
+
+
+def test_a_stride_of_its_own_along_each_axis_is_refused():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, strides=(2, 1))(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(x), name="oblong")
+    with pytest.raises(ConversionError, match=r"oblong: .*received 2 down and 1 across"):
+        trace(model)

@@ -259,5 +259,11 @@ def trace(model: keras.Model) -> Geometry:
         )
     pools = whole_map_pools(model)
     rows, columns = (_trace_axis(model, axis, pools) for axis in (0, 1))
+    if rows.step != columns.step:
+        raise ConversionError(
+            f"model {model.name}: expected one stride along both axes, received {rows.step} down"
+            f" and {columns.step} across. As it is, the model can be slid over an image with tltool"
+            " heatmap --mode patches: slower, and always faithful"
+        )
     span = _merge(model.layers[-1], [rows, columns])
     return Geometry(int(height), span.step, span.first, span.last, any(pools.values()))
