@@ -54,7 +54,12 @@ def one_batch(keras, monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+# One of each kind of schedule and of data; all are checked when read (tests/recipe).
+QUICK = {"demo", "frozen-features", "multi-task", "sealion-mobilenet"}
+ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in recipe_names()]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_recipe_runs(name, images, tmp_path, one_batch, capsys):
     data, run = images, tmp_path / "run"
     if name in COLUMNS:

@@ -66,6 +66,7 @@ def test_tensorboard_reads_the_logs(tiny_run):
     assert {value.metadata.plugin_data.plugin_name for value in values} == {"scalars"}
 
 
+@pytest.mark.slow
 def test_its_own_recipe_repeats_the_run_weight_for_weight(tiny_run, patch_folder, tmp_path):
     tltool.finetune(patch_folder, tmp_path / "again", tiny_run / "recipe.yaml")
     first, second = (_weights(run) for run in (tiny_run, tmp_path / "again"))
@@ -90,6 +91,7 @@ def test_it_learns_what_a_glance_tells(folders, tmp_path):
     assert (sidecar.classes, sidecar.background, sidecar.patch) == (["dark", "light"], None, 32)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_wins_and_patience_ends_a_stage(folders, tmp_path):
     stages = [
         {"train": "head", "epochs": 3, "rate": 1e-2},
@@ -185,6 +187,7 @@ def test_several_tasks_from_a_manifest(manifest, tmp_path):
     assert "tltool" not in plain_config(run)
 
 
+@pytest.mark.slow
 def test_half_precision_trains_and_is_saved_in_single(folders, tmp_path, keras):
     from tltool.models.loading import load_network
 
@@ -216,6 +219,7 @@ def test_what_the_generator_normalises_is_in_the_network(folders, tmp_path):
     assert np.asarray(network(images)).argmax(1).tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_images_of_five_bands(tmp_path):
     import rasterio
 
