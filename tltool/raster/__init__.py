@@ -1,6 +1,7 @@
 """The one door to the pixels of images on disk."""
 
 from tltool.raster.reading import IMAGE_SUFFIXES, ArrayImage, Image, Raster, list_images
+from tltool.raster.scaling import Scale, parse_scale
 from tltool.raster.writing import MapWriter
 from tltool.raster.zoom import as_zoom, enlarge
 
@@ -10,7 +11,9 @@ __all__ = [
     "Image",
     "MapWriter",
     "Raster",
+    "Scale",
     "as_zoom",
     "enlarge",
     "list_images",
+    "parse_scale",
 ]
