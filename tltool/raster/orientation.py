@@ -78,6 +78,24 @@ def _pillow_orientation(path: Path) -> str:
         return ""
     try:
         with warnings.catch_warnings(action="ignore"), PillowImage.open(path) as image:
-            return str(image.getexif().get(0x112, ""))
+            # Pillow would decode a whole PNG, for what may stand behind its pixels.
+            whole = image.format != "PNG" or _text_behind_pixels(path)
+            exif = image.getexif() if whole else PillowImage.Image.getexif(image)
+            return str(exif.get(0x112, ""))
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
         return ""
+
+
+def _text_behind_pixels(path: Path) -> bool:
+    """Whether a PNG has a chunk that may hold EXIF after its pixels."""
+    seen = b""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            kind = head[4:]
+            if seen == b"IDAT" and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            seen = b"IDAT" if kind == b"IDAT" else seen
+            # And its checksum.
+            file.seek(int.from_bytes(head[:4]) + 4, 1)
+    return False
