@@ -24,8 +24,9 @@ from tltool.errors import ImageError
 from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 from tltool.raster.source import Source
 
-# Compressed bytes of a block that are compared: at most this many, and this part of its pixels'.
-_LARGEST, _SHARE = 1 << 16, 1 / 16
+# Bytes of a block that are compared: at most this many, and where it has more than a few this part
+# of its pixels'.
+_LARGEST, _FEW, _SHARE = 1 << 16, 1 << 9, 1 / 16
 # Different contents of blocks that are tried.
 _TRIED = 64
 # Blocks of an image, of which each has a byte of memory.
@@ -52,7 +53,7 @@ class EmptyBlocks:
         self._states = np.zeros((rows, columns), np.uint8)
         self._bands, planes = _deciding_bands(source)
         raw = np.dtype(dataset.dtypes[0]).itemsize * self._block[0] * self._block[1] * planes
-        self._largest = min(_LARGEST, int(_SHARE * raw))
+        self._largest = min(_LARGEST, max(_FEW, int(_SHARE * raw)))
         self._verdicts: dict[Any, bool] = {}
         self._lock = threading.Lock()
         self._file = source.path.open("rb")

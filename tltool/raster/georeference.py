@@ -27,6 +27,12 @@ class Georeference:
     gcps : list of GroundControlPoint
         Empty where `transform` says where the image lies.
     gcps_crs : rasterio.crs.CRS or None
+
+    Notes
+    -----
+    Through points that bend, pixels to the world and back are two polynomials
+    that GDAL fits to them, as gdalwarp does: a round trip ends close by, not
+    where it began.
     """
 
     crs: Any = None

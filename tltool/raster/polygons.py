@@ -44,14 +44,13 @@ class Ring:
         right = np.maximum(self._low[:, 0], self._high[:, 0]) > xs.min(initial=np.inf)
         for edge in np.flatnonzero((starts < stops) & right):
             part = slice(starts[edge], stops[edge])
-            inside[part] ^= xs[part] < self._crossing(edge, ys[part])
+            inside[part] ^= self._left_of(edge, xs[part], ys[part])
         return inside
 
-    def _crossing(self, edge: np.integer, ys: np.ndarray) -> np.ndarray:
+    def _left_of(self, edge: np.integer, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
         (x, y), (end, top) = self._low[edge], self._high[edge]
-        # Weighted from both ends, so that it never leaves them.
-        share = (ys - y) / (top - y)
-        return x * (1 - share) + end * share
+        # Without a division: exact for points on the edge whose numbers are short.
+        return (xs - x) * (top - y) < (ys - y) * (end - x)
 
     def touches(self, bounds: Bounds) -> bool:
         """Whether an edge comes into a box, or closer to it than rounding."""
@@ -137,7 +136,7 @@ class Area:
             if any(ring.touches(box) for ring in (polygon.outer, *polygon.holes)):
                 return True
             # No edge comes in: it lies in the polygon wholly or not at all.
-            corner = np.array([x]), np.array([y])
+            corner = np.array([x], float), np.array([y], float)
             if polygon.contains(*corner)[0]:
                 return True
         return False

@@ -114,7 +114,7 @@ def to_bytes(values: np.ndarray, limits: Limits, nodata: float | None = None) ->
 def _mapped(values: np.ndarray, limits: Limits, nodata: float | None) -> np.ndarray:
     low, high = limits
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
+        scaled = (values.astype(np.float64) - low) * 255 / ((high - low) or 1.0)
         scaled = np.rint(scaled.clip(0, 255))
     bad = np.isnan(scaled)
     if nodata is not None:
@@ -188,5 +188,5 @@ def _spread(length: int) -> list[tuple[int, int]]:
     """Start and length of windows along an axis: all of a short one."""
     if length <= _LATTICE * _WINDOW:
         return [(0, length)]
-    starts = np.linspace(0, length - _WINDOW, _LATTICE).astype(int)
-    return [(int(start), _WINDOW) for start in starts]
+    middles = (np.arange(_LATTICE) + 0.5) * length / _LATTICE
+    return [(int(middle - _WINDOW / 2), _WINDOW) for middle in middles]
