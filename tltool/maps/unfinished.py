@@ -40,6 +40,10 @@ def journal_path(path: Path) -> Path:
     return partial.with_name(f"{partial.name}.journal")
 
 
+def _store_path(path: Path) -> Path:
+    return journal_path(path).with_suffix(".tiles")
+
+
 class UnfinishedMap:
     """The finished tiles of a map, kept beside it until all that belongs to it is written.
 
@@ -90,7 +94,7 @@ class UnfinishedMap:
         self._fingerprint, self._belonging = fingerprint, (path, *belonging)
         self._overwrite = overwrite
         self._journal_path = journal_path(path)
-        self._store_path = self._journal_path.with_suffix(".tiles")
+        self._store_path = _store_path(path)
         self.done: set[int] = set()
         self.ended = False
         self._store: TileStore | None = None
@@ -122,6 +126,8 @@ class UnfinishedMap:
             refuse_existing(self.path, self._overwrite)
         self.ended = same and journal.ended and all(path.exists() for path in self._belonging)
         if self.ended:
+            # A kill may have left them.
+            remove(self._store_path)
             return
         if changes and (journal.checksums or journal.ended):
             what = ", ".join(changes)
@@ -256,11 +262,18 @@ class UnfinishedMap:
     ) -> None:
         failed = error is not None and not self.ended
         self._leave(forget=failed and not self.done)
-        if failed and self.done:
-            kept = f"{len(self.done)} of {len(self._tiles)} tiles are kept"
-            logger.info("%s: %s; the same command goes on from there", self.path, kept)
+        if not failed or not self.done:
+            return
+        kept = (
+            f"{len(self.done)} of {len(self._tiles)} tiles are kept; the same command goes on from"
+            " there"
+        )
+        if isinstance(error, OutputError):
+            raise OutputError(f"{error}. {kept}") from error
+        logger.info("%s: %s", self.path, kept)
 
 
 def forget(path: Path) -> None:
     """Remove the note that a map is finished: the call that made it is over."""
+    remove(_store_path(path))
     remove(journal_path(path))

@@ -80,8 +80,7 @@ class MapWriter:
     ):
         self._path = path
         self._kind = names if isinstance(names, MapKind) else MapKind(tuple(names))
-        # A COG's overviews are made while it is copied.
-        self._factors = [] if cog else _overview_factors(rows, columns)
+        self._factors = _overview_factors(rows, columns)
         self._cog = cog
         self._profile = {
             "driver": "GTiff",
@@ -151,14 +150,14 @@ class MapWriter:
         # that never reached the disk crash GDAL, so they come after that.
         try:
             self._file.close()
-            _read_back(self._written)
-            if self._factors:
-                with rasterio.open(self._written, "r+") as written:
-                    written.build_overviews(self._factors, self._resampling)
-                _read_back(self._written)
+            _read_back(self._written, 0)
             if self._cog:
                 self._copy_to_cog()
-                _read_back(self._partial)
+            elif self._factors:
+                with rasterio.open(self._written, "r+") as written:
+                    written.build_overviews(self._factors, self._resampling)
+            if self._cog or self._factors:
+                _read_back(self._partial, len(self._factors))
             self._name_classes()
         except (RasterioError, CPLE_BaseError) as error:
             raise output_error(self._path, error) from error
@@ -219,11 +218,18 @@ class MapWriter:
             raise error
 
 
-def _read_back(path: Path) -> None:
-    with rasterio.open(path) as written:
-        for band in written.indexes:
-            for _, window in written.block_windows(band):
-                written.read(band, window=window)
+def _read_back(path: Path, levels: int) -> None:
+    """Read all blocks of a file, and of as many overviews as it should have."""
+    for level in range(levels + 1):
+        options = {"overview_level": level - 1} if level else {}
+        with rasterio.open(path, **options) as written:
+            # Overviews that did not reach the disk may be missing without a word.
+            found = {len(written.overviews(band)) for band in written.indexes}
+            if not level and found != {levels}:
+                raise RasterioError("its overviews did not reach the disk")
+            for band in written.indexes:
+                for _, window in written.block_windows(band):
+                    written.read(band, window=window)
 
 
 def category_names(legend: Legend) -> str:
