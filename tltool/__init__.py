@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tltool.data.points import patches
     from tltool.fcn.convert import to_fcn
     from tltool.fcn.dense import to_dense
+    from tltool.fcn.export import export
     from tltool.fcn.fidelity import measure_fidelity
     from tltool.fcn.run import convert
     from tltool.maps.mapper import heatmap
@@ -35,6 +36,7 @@ _PUBLIC = {
     "build_classifier": ("tltool.models.network", True),
     "convert": ("tltool.fcn.run", True),
     "demo": ("tltool.showcase.demo", False),
+    "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
     "load_recipe": ("tltool.recipe", False),
@@ -55,6 +57,7 @@ __all__ = [
     "build_classifier",
     "convert",
     "demo",
+    "export",
     "finetune",
     "heatmap",
     "load_recipe",

@@ -19,6 +19,7 @@ COMMANDS = {
     "finetune": "Fine-tune a pretrained backbone on labelled images.",
     "upgrade": "Save a model of an older Keras as a current .keras file.",
     "convert": "Turn a run's classifier into a fully convolutional network.",
+    "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
