@@ -17,7 +17,7 @@ from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
 from tltool.fcn.geometry import trace
 from tltool.fcn.run import FCN_NAME, convert
 from tltool.fcn.single import as_single
-from tltool.maps.engines import ENGINES, Engine, ShiftAndStitchEngine, SlidingEngine
+from tltool.maps.engines import Engine, ShiftAndStitchEngine, SlidingEngine, make_engine
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.models.loading import load_network
@@ -91,6 +91,7 @@ def load_mapper(
     stride: float | None = None,
     shift_and_stitch: bool = False,
     mode: Mode = "fcn",
+    precision: str = "f32",
 ) -> Mapper:
     """Load what maps images: the FCN of a run, or its classifier.
 
@@ -104,7 +105,8 @@ def load_mapper(
         Longest side of a tile, px of the enlarged image; default: from the
         memory that the network's largest layer takes.
     engine : str
-        One of `tltool.maps.engines.ENGINES`.
+        One of `tltool.maps.engines.ENGINE_CHOICES`; a sliding classifier runs in
+        TensorFlow.
     stride : float, optional
         px of the image between cells. Of an FCN one of those that it can have;
         of a sliding classifier any. Default: the network's own; of a
@@ -113,6 +115,8 @@ def load_mapper(
         Run the FCN on the image shifted to each cell, in place of à trous.
     mode : str
         ``patches`` slides the untouched classifier.
+    precision : str
+        One of `tltool.maps.engines.PRECISIONS`; a sliding classifier's is f32.
 
     Raises
     ------
@@ -134,20 +138,20 @@ def load_mapper(
     fcn, sidecar = load_network(path), load_sidecar(path)
     own = make_grid(sidecar, 1, 1).y.stride
     if stride is None:
-        return _fcn_mapper(fcn, sidecar, tile, engine)
+        return _fcn_mapper(fcn, sidecar, tile, engine, precision)
     zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
     wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
     if wanted == own:
-        return _fcn_mapper(fcn, sidecar, tile, engine)
+        return _fcn_mapper(fcn, sidecar, tile, engine, precision)
     sidecar = sidecar.model_copy(update={"stride": float(wanted / zoom), "fidelity": None})
     if shift_and_stitch:
         sidecar = sidecar.model_copy(update={"reach": _reach_of_shifts(sidecar, own, wanted)})
-        mapper = _fcn_mapper(fcn, sidecar, tile, engine)
+        mapper = _fcn_mapper(fcn, sidecar, tile, engine, precision)
         stitching = ShiftAndStitchEngine(mapper.engine, side, own, wanted)
         mapper = replace(mapper, engine=stitching, method="shift-and-stitch")
     else:
         dense = to_dense(fcn, side, wanted)
-        mapper = replace(_fcn_mapper(dense, sidecar, tile, engine), method="dense")
+        mapper = replace(_fcn_mapper(dense, sidecar, tile, engine, precision), method="dense")
     return replace(mapper, classifier=_classifier_beside(path))
 
 
@@ -181,11 +185,13 @@ def _reach_of_shifts(sidecar: Sidecar, network_stride: int, stride: int) -> tupl
     return -before, sidecar.input_side - 1 + (after if missing else 0)
 
 
-def _fcn_mapper(fcn: keras.Model, sidecar: Sidecar, tile: int | None, engine: str) -> Mapper:
+def _fcn_mapper(
+    fcn: keras.Model, sidecar: Sidecar, tile: int | None, engine: str, precision: str
+) -> Mapper:
     grid = make_grid(sidecar, 1, 1)
     smallest = _smallest_tile(grid, tile)
     length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
-    ready = ENGINES[engine](fcn, pixel_type(grid.y.zoom))
+    ready = make_engine(engine, fcn, pixel_type(grid.y.zoom), precision)
     # Tiles that are mostly surroundings would compute everything many times.
     return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
 

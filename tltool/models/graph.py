@@ -160,9 +160,16 @@ class Copier:
 
     Numbered names count from the start of each copy: the same network has the
     same names in every session.
+
+    Parameters
+    ----------
+    policy : str, optional
+        Keras's dtype policy of the copies, such as ``mixed_bfloat16``;
+        default: that of each layer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str | None = None) -> None:
+        self.policy = policy
         self._copies: dict[int, Any] = {}
         self._unique = UniqueNames()
 
@@ -172,6 +179,8 @@ class Copier:
         if copy is None:
             config = layer.get_config()
             config["name"] = self._unique(_own_name(layer))
+            if self.policy is not None and is_layer(layer):
+                config["dtype"] = self.policy
             copy = self._copies[id(layer)] = type(layer).from_config(config)
         result = copy(*args, **kwargs)
         if getattr(layer, "weights", None):
