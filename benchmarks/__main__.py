@@ -9,6 +9,7 @@ SCRIPTS = (
     "startup",
     "augment",
     "training",
+    "reading",
     "map_speed",
     "map_memory",
     "fidelity",

@@ -135,6 +135,16 @@ def test_too_few_points_or_points_on_a_line_are_no_transform(places):
     assert fit_transform(points_of(NORTH_UP, places=places)) is None
 
 
+@pytest.mark.parametrize("places", [PLACES[:1], [(0, 0), (10, 15), (20, 30)], [(5, 5)] * 4])
+def test_points_that_say_nothing_are_left_out(tmp_path, places):
+    points = points_of(NORTH_UP, places=places)
+    path = write_raster(tmp_path / "a.tif", PIXELS, gcps=points, crs=UTM)
+    with Raster(path) as raster:
+        assert raster.gcps == ([], None)
+        assert raster.world_crs is None
+        assert raster.to_pixels([3], [4]) == (3, 4)
+
+
 @pytest.mark.parametrize(("off", "fits"), [(0.1, True), (1.0, False)])
 def test_points_fit_within_a_quarter_of_a_pixel(off, fits):
     points = points_of(NORTH_UP)

@@ -135,7 +135,7 @@ def test_cells_of_a_large_map_are_taken_in_parts(monkeypatch):
     assert whole.sum() == 60**2 - 20**2
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(rings, places, places, st.integers(1, 5), st.integers(1, 5))
 def test_window_that_does_not_overlap_has_no_point_of_the_area(ring, x, y, width, height):
     place = area(ring)

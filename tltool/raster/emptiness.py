@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -130,8 +131,8 @@ def _deciding_bands(source: Source) -> tuple[Sequence[int], int]:
     if dataset.interleaving is None or dataset.interleaving.value.lower() == "pixel":
         return [1], dataset.count
     if source.mask_kind == "alpha":
-        meanings = [meaning.name for meaning in dataset.colorinterp]
-        return [meanings.index("alpha") + 1], 1
+        alphas = [band for band, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha]
+        return alphas or dataset.indexes, 1
     return dataset.indexes, 1
 
 
@@ -181,9 +182,8 @@ def _trusted_level(source: Source) -> int | None:
     if dataset.driver != "GTiff" or not _average_is_data(source):
         return None
     for level, factor in enumerate(dataset.overviews(1)):
-        # Each is made of the one before.
-        made = {source.tag("RESAMPLING", None, band, level) for band in dataset.indexes}
-        if made != {"AVERAGE"}:
+        # Each is made of the one before, of all bands at once: the first one says how.
+        if source.tag("RESAMPLING", None, 1, level) != "AVERAGE":
             return None
         if max(dataset.shape) / factor <= _OVERVIEW:
             return level

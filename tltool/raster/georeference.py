@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, GCPTransformer, from_gcps
 
@@ -81,7 +83,16 @@ def georeference(dataset: Any, orientation: Orientation, width: int, height: int
     transform = fit_transform(points)
     if transform is not None:
         return Georeference(crs, transform)
-    return Georeference(gcps=points, gcps_crs=crs if points else None)
+    return Georeference(gcps=points, gcps_crs=crs) if _solvable(points) else Georeference()
+
+
+def _solvable(points: Sequence[GroundControlPoint]) -> bool:
+    """Whether points say where anything lies: enough of them, not on a line."""
+    try:
+        with rasterio.Env(), GCPTransformer(list(points)):
+            return True
+    except (CPLE_BaseError, ValueError):
+        return False
 
 
 def move_gcps(points: Iterable[GroundControlPoint], move: Affine) -> list[GroundControlPoint]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from rasterio.control import GroundControlPoint
-from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from tltool.raster.bands import BandView
@@ -25,6 +24,7 @@ from tltool.raster.image import IMAGE_SUFFIXES, ArrayImage, Image, list_images, 
 from tltool.raster.orientation import Orientation, find_orientation
 from tltool.raster.scaling import Scale, check_numbers, check_scale, percentile_limits
 from tltool.raster.source import Source
+from tltool.raster.thumbnails import brighten, shrink
 from tltool.raster.views import in_bands, views_of
 
 __all__ = [
@@ -37,9 +37,6 @@ __all__ = [
     "reflect_indices",
     "without_georeference_warning",
 ]
-
-# Pixels of an image that are shrunk at once, and rows at most.
-_STRIP_PIXELS, _STRIP_ROWS = 16 << 20, 1024
 
 # Bytes of decoded rows that a turned image keeps, of which every tile needs all: 170 megapixels.
 _TURNED_ROWS = 512 << 20
@@ -288,35 +285,12 @@ class Raster:
             the pixels are; where nothing was said and they have 16 bits,
             brightened so that there is something to see.
         """
-        factor = -(-max(self.width, self.height) // longest)
-        rows = min(_STRIP_ROWS, max(1, _STRIP_PIXELS // self.width))
-        rows = factor * max(1, rows // factor)
-        # In strips: GDAL averages band by band, and would read the whole image for each.
-        strips = [
-            self._shrunk(top, min(rows, self.height - top), factor)
-            for top in range(0, self.height, rows)
-        ]
-        small = np.concatenate(strips)
+        small = shrink(self._source, self._picture, self._orientation, longest)
         deep = "uint16" in self._source.dataset.dtypes
-        return _brightened(small) if deep and self._scale is None else small
-
-    def _shrunk(self, top: int, rows: int, factor: int) -> np.ndarray:
-        shape = self._orientation.shape((-(-rows // factor), -(-self.width // factor)))
-        view = self._picture
-        # Class numbers of a palette must not be averaged.
-        resampling = Resampling.nearest if view.palette is not None else Resampling.average
-        window = self._stored(Window(0, top, self.width, rows))
-        values = self._source.read(view.stored, window, out_shape=shape, resampling=resampling)
-        return self._orientation.upright(view.pixels(values))
+        return brighten(small) if deep and self._scale is None else small
 
 
 def _span(rows: np.ndarray, columns: np.ndarray) -> Window:
     """The smallest window that has these rows and columns."""
     top, left = int(rows.min()), int(columns.min())
     return Window(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
-
-
-def _brightened(picture: np.ndarray) -> np.ndarray:
-    # Sensors seldom fill 16 bits: their high byte alone would look black.
-    top = max(1, int(np.quantile(picture, 0.99)))
-    return (picture.astype(np.uint16) * 255 // top).clip(0, 255).astype(np.uint8)

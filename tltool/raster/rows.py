@@ -1,7 +1,8 @@
-"""Rows of images that are decoded from the first one on.
+"""Rows of images that are stored row by row.
 
-Tiles side by side need the same rows. Without those GDAL would decode a wide
-JPEG or PNG from its start again for every tile.
+Tiles side by side need the same rows. Of a wide image these are more than GDAL
+keeps: it would decode whole strips of a TIFF again for every tile, and a JPEG
+or PNG even from its start.
 """
 
 from collections.abc import Callable
@@ -25,17 +26,13 @@ class RowCache:
         pixels and (rows, columns) bool, or None.
     height : int
         Of the image, px.
-
-    Attributes
-    ----------
     budget : int
         Bytes kept beside the rows of the last window.
     """
 
-    def __init__(self, load: Callable[[int, int], Rows], height: int):
-        self._load, self._height = load, height
+    def __init__(self, load: Callable[[int, int], Rows], height: int, budget: int):
+        self._load, self._height, self.budget = load, height, budget
         self._chunks: dict[int, Rows] = {}
-        self.budget = 0
 
     def window(self, window: Window) -> Rows:
         """Pixels and validity of a window inside the image."""

@@ -15,10 +15,13 @@ from rasterio.windows import Window
 
 from tltool.errors import ImageError
 from tltool.raster.environment import CACHE_BYTES, ENVIRONMENT, without_georeference_warning
-from tltool.raster.rows import RowCache
+from tltool.raster.rows import RowCache, Rows
 
 # Decoded from the first row on, whatever window is asked for.
 _SEQUENTIAL = ("JPEG", "PNG")
+
+# Bytes of rows that are decoded for one window at most; of more only the window is kept.
+_MOST_ROWS = 1 << 30
 
 
 # (bands, rows, columns) of one kind of numbers, or (rows, columns) of several.
@@ -64,7 +67,9 @@ class Source:
             self.close()
             raise
         self.mask_kind = _mask_kind(self.dataset.mask_flag_enums)
-        self._rows = RowCache(self._load_rows, self.dataset.height) if self._in_rows() else None
+        self._rows = None
+        if self._in_rows():
+            self._rows = RowCache(self._load_rows, self.dataset.height, CACHE_BYTES // 2)
 
     def _check_blocks(self) -> None:
         whole = self.dataset.driver == "WEBP"
@@ -79,10 +84,29 @@ class Source:
             )
 
     def _in_rows(self) -> bool:
-        numbers = self.dataset.count * self.dataset.height * self.dataset.width
-        size = numbers * np.dtype(self.dataset.dtypes[0]).itemsize
-        # GDAL keeps the rows of smaller ones.
-        return self.dataset.driver in _SEQUENTIAL and size > CACHE_BYTES // 2
+        dataset = self.dataset
+        if self._row_bytes * dataset.height <= CACHE_BYTES // 2:
+            # GDAL keeps the rows itself.
+            return False
+        strips = all(width == dataset.width for _, width in dataset.block_shapes)
+        if dataset.driver == "GTiff":
+            # All bands are kept, which those side by side in a strip are decoded with.
+            joined = dataset.count == 1 or dataset.profile.get("interleave") == "pixel"
+            return strips and joined
+        return strips and dataset.driver in _SEQUENTIAL
+
+    @property
+    def _row_bytes(self) -> int:
+        numbers = self.dataset.count * self.dataset.width
+        return int(numbers * np.dtype(self.dataset.dtypes[0]).itemsize)
+
+    def _window_of_rows(self, window: Window | None, options: dict[str, Any]) -> Rows | None:
+        """Pixels and mask where they come from rows that are kept."""
+        if self._rows is None or window is None or options:
+            return None
+        if window.height * self._row_bytes > _MOST_ROWS:
+            return None
+        return self._rows.window(window)
 
     def keep_rows(self, size: int) -> None:
         """Keep up to `size` bytes of rows that were decoded, of an image that is read in rows."""
@@ -126,9 +150,9 @@ class Source:
             Where the file cannot be read there, naming file and window.
         """
         with self._access(window):
-            if self._rows is not None and window is not None and not options:
-                pixels, _ = self._rows.window(window)
-                return pixels[[band - 1 for band in bands]]
+            kept = self._window_of_rows(window, options)
+            if kept is not None:
+                return kept[0][[band - 1 for band in bands]]
             if len({self.dataset.dtypes[band - 1] for band in bands}) > 1:
                 return [self.dataset.read(band, window=window, **options) for band in bands]
             if "out_shape" in options:
@@ -138,10 +162,9 @@ class Source:
     def mask(self, window: Window | None = None, **options: Any) -> np.ndarray:
         """Read which pixels are valid: (rows, columns) bool; parameters as those of `read`."""
         with self._access(window):
-            if self._rows is not None and window is not None and not options:
-                _, valid = self._rows.window(window)
-                if valid is not None:
-                    return valid
+            kept = self._window_of_rows(window, options)
+            if kept is not None and kept[1] is not None:
+                return kept[1]
             return self.dataset.dataset_mask(window=window, **options) != 0
 
     def tag(
