@@ -143,7 +143,14 @@ def test_pictures_that_were_not_written_are_written(run, images, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [("model", "model"), ("image", "image files"), ("options", "tile")]
+    ("change", "told"),
+    [
+        ("options", "tile"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("model", "model"), ("image", "image files"))
+        ),
+    ],
 )
 def test_what_changed_meanwhile_is_told_and_all_made_anew(
     run, images, tmp_path, monkeypatch, caplog, change, told
