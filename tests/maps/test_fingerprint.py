@@ -11,7 +11,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 
 def write(path, value=1):
-    with rasterio.open(path, "w", driver="GTiff", width=9, height=8, count=1, dtype="u1") as file:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=9, height=8, count=1, dtype="uint8"
+    ) as file:
         file.write(np.full((1, 8, 9), value, np.uint8))
 
 
