@@ -12,6 +12,7 @@ SCRIPTS = (
     "reading",
     "map_speed",
     "map_memory",
+    "map_writing",
     "fidelity",
     "conversion",
     "dense",

@@ -64,7 +64,9 @@ def test_the_page_needs_nothing_but_itself():
     assert len({tuple(layer["colour"]) for layer in data["layers"]}) == 3
 
 
-@pytest.mark.parametrize(("classes", "side"), [(4, MAP_SIDE), (60, 300)])
+@pytest.mark.parametrize(
+    ("classes", "side"), [pytest.param(4, MAP_SIDE, marks=pytest.mark.slow), (60, 300)]
+)
 def test_the_page_stays_within_six_megabytes(classes, side):
     # Noise does not shrink: nothing is larger.
     values = np.random.default_rng(1).random((classes, side, side), np.float32)
@@ -108,6 +110,11 @@ def outputs(text):
 
 # Pressed as a hand would press, at the middle of a cell, when the page is ready.
 CLICK = """<script>new MutationObserver(() => {
+  document.documentElement.dataset.first = JSON.stringify({
+    shown: ["pixel", "world", "cell"].map((id) => element(id).textContent),
+    values: [...document.querySelectorAll("output")].map((output) => output.dataset.value),
+  });
+  select(null);
   const box = view.getBoundingClientRect();
   const at = { clientX: box.left + camera.x + 248 * camera.scale, bubbles: true, pointerId: 1,
     clientY: box.top + camera.y + 128 * camera.scale, pointerType: "mouse" };
@@ -131,23 +138,19 @@ def check_cell(text, row, column):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt install chromium)")
-def test_a_browser_shows_the_probabilities_of_a_pixel(tmp_path):
-    (tmp_path / "a.html").write_text(page())
-    text = dom_of(tmp_path, "a.html", "#x=250&y=130")
-    # Cells are 8 px, the first begins at -4.
-    check_cell(text, 16, 31)
-    assert told(text, "pixel") == "250, 130"
-    assert told(text, "world") == "1125.25, 1934.75"
-    assert "99.7 % of 576 windows" in told(text, "fidelity")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt install chromium)")
-def test_a_click_and_arrow_keys_choose_a_cell(tmp_path):
+def test_a_browser_shows_the_probabilities_of_the_chosen_cell(tmp_path):
     (tmp_path / "a.html").write_text(page().replace("</body>", CLICK + "</body>"))
-    text = dom_of(tmp_path, "a.html")
+    text = dom_of(tmp_path, "a.html", "#x=250&y=130")
+    first = json.loads(html.unescape(re.search(r'data-first="([^"]*)"', text)[1]))
+    # Cells are 8 px, the first begins at -4.
+    assert first["shown"] == ["250, 130", "1125.25, 1934.75", "16, 31"]
+    step = pytest.approx(probabilities()[:, 16, 31], abs=0.5 / 254 + 1e-3)
+    assert [float(value) for value in first["values"]] == step
+    # Then a click there, and arrow keys from it.
     check_cell(text, 17, 21)
     assert 'data-hash="#x=168&amp;y=136"' in text
     assert told(text, "here") == "Chosen cell"
+    assert "99.7 % of 576 windows" in told(text, "fidelity")
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def test_a_map_is_its_engine_over_the_whole_image(tmp_path):
     assert names(tmp_path) == ["a.tif"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),

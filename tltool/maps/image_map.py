@@ -22,7 +22,7 @@ from tltool.maps.pipeline import Cover, EngineJudge, Judge
 from tltool.maps.preview import write_preview
 from tltool.maps.products import Product, choose_product
 from tltool.maps.tiles import Grid, Tile
-from tltool.maps.unfinished import UnfinishedMap
+from tltool.maps.unfinished import UnfinishedMap, forget
 from tltool.progress import progress_bar
 from tltool.raster import Raster, as_zoom
 
@@ -202,6 +202,8 @@ def map_image(
             fidelity = describe_fidelity(mapper.sidecar)
             _write_beside(work, product, raster, grid, files, told, fidelity)
             work.finish()
+    if model is None:
+        forget(files.map)
     return replace(made, seconds=done.seconds, judged=done.judged)
 
 

@@ -50,8 +50,10 @@ def expand_patterns(sources: Sequence[str | Path]) -> list[str | Path]:
 
 def _find(sources: Sequence[str | Path]) -> list[Path]:
     """Each image once, whatever it is named by."""
-    images = find_images(expand_patterns(sources))
-    return list({image.resolve(): image for image in reversed(images)}.values())[::-1]
+    images: dict[Path, Path] = {}
+    for image in find_images(expand_patterns(sources)):
+        images.setdefault(image.resolve(), image)
+    return list(images.values())
 
 
 def _model_path(run: Path, mode: Mode) -> Path:
