@@ -1,7 +1,7 @@
 """`tltool heatmap`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -14,6 +14,60 @@ if TYPE_CHECKING:
 @click.command(short_help="Map class probabilities over images of any size.")
 @options.run
 @options.images
+@click.option(
+    "--engine",
+    metavar="NAME",
+    default="auto",
+    help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU where it"
+    " is installed].",
+)
+@click.option(
+    "--precision",
+    metavar="NAME",
+    default="f32",
+    help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
+)
+@click.option(
+    "--tta",
+    metavar="none|d4",
+    default="none",
+    help="d4: the mean over the eight flips and rotations [none].",
+)
+@click.option(
+    "--aoi",
+    type=click.Path(path_type=Path),
+    metavar="GEOJSON",
+    help="Areas to map, in any CRS (in pixels, y down, where the image has none); no data outside.",
+)
+@click.option(
+    "--scale",
+    metavar="MIN:MAX|percentiles",
+    help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high byte].",
+)
+@click.option(
+    "--bands",
+    type=options.Numbers(int),
+    metavar="N[,N...]",
+    help="Bands of the images to use, from 1 [as in training].",
+)
+@click.option(
+    "--resample",
+    is_flag=True,
+    help="Resample images to the ground sample distance of the training.",
+)
+@click.option(
+    "--scales",
+    type=options.Numbers(float),
+    metavar="X[,X...]",
+    default=(),
+    help="See every image at these enlargements, such as 0.8,1,1.25.",
+)
+@click.option(
+    "--combine",
+    metavar="mean|max",
+    default="mean",
+    help="How the probabilities of several --scales become one [mean].",
+)
 @click.option(
     "--tile",
     type=click.IntRange(min=1),
@@ -79,6 +133,7 @@ if TYPE_CHECKING:
 def heatmap(
     run: Path,
     images: tuple[Path, ...],
+    scale: str | None,
     tile: int | None,
     stride: float | None,
     shift_and_stitch: bool,
@@ -92,6 +147,7 @@ def heatmap(
     preview: bool,
     overwrite: bool,
     out: Path,
+    **seeing: Any,
 ) -> None:
     """Map the class probabilities of IMAGEs with the network of RUN.
 
@@ -105,6 +161,7 @@ def heatmap(
     """
     import tltool
     from tltool.errors import MapsError
+    from tltool.raster import parse_scale
 
     try:
         made = tltool.heatmap(
@@ -123,6 +180,8 @@ def heatmap(
             cog=cog,
             preview=preview,
             overwrite=overwrite,
+            scale=None if scale is None else parse_scale(scale),
+            **seeing,
         )
     except MapsError as error:
         _show(error.made)

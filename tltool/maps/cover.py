@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tltool.maps.tiles import Axis, Extent, Grid, Tile
-from tltool.raster import Area, Raster
+from tltool.raster import AnyRaster, Area
 
 
 class ImageCover:
@@ -28,7 +28,7 @@ class ImageCover:
         Tiles that had to be read so far, and tiles that had not.
     """
 
-    def __init__(self, raster: Raster, grid: Grid, area: Area | None = None):
+    def __init__(self, raster: AnyRaster, grid: Grid, area: Area | None = None):
         self._raster, self._grid, self._area = raster, grid, area
         self.read = self.skipped = 0
 

@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 
 from tltool import __version__
 from tltool.maps.outputs import Output
-from tltool.raster import Raster
+from tltool.raster import AnyRaster
 
 if TYPE_CHECKING:
     from tltool.maps.methods import Mapper
@@ -56,7 +56,7 @@ def _version(package: str) -> str | None:
 
 def map_fingerprint(
     mapper: "Mapper",
-    raster: Raster,
+    raster: AnyRaster,
     model: Path | None,
     output: Output,
     facts: Mapping[str, Any],

@@ -8,7 +8,7 @@ import rasterio
 from rasterio.windows import Window
 
 from tltool.maps.tiles import Axis, Grid
-from tltool.raster import MapWriter, Raster
+from tltool.raster import AnyRaster, MapWriter, Place
 from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
 from tltool.raster.reading import without_georeference_warning
 
@@ -77,7 +77,7 @@ def _enlarged(source: rasterio.DatasetReader, grid: Grid, window: Window) -> np.
     return interpolate(values, rows - first[0], down, 1)
 
 
-def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: Raster) -> None:
+def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRaster) -> None:
     """Enlarge a map bilinearly to one value a pixel of its image.
 
     Parameters
@@ -99,7 +99,9 @@ def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: Raster
         size = (raster.height, raster.width)
         encoding = _encoding(source)
         kind = MapKind(tuple(source.descriptions), encoding)
-        with MapWriter(path, *size, kind, raster.crs, raster.transform, durable=True) as writer:
+        gcps, crs = raster.gcps
+        place = Place(crs or raster.crs, raster.transform, gcps)
+        with MapWriter(path, *size, kind, place, durable=True) as writer:
             for window in _windows(raster.width, raster.height, source.count):
                 values = _enlarged(source, grid, window)
                 writer.write(window.row_off, window.col_off, encoding.encode(values))

@@ -3,8 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,26 @@ from rasterio.transform import Affine
 
 from tltool.fcn.fidelity import describe_fidelity
 from tltool.files import write_text
-from tltool.maps.fingerprint import map_fingerprint
+from tltool.maps.cover import ImageCover
+from tltool.maps.fingerprint import file_digest, map_fingerprint
 from tltool.maps.full_resolution import write_full_resolution
-from tltool.maps.inference import open_image
 from tltool.maps.methods import Mapper
 from tltool.maps.outputs import MapFiles, Output, name_files, open_writer
 from tltool.maps.pictures import OVERLAY_SIDE, write_overlay
-from tltool.maps.pipeline import Cover, EngineJudge, Judge
+from tltool.maps.pipeline import Cover, read_tile
 from tltool.maps.preview import write_preview
 from tltool.maps.products import Product, choose_product
 from tltool.maps.tiles import Grid, Tile
-from tltool.maps.unfinished import UnfinishedMap, forget
+from tltool.maps.tuning import choose_tile, tile_candidates
+from tltool.maps.unfinished import UnfinishedMap, forget, remembered
 from tltool.progress import progress_bar
-from tltool.raster import Raster, as_zoom
+from tltool.raster import AnyRaster, Area, Place, as_zoom, load_area
+from tltool.raster.georeference import move_gcps
 
 logger = logging.getLogger("tltool")
 
-CoverOf = Callable[[Raster, Grid], Cover | None]
+# Below so many tiles trying several sizes costs more than it gains.
+_WORTH_TUNING = 150
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,35 @@ class _Work:
     seconds: float = 0.0
 
 
+def map_place(grid: Grid, raster: AnyRaster) -> Place:
+    """Where the map of an image lies: by a transform, or by the image's control points."""
+    gcps, crs = raster.gcps
+    if not gcps:
+        return Place(raster.crs, map_transform(grid, raster.transform))
+    return Place(crs, Affine.identity(), move_gcps(gcps, ~map_transform(grid, Affine.identity())))
+
+
+def _cover(raster: AnyRaster, grid: Grid, area: Area | None) -> ImageCover | None:
+    return ImageCover(raster, grid, area) if area is not None or raster.has_mask else None
+
+
+def _tuned(mapper: Mapper, raster: AnyRaster, grid: Grid, path: Path) -> Mapper:
+    """The mapper with the tile that an interrupted call had, or with the fastest."""
+    if mapper.fixed_tile:
+        return mapper
+    earlier = remembered(path).get("tile")
+    if isinstance(earlier, int) and earlier > 0:
+        return replace(mapper, tile=earlier)
+    if sum(1 for _ in islice(grid.tiles(mapper.tile), _WORTH_TUNING)) < _WORTH_TUNING:
+        return mapper
+    zoom, candidates = as_zoom(mapper.sidecar.zoom), tile_candidates(grid, mapper.tile)
+    chosen = choose_tile(
+        mapper.engine, grid, candidates, lambda tile: read_tile(raster, tile, zoom), repeats=1
+    )
+    logger.info("%s: tiles of %d px are fastest", raster.path.name, chosen.length)
+    return replace(mapper, tile=chosen.length)
+
+
 def map_transform(grid: Grid, transform: Affine) -> Affine:
     """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
     shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
@@ -82,10 +115,10 @@ def map_transform(grid: Grid, transform: Affine) -> Affine:
 
 def _fill(
     work: UnfinishedMap,
-    raster: Raster,
+    raster: AnyRaster,
     grid: Grid,
     tiles: Sequence[Tile],
-    judge: Judge,
+    mapper: Mapper,
     cover: Cover | None,
 ) -> _Work:
     """Judge what is left to judge, with a bar."""
@@ -100,7 +133,7 @@ def _fill(
             done.without_data += not judged
             done.judged += _cells(tile) * area * judged
 
-        work.fill(raster, judge, cover, advance)
+        work.fill(raster, mapper.judge(), cover, advance)
     return done
 
 
@@ -108,7 +141,7 @@ def _cells(tile: Tile) -> int:
     return tile.y.cells * tile.x.cells
 
 
-def _facts(mapper: Mapper, raster: Raster, output: Output, done: _Work) -> dict[str, Any]:
+def _facts(mapper: Mapper, raster: AnyRaster, output: Output, done: _Work) -> dict[str, Any]:
     grid, sidecar = mapper.grid(raster), mapper.sidecar
     return {
         "format": 1,
@@ -151,9 +184,7 @@ def map_image(
     *,
     model: Path | None = None,
     overwrite: bool = True,
-    judge: Judge | None = None,
-    cover_of: CoverOf | None = None,
-    facts: Mapping[str, Any] | None = None,
+    aoi: Path | None = None,
 ) -> HeatMap:
     """Write map, pictures and JSON of one image into `folder`.
 
@@ -167,20 +198,18 @@ def map_image(
         on with an interrupted one; None: it may not.
     overwrite : bool
         Replace an earlier map.
-    judge : Judge, optional
-        What turns tiles into probabilities; default: one run of the engine.
-    cover_of : callable, optional
-        From the image and its cells to where it has data; default: everywhere.
-    facts : mapping, optional
-        More that decides the map's values, of which the mapper knows nothing:
-        for the journal and the JSON.
+    aoi : Path, optional
+        GeoJSON of the areas to map; cells outside are no data.
     """
-    output, facts = output or Output(), facts or {}
+    output = output or Output()
+    facts = mapper.facts() | {"aoi": file_digest(aoi)[:16] if aoi else None}
     product = choose_product(mapper.sidecar, output.dtype, output.classes, output.argmax)
     files = name_files(folder, image, output)
-    judge = judge or EngineJudge(mapper.engine, as_zoom(mapper.sidecar.zoom))
-    with open_image(image, mapper.sidecar) as raster:
+    with mapper.open(image) as raster:
         grid = mapper.grid(raster)
+        area = load_area(aoi, raster) if aoi else None
+        facts["limits"] = raster.limits
+        mapper = _tuned(mapper, raster, grid, files.map)
         tiles = list(grid.tiles(mapper.tile))
         fingerprint = map_fingerprint(mapper, raster, model, output, facts)
         made = _heat_map(image, files, raster)
@@ -189,13 +218,10 @@ def map_image(
                 logger.info("%s: finished by the call that was interrupted; kept", files.map)
                 return made
             started = time.perf_counter()
-            cover = cover_of(raster, grid) if cover_of else None
-            done = _fill(work, raster, grid, tiles, judge, cover)
+            done = _fill(work, raster, grid, tiles, mapper, _cover(raster, grid, area))
             work.writing()
-            transform = map_transform(grid, raster.transform)
-            with open_writer(
-                files.map, output, grid, product.kind, raster.crs, transform
-            ) as writer:
+            place = map_place(grid, raster)
+            with open_writer(files.map, output, grid, product.kind, place) as writer:
                 work.write(writer)
             done.seconds = time.perf_counter() - started
             told = _facts(mapper, raster, output, done) | dict(facts)
@@ -207,7 +233,7 @@ def map_image(
     return replace(made, seconds=done.seconds, judged=done.judged)
 
 
-def _heat_map(image: Path, files: MapFiles, raster: Raster) -> HeatMap:
+def _heat_map(image: Path, files: MapFiles, raster: AnyRaster) -> HeatMap:
     megapixels = raster.width * raster.height / 1e6
     paths = (files.map, files.overlay, files.json)
     return HeatMap(image, *paths, 0.0, megapixels, files.full, files.preview)
@@ -216,7 +242,7 @@ def _heat_map(image: Path, files: MapFiles, raster: Raster) -> HeatMap:
 def _write_beside(
     work: UnfinishedMap,
     product: Product,
-    raster: Raster,
+    raster: AnyRaster,
     grid: Grid,
     files: MapFiles,
     facts: Mapping[str, Any],

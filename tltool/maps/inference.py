@@ -2,24 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tltool.errors import ImageError
 from tltool.maps.engines import Engine
 from tltool.maps.pipeline import EngineJudge, judge_tiles, read_tile
 from tltool.maps.tiles import Tile
 from tltool.models.graph import replay
-from tltool.raster import Image, Raster
-from tltool.sidecar import Sidecar
+from tltool.raster import Image
 
 __all__ = [
     "batch_size",
     "largest_layer",
-    "open_image",
     "pixel_type",
     "read_tile",
     "run_tiles",
@@ -31,25 +27,6 @@ _LAYER_BYTES = 256 << 20
 _LONGEST = 2048
 # Windows that a classifier is given at a time.
 _BATCH = 64
-
-
-def open_image(path: str | Path, sidecar: Sidecar) -> Raster:
-    """Open an image, to read the bands of it that a network takes.
-
-    Raises
-    ------
-    ImageError
-        Where it has another number of them, naming both.
-    """
-    raster = Raster(path, sidecar.band_numbers)
-    if raster.bands != sidecar.bands:
-        raster.close()
-        raise ImageError(
-            f"{raster.path}: expected {sidecar.bands} bands, which the network was trained on;"
-            f" received {raster.bands}. Take an image like those of the training, or write the"
-            " bands that are meant to a file, for example with gdal_translate -b 1 -b 2"
-        )
-    return raster
 
 
 def pixel_type(zoom: Fraction) -> str:

@@ -10,12 +10,12 @@ from tltool.data.annotations import find_images
 from tltool.errors import ImageError, MapsError, OutputError, TltoolError, UsageError
 from tltool.fcn.run import FCN_NAME, MODEL_NAME
 from tltool.maps.image_map import HeatMap, map_image
-from tltool.maps.inference import open_image
 from tltool.maps.methods import Mapper, Mode, load_mapper
+from tltool.maps.opening import Reading, warn_of_distance
 from tltool.maps.outputs import Format, Output, check_outputs, name_files
 from tltool.maps.products import choose_product, nothing_here
 from tltool.maps.unfinished import forget
-from tltool.raster import IMAGE_SUFFIXES, Raster
+from tltool.raster import IMAGE_SUFFIXES, Raster, Scale
 
 __all__ = ["HeatMap", "Mapper", "Output", "heatmap", "load_mapper", "map_image", "nothing_here"]
 
@@ -60,16 +60,19 @@ def _model_path(run: Path, mode: Mode) -> Path:
     return run / (MODEL_NAME if mode == "patches" else FCN_NAME) if run.is_dir() else run
 
 
-def _check_images(images: Sequence[Path], mapper: Mapper | None = None) -> Failed:
+def _check_images(
+    images: Sequence[Path], mapper: Mapper | None = None, scale: Scale = None
+) -> Failed:
     """Those that cannot be opened; with a mapper, those that it cannot map either."""
     failed: Failed = {}
     for image in images:
         try:
             if mapper is None:
-                Raster(image).close()
+                Raster(image, scale=scale).close()
                 continue
-            with open_image(image, mapper.sidecar) as raster:
+            with mapper.open(image) as raster:
                 mapper.grid(raster)
+                warn_of_distance(raster, mapper.sidecar)
         except ImageError as error:
             failed[image] = error
     return failed
@@ -90,7 +93,7 @@ def _measured(mapper: Mapper, images: Sequence[Path], failed: Failed) -> Mapper:
     """The mapper with its fidelity, measured on the first image that can be read."""
     for image in images:
         try:
-            with open_image(image, mapper.sidecar) as raster:
+            with mapper.open(image) as raster:
                 return mapper.measured(raster)
         except ImageError as error:
             failed[image] = error
@@ -132,6 +135,15 @@ def heatmap(
     format: Format = "geotiff",
     cog: bool = False,
     preview: bool = False,
+    engine: str = "auto",
+    precision: str = "f32",
+    tta: str = "none",
+    scale: Scale = None,
+    bands: Sequence[int] | None = None,
+    aoi: str | Path | None = None,
+    resample: bool = False,
+    scales: Sequence[float] = (),
+    combine: str = "mean",
     overwrite: bool = False,
 ) -> list[HeatMap]:
     """Map the class probabilities of large images.
@@ -186,6 +198,28 @@ def heatmap(
     preview : bool
         Write ``<stem>.preview.html`` too: a page to look into the map, which
         needs nothing but a browser.
+    engine : 'auto', 'tensorflow' or 'openvino'
+        What runs the network; ``auto`` is OpenVINO on a CPU where it is
+        installed. A sliding classifier runs in TensorFlow.
+    precision : 'f32', 'bf16' or 'f16'
+        What it computes in.
+    tta : 'none' or 'd4'
+        Test-time augmentation: the mean over the eight flips and rotations.
+    scale : (float, float) or 'percentiles', optional
+        Of images with other numbers than 8 bits: those that become 0 and 255;
+        or each band's 2nd and 98th percentile. Default: 8 bits as they are, of
+        16 unsigned ones the high byte.
+    bands : sequence of int, optional
+        Of the images, from 1. Default: those of the training.
+    aoi : str or Path, optional
+        GeoJSON polygons, in any CRS; in pixels (x right, y down) for images
+        without one. Cells outside are no data.
+    resample : bool
+        Resample images to the ground sample distance of the training.
+    scales : sequence of float
+        See every image at these enlargements.
+    combine : 'mean' or 'max'
+        Of the scales' probabilities.
     overwrite : bool
         Replace earlier maps.
 
@@ -216,15 +250,28 @@ def heatmap(
     paths, folder = _find(images), Path(out)
     check_outputs(folder, paths, overwrite, output)
     # Before a conversion that may take long.
-    failed = _check_images(paths)
+    failed = _check_images(paths, scale=scale)
     if len(failed) == len(paths):
         _report([], failed, len(paths), folder)
-    mapper = load_mapper(run, tile, stride=stride, shift_and_stitch=shift_and_stitch, mode=mode)
+    mapper = load_mapper(
+        run,
+        tile,
+        engine,
+        stride=stride,
+        shift_and_stitch=shift_and_stitch,
+        mode=mode,
+        precision=precision,
+        tta=tta,
+        scales=scales,
+        combine=combine,
+        reading=Reading(scale, None if bands is None else tuple(bands), resample),
+    )
     choose_product(mapper.sidecar, output.dtype, output.classes, argmax)
     failed |= _check_images([path for path in paths if path not in failed], mapper)
     mapper = _measured(mapper, [path for path in paths if path not in failed], failed)
     model = _model_path(Path(run), mode)
-    options = {"output": output, "model": model, "overwrite": overwrite}
+    area = None if aoi is None else Path(aoi)
+    options = {"output": output, "model": model, "overwrite": overwrite, "aoi": area}
     made = _map_all(mapper, paths, failed, folder, **options)
     _report(made, failed, len(paths), folder)
     for path in paths:

@@ -1,11 +1,11 @@
 """What makes a map: an FCN, its denser rewriting, shift-and-stitch, or the sliding classifier."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -17,11 +17,20 @@ from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
 from tltool.fcn.geometry import trace
 from tltool.fcn.run import FCN_NAME, convert
 from tltool.fcn.single import as_single
-from tltool.maps.engines import Engine, ShiftAndStitchEngine, SlidingEngine, make_engine
+from tltool.maps.engines import (
+    AveragedEngine,
+    Engine,
+    ShiftAndStitchEngine,
+    SlidingEngine,
+    make_engine,
+)
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
+from tltool.maps.opening import Reading, open_image
+from tltool.maps.pipeline import EngineJudge, Judge
+from tltool.maps.scales import ScalesJudge, check_scales
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.models.loading import load_network
-from tltool.raster import Raster, as_zoom
+from tltool.raster import AnyRaster, as_zoom
 from tltool.sidecar import Sidecar, load_sidecar
 from tltool.training.run_folder import MODEL_NAME
 
@@ -33,6 +42,8 @@ Mode = Literal["fcn", "patches"]
 _WINDOWS = 256
 # Longest side of a tile that a classifier slides over, px.
 _SLIDING_TILE = 1024
+# Test-time augmentation: none, or the flips and rotations of a square.
+TTA = ("none", "d4")
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,14 @@ class Mapper:
         ``fcn``, ``dense``, ``shift-and-stitch`` or ``patches``.
     classifier : Path or None
         What the fidelity is measured against; None: it was measured already.
+    reading : Reading
+        How images are opened.
+    scales : tuple of float
+        At which each image is seen; empty: as it is.
+    combine : str
+        How the answers at several scales become one.
+    fixed_tile : bool
+        Whether `tile` was asked for, and is not to be chosen by measuring.
     """
 
     sidecar: Sidecar
@@ -57,8 +76,34 @@ class Mapper:
     tile: int
     method: str = "fcn"
     classifier: Path | None = None
+    reading: Reading = field(default_factory=Reading)
+    scales: tuple[float, ...] = ()
+    combine: str = "mean"
+    fixed_tile: bool = False
 
-    def grid(self, raster: Raster) -> Grid:
+    def open(self, path: Path) -> AnyRaster:
+        """Open an image as the network wants it; errors as of `open_image`."""
+        return open_image(path, self.sidecar, self.reading)
+
+    def judge(self) -> Judge:
+        """What turns tiles into probabilities."""
+        if self.scales:
+            return ScalesJudge(self.engine, self.sidecar, self.scales, self.combine)
+        return EngineJudge(self.engine, as_zoom(self.sidecar.zoom))
+
+    def facts(self) -> dict[str, Any]:
+        """What decides a map's values beside sidecar, engine, method and tile."""
+        return {
+            "precision": self.engine.precision,
+            "tta": "d4" if isinstance(self.engine, AveragedEngine) else "none",
+            "scales": list(self.scales),
+            "combine": self.combine if self.scales else None,
+            "scale": self.reading.scale,
+            "bands_read": self.reading.bands,
+            "resample": self.reading.resample,
+        }
+
+    def grid(self, raster: AnyRaster) -> Grid:
         """The cells of an image; an `ImageError` where it is smaller than a patch."""
         if min(raster.width, raster.height) < self.sidecar.patch:
             raise ImageError(
@@ -67,12 +112,12 @@ class Mapper:
             )
         return make_grid(self.sidecar, raster.width, raster.height)
 
-    def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
+    def tiles(self, raster: AnyRaster) -> Iterator[tuple[Tile, np.ndarray]]:
         """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
         grid = self.grid(raster)
         return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
 
-    def measured(self, raster: Raster) -> "Mapper":
+    def measured(self, raster: AnyRaster) -> "Mapper":
         """The same with its fidelity, measured on an image where it is not known yet."""
         if self.classifier is None:
             return self
@@ -86,12 +131,16 @@ class Mapper:
 def load_mapper(
     run: str | Path,
     tile: int | None = None,
-    engine: str = "tensorflow",
+    engine: str = "auto",
     *,
     stride: float | None = None,
     shift_and_stitch: bool = False,
     mode: Mode = "fcn",
     precision: str = "f32",
+    tta: str = "none",
+    scales: Sequence[float] = (),
+    combine: str = "mean",
+    reading: Reading | None = None,
 ) -> Mapper:
     """Load what maps images: the FCN of a run, or its classifier.
 
@@ -117,6 +166,13 @@ def load_mapper(
         ``patches`` slides the untouched classifier.
     precision : str
         One of `tltool.maps.engines.PRECISIONS`; a sliding classifier's is f32.
+    tta : 'none' or 'd4'
+        Test-time augmentation: the mean over the eight flips and rotations.
+    scales : sequence of float
+        See the image resampled to each of these.
+    combine : 'mean' or 'max'
+        Of the scales' answers.
+    reading : Reading, optional
 
     Raises
     ------
@@ -132,9 +188,56 @@ def load_mapper(
             "--shift-and-stitch: expected --stride beside it and no --mode patches; it is the"
             " reference for a denser map of the converted network"
         )
+    if tta not in TTA:
+        raise UsageError(f"--tta: expected {' or '.join(TTA)}; received {tta}")
+    if scales:
+        check_scales(scales, combine)
     if mode == "patches":
-        return _load_sliding(Path(run), tile, stride)
-    path = _converted(Path(run))
+        mapper = _load_sliding(Path(run), tile, stride)
+    else:
+        mapper = _load_fcn(Path(run), tile, stride, shift_and_stitch, (engine, precision))
+    if tta == "d4":
+        mapper = _averaged(mapper, Path(run), mode)
+    # Memory is that of the largest scale.
+    length = mapper.tile if tile else int(mapper.tile / max(1.0, *scales, 1.0))
+    return replace(
+        mapper,
+        tile=length,
+        reading=reading or Reading(),
+        scales=tuple(scales),
+        combine=combine,
+        fixed_tile=tile is not None or bool(scales),
+    )
+
+
+def _averaged(mapper: Mapper, run: Path, mode: Mode) -> Mapper:
+    """The same, with the mean over flips and rotations; its fidelity is not known yet."""
+    sidecar = mapper.sidecar
+    assert sidecar.reach is not None
+    first, last = sidecar.reach
+    # A turned tile meets its padding on the other side.
+    most = max(-first, last - (sidecar.input_side - 1), 0)
+    update = {"reach": (-most, sidecar.input_side - 1 + most), "fidelity": None}
+    classifier = mapper.classifier
+    if classifier is None and mode != "patches":
+        classifier = _classifier_beside(run / FCN_NAME if run.is_dir() else run)
+    return replace(
+        mapper,
+        sidecar=sidecar.model_copy(update=update),
+        engine=AveragedEngine(mapper.engine),
+        classifier=classifier,
+    )
+
+
+def _load_fcn(
+    run: Path,
+    tile: int | None,
+    stride: float | None,
+    shift_and_stitch: bool,
+    computing: tuple[str, str],
+) -> Mapper:
+    path = _converted(run)
+    engine, precision = computing
     fcn, sidecar = load_network(path), load_sidecar(path)
     own = make_grid(sidecar, 1, 1).y.stride
     if stride is None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tltool.errors import UsageError
 from tltool.files import refuse_existing
@@ -11,6 +11,7 @@ from tltool.maps.tiles import Grid
 from tltool.maps.unfinished import journal_path
 from tltool.raster import MapWriter
 from tltool.raster.encoding import MapKind
+from tltool.raster.writing import Place
 from tltool.raster.zarr_writing import ZarrWriter, check_zarr
 
 Format = Literal["geotiff", "zarr"]
@@ -91,10 +92,10 @@ def check_outputs(folder: Path, images: Sequence[Path], overwrite: bool, output:
 
 
 def open_writer(
-    path: Path, output: Output, grid: Grid, kind: MapKind, crs: Any, transform: Any
+    path: Path, output: Output, grid: Grid, kind: MapKind, place: Place
 ) -> MapWriter | ZarrWriter:
     """What writes a map in the format that is asked for."""
     size = grid.y.cells, grid.x.cells
     if output.format == "zarr":
-        return ZarrWriter(path, *size, kind, crs, transform, durable=True)
-    return MapWriter(path, *size, kind, crs, transform, output.cog, durable=True)
+        return ZarrWriter(path, *size, kind, place.crs, place.transform, durable=True)
+    return MapWriter(path, *size, kind, place, output.cog, durable=True)

@@ -10,7 +10,7 @@ from tltool.maps.products import Product
 from tltool.maps.shrink import shrink_factor, shrink_map
 from tltool.maps.tiles import Grid
 from tltool.maps.unfinished import UnfinishedMap
-from tltool.raster import Raster
+from tltool.raster import AnyRaster
 
 # Longest side of the overlay's photograph, px.
 OVERLAY_SIDE = 2500
@@ -32,7 +32,7 @@ def extent_of(grid: Grid, shape: tuple[int, ...], factor: int) -> Extent:
 def write_overlay(
     work: UnfinishedMap,
     product: Product,
-    raster: Raster,
+    raster: AnyRaster,
     grid: Grid,
     photograph: np.ndarray,
     path: Path,

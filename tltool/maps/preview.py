@@ -19,7 +19,7 @@ from tltool.maps.pictures import extent_of, shrunk
 from tltool.maps.products import Product
 from tltool.maps.tiles import Grid
 from tltool.maps.unfinished import UnfinishedMap
-from tltool.raster import Raster
+from tltool.raster import AnyRaster
 
 # Longest sides: of the photograph, px, and of the map, cells.
 PHOTOGRAPH_SIDE = 2048
@@ -59,7 +59,7 @@ class Place:
     crs: str | None = None
 
 
-def place_of(raster: Raster, extent: Extent) -> Place:
+def place_of(raster: AnyRaster, extent: Extent) -> Place:
     """Where an image lies."""
     if raster.crs is None:
         return Place(raster.width, raster.height, extent)
@@ -212,7 +212,7 @@ def render_preview(
 def write_preview(
     work: UnfinishedMap,
     product: Product,
-    raster: Raster,
+    raster: AnyRaster,
     grid: Grid,
     photograph: np.ndarray,
     fidelity: str,

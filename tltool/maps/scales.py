@@ -10,7 +10,7 @@ from tltool.errors import UsageError
 from tltool.maps.engines import Engine
 from tltool.maps.pipeline import keep, read_tile
 from tltool.maps.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
-from tltool.raster import Raster, as_zoom
+from tltool.raster import AnyRaster, as_zoom
 from tltool.raster.resampled import ResampledRaster
 from tltool.sidecar import Sidecar
 
@@ -71,7 +71,7 @@ class ScalesJudge:
         """Read what each scale needs of a tile."""
         return [self._seen(image, tile, scale) for scale in self._scales]
 
-    def _seen(self, image: Raster, tile: Tile, scale: float) -> _Seen:
+    def _seen(self, image: AnyRaster, tile: Tile, scale: float) -> _Seen:
         base = self._grid(image)
         resampled = image if scale == 1 else ResampledRaster(image, scale)
         grid = self._grid(resampled)

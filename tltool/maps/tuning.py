@@ -9,7 +9,6 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.maps.engines import Engine, ShiftAndStitchEngine, TensorFlowEngine
-from tltool.maps.inference import tile_length
 from tltool.maps.tiles import Grid, Tile
 
 # A smaller tile must be this much faster: below it is the machine's own unsteadiness.
@@ -59,19 +58,17 @@ class ChosenTile:
     megapixels_per_second: dict[int, float]
 
 
-def tile_candidates(fcn: keras.Model, grid: Grid, longest: int | None = None) -> list[int]:
+def tile_candidates(grid: Grid, longest: int) -> list[int]:
     """Sides of tiles worth trying, longest first, px of the enlarged image.
 
     Parameters
     ----------
-    fcn : keras.Model
     grid : Grid
         The cells of an image. Lengths that give it the same tiles are tried once.
-    longest : int, optional
-        Default: what the memory of the network's largest layer allows.
+    longest : int
+        What memory allows.
     """
-    axis = grid.y
-    bound = longest or tile_length(fcn, axis.side, axis.stride)
+    axis, bound = grid.y, longest
     # Smaller ones compute halos above all; the network needs these even beyond the bound.
     smallest = 2 * axis.input_length(axis.step)
     lengths = [max(smallest, int(bound * part)) for part in _FRACTIONS]

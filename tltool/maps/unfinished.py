@@ -1,5 +1,6 @@
 """A map in the making: it survives being stopped at any point, and ends in the same bytes."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,17 @@ def journal_path(path: Path) -> Path:
     """Where the journal of a map lies while the map is not finished."""
     partial = partial_path(path, durable=True)
     return partial.with_name(f"{partial.name}.journal")
+
+
+def remembered(path: Path) -> Fingerprint:
+    """What an unfinished map was made of; empty where there is none."""
+    journal = journal_path(path)
+    try:
+        with journal.open("rb") as file:
+            found = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _store_path(path: Path) -> Path:

@@ -13,7 +13,7 @@ from rasterio.warp import transform
 from tltool.errors import DataError
 from tltool.raster.geojson import GeoPolygon, read_polygons
 from tltool.raster.polygons import Area, Polygon, Ring
-from tltool.raster.reading import Raster
+from tltool.raster.resampled import AnyRaster
 
 Mapping = Callable[[np.ndarray], np.ndarray]
 
@@ -24,7 +24,7 @@ _WGS84 = CRS.from_user_input("OGC:CRS84")
 _BEND, _HALVINGS = 0.1, 8
 
 
-def load_area(path: str | Path, raster: Raster) -> Area:
+def load_area(path: str | Path, raster: AnyRaster) -> Area:
     """Read the polygons of a GeoJSON file as an area of an image.
 
     Parameters
@@ -63,7 +63,7 @@ def load_area(path: str | Path, raster: Raster) -> Area:
     return area
 
 
-def _to_image(polygon: GeoPolygon, path: Path, raster: Raster) -> list[np.ndarray]:
+def _to_image(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> list[np.ndarray]:
     """Rings in pixels."""
     source = _source_crs(polygon, path, raster)
 
@@ -93,7 +93,7 @@ def _transformed(
     return np.array(found[0]), np.array(found[1])
 
 
-def _source_crs(polygon: GeoPolygon, path: Path, raster: Raster) -> CRS | None:
+def _source_crs(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> CRS | None:
     """The CRS to transform from; None where coordinates are the image's own."""
     named = _WGS84
     if polygon.crs is not None:
@@ -130,14 +130,14 @@ def _bent(ring: np.ndarray, to_pixels: Mapping) -> np.ndarray:
     return pixels
 
 
-def _extent(raster: Raster, bounds: tuple[float, float, float, float]) -> str:
+def _extent(raster: AnyRaster, bounds: tuple[float, float, float, float]) -> str:
     left, top, right, bottom = bounds
     corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)])
     xs, ys = raster.to_world(*corners.T)
     return f"({np.min(xs):.10g}, {np.min(ys):.10g}) to ({np.max(xs):.10g}, {np.max(ys):.10g})"
 
 
-def _crs_name(raster: Raster) -> Any:
+def _crs_name(raster: AnyRaster) -> Any:
     if raster.world_crs is not None:
         return raster.world_crs
     return "its pixels" if raster.transform.is_identity else "the units of its transform"

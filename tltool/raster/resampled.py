@@ -1,6 +1,7 @@
 """An image as if it had been taken at another distance, read in windows."""
 
 import math
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -46,7 +47,18 @@ class ResampledRaster:
         A factor below 1/16 or above 16, or one that leaves no pixel.
     """
 
-    def __init__(self, raster: Raster, factor: float):
+    path: Path
+    bands: int
+    limits: list[tuple[float, float]] | None
+    has_mask: bool
+    crs: Any
+    world_crs: Any
+    width: int
+    height: int
+    transform: Affine
+    gsd: float | None
+
+    def __init__(self, raster: "Raster | ResampledRaster", factor: float):
         if not _SMALLEST <= factor <= _LARGEST:
             raise UsageError(
                 f"{raster.path}: expected to be resampled by 1/16 to 16, received {factor:g}. The"
@@ -137,6 +149,10 @@ class ResampledRaster:
     def thumbnail(self, longest: int) -> np.ndarray:
         """As `Raster.thumbnail`."""
         return self._raster.thumbnail(longest)
+
+
+# What can be mapped.
+AnyRaster = Raster | ResampledRaster
 
 
 def _under(start: int, length: int, factor: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
+from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
@@ -39,6 +41,31 @@ def _predictor(kind: MapKind) -> int:
     return 3 if kind.encoding.is_float else 2
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a map lies.
+
+    Attributes
+    ----------
+    crs : rasterio.crs.CRS or None
+        Of the transform, or of the control points.
+    transform : Affine
+        From (column, row) of cells to the CRS, or to pixels of the image.
+    gcps : sequence of rasterio.control.GroundControlPoint
+        In cells; where there are any they stand for the transform.
+    """
+
+    crs: Any = None
+    transform: Affine = field(default_factory=Affine.identity)
+    gcps: Sequence[GroundControlPoint] = ()
+
+    def profile(self) -> dict[str, Any]:
+        """The same as rasterio's profile has it."""
+        if self.gcps:
+            return {"crs": self.crs, "gcps": list(self.gcps)}
+        return {"crs": self.crs, "transform": self.transform}
+
+
 class MapWriter:
     """A tiled GeoTIFF with a band a class, under its final name only when whole.
 
@@ -50,9 +77,7 @@ class MapWriter:
     names : sequence of str, or MapKind
         Band descriptions, in the order of the bands, of a float32 map; or all
         that is to be said of the bands.
-    crs : rasterio.crs.CRS or None
-    transform : Affine
-        From (column, row) of cells to the CRS, or to pixels of the image.
+    place : Place
     cog : bool
         Lay it out as a Cloud-Optimized GeoTIFF.
     durable : bool
@@ -73,8 +98,7 @@ class MapWriter:
         rows: int,
         columns: int,
         names: Sequence[str] | MapKind,
-        crs: Any,
-        transform: Affine,
+        place: Place,
         cog: bool = False,
         durable: bool = False,
     ):
@@ -88,8 +112,7 @@ class MapWriter:
             "height": rows,
             "count": len(self._kind.names),
             "dtype": self._kind.encoding.dtype,
-            "crs": crs,
-            "transform": transform,
+            **place.profile(),
             "nodata": self._kind.encoding.nodata,
             "tiled": True,
             "blockxsize": BLOCK,

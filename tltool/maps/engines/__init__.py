@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from tltool.maps.engines.averaged import AveragedEngine
     from tltool.maps.engines.openvino import OpenVINOEngine
     from tltool.maps.engines.shifted import ShiftAndStitchEngine
     from tltool.maps.engines.sliding import SlidingEngine
@@ -23,6 +24,7 @@ __all__ = [
     "ENGINES",
     "ENGINE_CHOICES",
     "PRECISIONS",
+    "AveragedEngine",
     "Engine",
     "OpenVINOEngine",
     "ShiftAndStitchEngine",
@@ -36,6 +38,7 @@ __all__ = [
 PRECISIONS = ("f32", "bf16", "f16")
 
 _CLASSES = {
+    "AveragedEngine": "averaged",
     "OpenVINOEngine": "openvino",
     "ShiftAndStitchEngine": "shifted",
     "SlidingEngine": "sliding",

@@ -31,5 +31,6 @@ class AveragedEngine:
             turned = np.rot90(pixels, turns)
             for step in (1, -1):
                 told = self.engine(np.ascontiguousarray(turned[:, ::step]))
-                total = total + np.rot90(told[:, ::step], -turns)
+                # A classifier has no cells to turn back.
+                total = total + (told if told.ndim == 1 else np.rot90(told[:, ::step], -turns))
         return total / 8
