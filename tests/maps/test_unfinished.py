@@ -169,6 +169,31 @@ def test_a_class_map_shows_one_and_zero(tmp_path):
     np.testing.assert_array_equal(shown, best == np.arange(3)[:, None, None])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_cells_without_data_are_no_data_after_an_interruption_too(tmp_path, dtype):
+    image, product = image_of(30, 30), choose_product(SIDECAR, dtype)
+    data = np.zeros((30, 30), bool)
+    data[:14, 3:20] = True
+
+    class Cover:
+        def skips(self, tile):
+            return tile.y.cell >= 20
+
+        def empty(self, tile):
+            rows = slice(tile.y.cell, tile.y.cell + tile.y.cells)
+            return ~data[rows, tile.x.cell : tile.x.cell + tile.x.cells]
+
+    options = {"product": product, "cover": Cover()}
+    interrupt(tmp_path / "a.tif", image, 40, 2, **options)
+    engine = MeanEngine()
+    make_map(tmp_path / "a.tif", image, 40, engine, **options)
+    assert engine.calls == 2
+    with rasterio.open(tmp_path / "a.tif") as source:
+        found = product.encoding.decode(source.read())
+    np.testing.assert_array_equal(np.isnan(found), np.broadcast_to(~data, found.shape))
+    np.testing.assert_allclose(found[:, data], expected_of(image)[:, data], atol=1e-5)
+
+
 # Runs in a process of its own, which forks one for each kill.
 KILLED = """
     import os, random, signal, sys, warnings

@@ -281,7 +281,7 @@ class UnfinishedMap:
             " there"
         )
         if isinstance(error, OutputError):
-            raise OutputError(f"{error}. {kept}") from error
+            raise OutputError(f"{str(error).rstrip('.')}. {kept}") from error
         logger.info("%s: %s", self.path, kept)
 
 

@@ -1,6 +1,9 @@
 """Maps written to GeoTIFF, window by window."""
 
 import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +21,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
+from tltool.errors import OutputError
 from tltool.files import atomic_path, output_error, partial_path, remove
 from tltool.raster.encoding import Legend, MapKind
 from tltool.raster.reading import ENVIRONMENT, without_georeference_warning
@@ -25,6 +29,9 @@ from tltool.raster.reading import ENVIRONMENT, without_georeference_warning
 # Cells along a side of the file's blocks. Windows that are whole blocks are compressed once;
 # GDAL would append a block that it has to write again, and leave its old bytes in the file.
 BLOCK = 256
+
+# Bytes of room with which a disk counts as full.
+_FULL = 1 << 18
 
 
 def _overview_factors(rows: int, columns: int) -> list[int]:
@@ -135,7 +142,7 @@ class MapWriter:
                 self._file = rasterio.open(self._written, "w", **self._profile)
             self._describe()
         except RasterioError as error:
-            wrapped = output_error(self._path, error)
+            wrapped = self._failure(error)
             self._leave(wrapped)
             raise wrapped from error
         return self
@@ -166,7 +173,13 @@ class MapWriter:
         try:
             self._file.write(values, indexes, window=window)
         except RasterioError as error:
-            raise output_error(self._path, error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> OutputError:
+        """What GDAL calls a write error, told as what it is where the disk is full."""
+        if shutil.disk_usage(self._path.parent).free < _FULL:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return output_error(self._path, error)
 
     def _finish(self) -> None:
         # GDAL may notice a full disk only now, or never: reading back tells. Overviews of blocks
@@ -183,7 +196,7 @@ class MapWriter:
                 _read_back(self._partial, len(self._factors))
             self._name_classes()
         except (RasterioError, CPLE_BaseError) as error:
-            raise output_error(self._path, error) from error
+            raise self._failure(error) from error
 
     @property
     def _resampling(self) -> Resampling:
