@@ -5,7 +5,16 @@ import sys
 
 from benchmarks.common import describe_machine, options
 
-SCRIPTS = ("startup", "augment", "training", "map_speed", "map_memory", "fidelity", "dense")
+SCRIPTS = (
+    "startup",
+    "augment",
+    "training",
+    "map_speed",
+    "map_memory",
+    "fidelity",
+    "dense",
+    "engines",
+)
 
 
 def main() -> int:
