@@ -13,6 +13,7 @@ SCRIPTS = (
     "map_speed",
     "map_memory",
     "map_writing",
+    "engines",
     "fidelity",
     "conversion",
     "dense",

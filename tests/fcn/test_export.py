@@ -212,6 +212,17 @@ def test_onnx_has_what_the_plugin_reads(run, tmp_path):
 
 
 @needs_onnx
+def test_a_network_that_sees_far_is_exported_with_a_warning(run, tmp_path, caplog):
+    (tmp_path / "fcn.keras").write_bytes((run / "fcn.keras").read_bytes())
+    far = load_sidecar(run / "fcn.keras").model_copy(update={"reach": (-900, 900), "gsd": None})
+    far.save(tmp_path / "fcn.keras")
+    done = tltool.export(tmp_path / "fcn.keras", tmp_path / "x.onnx", format="onnx")
+    assert "50 % overlap" in done.description
+    assert "a cell sees up to 9" in caplog.text
+    assert "set the resolution in the plugin by hand" in caplog.text
+
+
+@needs_onnx
 def test_outputs_that_do_not_exclude_each_other_are_a_regressor(tmp_path):
     run = converted_run(tmp_path / "run", ALIVE, SEEN, bands=4)
     done = tltool.export(run, tmp_path / "x.onnx", format="onnx")

@@ -12,7 +12,7 @@ import numpy as np
 
 from tltool.errors import ConversionError, ModelError, OutputError, UsageError
 from tltool.fcn.deepness import choose_type, expected_map, to_onnx
-from tltool.fcn.plugin_tiles import plan_tile
+from tltool.fcn.plugin_tiles import TilePlan, plan_tile, smallest_exact
 from tltool.fcn.run import FCN_NAME
 from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.maps.engines.openvino import import_openvino, to_openvino
@@ -81,11 +81,7 @@ def _difference(received: Any, expected: np.ndarray, what: str) -> float:
 def _write_onnx(source: _Source, path: Path) -> tuple[float, str]:
     model_type = choose_type(source.sidecar, source.model_type)
     plan = plan_tile(source.fcn, source.sidecar, source.tile)
-    if source.sidecar.gsd is None:
-        logger.warning(
-            "the ground sample distance of the training images is unknown: set the resolution in"
-            " the plugin by hand"
-        )
+    _warn(source.sidecar, plan)
     proto = to_onnx(source.fcn, source.sidecar, plan, model_type)
     path.write_bytes(proto.SerializeToString())
     pixels = source.pixels(plan.length)
@@ -96,6 +92,24 @@ def _write_onnx(source: _Source, path: Path) -> tuple[float, str]:
         f"a {model_type} for tiles of {size} px with {plan.overlap} % overlap;"
         f" (1, {source.sidecar.bands}, {size}) float32 in 0..1 to probabilities of the same size"
     )
+
+
+def _warn(sidecar: Sidecar, plan: TilePlan) -> None:
+    if sidecar.gsd is None:
+        logger.warning(
+            "the ground sample distance of the training images is unknown: set the resolution in"
+            " the plugin by hand"
+        )
+    if not plan.exact:
+        logger.warning(
+            "a cell sees up to %d px around it, more than tiles of %d px hold: the plugin's map"
+            " differs from tltool's where tiles meet. --tile %d makes them equal and takes %d"
+            " times the memory",
+            plan.margin,
+            plan.length,
+            smallest_exact(sidecar),
+            round((smallest_exact(sidecar) / plan.length) ** 2),
+        )
 
 
 def _run_onnx(path: Path, pixels: np.ndarray) -> np.ndarray:

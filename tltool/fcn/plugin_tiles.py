@@ -18,8 +18,10 @@ from tltool.sidecar import Sidecar
 
 # Side of a tile, px, unless the network sees further.
 _TILE = 512
-# The plugin's overlap is whole per cents; above this hardly anything of a tile is kept.
-_MOST_OVERLAP = 80
+# The plugin's overlap is whole per cents; above this nine tenths of the work are thrown away.
+_MOST_OVERLAP = 66
+# Where a network sees more around a cell than a tile can hold.
+_INEXACT_OVERLAP = 50
 # How many sizes and overlaps beyond the smallest are looked at for one common grid of cells.
 _SIZES, _OVERLAPS = 16, 6
 
@@ -39,6 +41,8 @@ class TilePlan:
     cells : int
     first_centre, pitch : float
         Where cell 0 is and from cell to cell, px of the image.
+    margin : int
+        Border of a tile that its padding reaches into, px of the image.
     """
 
     length: int
@@ -47,6 +51,12 @@ class TilePlan:
     cells: int
     first_centre: float
     pitch: float
+    margin: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is kept that saw the border of a tile."""
+        return overlap_pixels(self.length, self.overlap) // 2 >= self.margin
 
 
 def overlap_pixels(length: int, overlap: int) -> int:
@@ -85,15 +95,18 @@ def _one_grid(axis: Axis, length: int, overlap: int) -> bool:
 
 def _lengths(axis: Axis, fcn: keras.Model) -> list[int]:
     """Sizes to look at: the network's own side and whole strides more, in whole pixels."""
-    pitch = axis.pitch
     start = math.ceil(axis.side / axis.zoom)
     margin = _margin(axis, start + 64 * axis.stride)
-    bound = tile_length(fcn, axis.side, axis.stride) / axis.zoom
-    wanted = max(4 * margin, min(max(_TILE, 6 * margin), float(bound)))
-    first = max(0, math.ceil((wanted - start) / float(pitch)))
-    return [
-        math.ceil((axis.side + k * axis.stride) / axis.zoom) for k in range(first, first + _SIZES)
-    ]
+    bound = tile_length(fcn, axis.side, axis.stride) / float(axis.zoom)
+    wanted = min(max(_TILE, 6 * margin), bound)
+    first = max(0, int((wanted - start) / float(axis.pitch)))
+    sizes = [math.ceil((axis.side + (first + k) * axis.stride) / axis.zoom) for k in range(_SIZES)]
+    return [size for size in sizes if size <= max(bound, sizes[0])]
+
+
+def _choose(axis: Axis, lengths: list[int]) -> tuple[int, int] | None:
+    found = [(n, overlap) for n in lengths for overlap in _overlaps(axis, n)]
+    return next((pair for pair in found if _one_grid(axis, *pair)), found[0] if found else None)
 
 
 def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> TilePlan:
@@ -104,7 +117,9 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     fcn : keras.Model
     sidecar : Sidecar
     length : int, optional
-        Of a tile, px of the image.
+        Of a tile, px of the image. Default: such that most of a tile is kept,
+        within the memory that `tltool.maps.inference.tile_length` allows; of a
+        network that sees too far for that the plan is not exact.
 
     Raises
     ------
@@ -113,14 +128,29 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     """
     axis = make_grid(sidecar, 1, 1).y
     lengths = _lengths(axis, fcn) if length is None else [length]
-    found = [(n, overlap) for n in lengths for overlap in _overlaps(axis, n)]
-    if not found:
-        smallest = next(n for n in range(lengths[0], 1 << 20) if _overlaps(axis, n))
+    chosen = _choose(axis, lengths)
+    if chosen is None and length is not None:
         raise UsageError(
-            f"--tile: expected {smallest} px or more, so that tiles with {_MOST_OVERLAP} %"
-            f" overlap hold what a cell sees around it; received {length}"
+            f"--tile: expected {_smallest(axis, length)} px or more, so that tiles with at most"
+            f" {_MOST_OVERLAP} % overlap hold what a cell sees around it; received {length}"
         )
-    length, overlap = next((pair for pair in found if _one_grid(axis, *pair)), found[0])
+    length, overlap = chosen or (lengths[0], _INEXACT_OVERLAP)
     cells = _cells(axis, length)
-    centre, size = float(axis.side / (2 * axis.zoom)), axis.side + (cells - 1) * axis.stride
-    return TilePlan(length, overlap, size, cells, centre, float(axis.pitch))
+    return TilePlan(
+        length,
+        overlap,
+        axis.side + (cells - 1) * axis.stride,
+        cells,
+        float(axis.side / (2 * axis.zoom)),
+        float(axis.pitch),
+        math.ceil(_margin(axis, length)),
+    )
+
+
+def _smallest(axis: Axis, start: int) -> int:
+    return next(n for n in range(start, 1 << 20) if _overlaps(axis, n))
+
+
+def smallest_exact(sidecar: Sidecar) -> int:
+    """Side of the smallest tile that is exact, px of the image."""
+    return _smallest(make_grid(sidecar, 1, 1).y, 1)
