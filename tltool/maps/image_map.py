@@ -162,6 +162,8 @@ def _facts(mapper: Mapper, raster: AnyRaster, output: Output, done: _Work) -> di
         "fidelity": sidecar.fidelity,
         "method": mapper.method,
         "engine": mapper.engine.name,
+        "difference_from_tensorflow": mapper.difference,
+        "gsd": raster.gsd,
         "tile": mapper.tile,
         "output": asdict(output),
         # What an interrupted call had done is not in these.

@@ -26,9 +26,10 @@ from tltool.maps.engines import (
 )
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
 from tltool.maps.opening import Reading, open_image
-from tltool.maps.pipeline import EngineJudge, Judge
+from tltool.maps.pipeline import EngineJudge, Judge, read_tile
 from tltool.maps.scales import ScalesJudge, check_scales
 from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.maps.tuning import difference_from_tensorflow
 from tltool.models.loading import load_network
 from tltool.raster import AnyRaster, as_zoom
 from tltool.sidecar import Sidecar, load_sidecar
@@ -40,6 +41,8 @@ Mode = Literal["fcn", "patches"]
 
 # Windows that a map's fidelity is measured on where it is not known from the conversion.
 _WINDOWS = 256
+# Side of the tile on which engines are compared, px: TensorFlow may be slow.
+_COMPARED = 1024
 # Longest side of a tile that a classifier slides over, px.
 _SLIDING_TILE = 1024
 # Test-time augmentation: none, or the flips and rotations of a square.
@@ -69,6 +72,11 @@ class Mapper:
         How the answers at several scales become one.
     fixed_tile : bool
         Whether `tile` was asked for, and is not to be chosen by measuring.
+    fcn : keras.Model or None
+        What the engine runs; None: a sliding classifier.
+    difference : float or None
+        Largest difference of any probability of the engine from TensorFlow in
+        single precision, on a tile of the first image; None: not measured.
     """
 
     sidecar: Sidecar
@@ -80,6 +88,8 @@ class Mapper:
     scales: tuple[float, ...] = ()
     combine: str = "mean"
     fixed_tile: bool = False
+    fcn: keras.Model | None = None
+    difference: float | None = None
 
     def open(self, path: Path) -> AnyRaster:
         """Open an image as the network wants it; errors as of `open_image`."""
@@ -118,7 +128,25 @@ class Mapper:
         return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
 
     def measured(self, raster: AnyRaster) -> "Mapper":
-        """The same with its fidelity, measured on an image where it is not known yet."""
+        """The same with what is not known yet measured on an image: engine and fidelity."""
+        return self._with_difference(raster)._with_fidelity(raster)
+
+    def _with_difference(self, raster: AnyRaster) -> "Mapper":
+        if self.fcn is None:
+            return self
+        tile = next(self.grid(raster).tiles(min(self.tile, _COMPARED)))
+        pixels = read_tile(raster, tile, as_zoom(self.sidecar.zoom))
+        found = difference_from_tensorflow(self.engine, self.fcn, pixels)
+        if found:
+            logger.info(
+                "%s in %s differs from TensorFlow in f32 by %.1g at most",
+                self.engine.name,
+                self.engine.precision,
+                found,
+            )
+        return replace(self, difference=found)
+
+    def _with_fidelity(self, raster: AnyRaster) -> "Mapper":
         if self.classifier is None:
             return self
         classifier = load_network(self.classifier)
@@ -197,7 +225,10 @@ def load_mapper(
     else:
         mapper = _load_fcn(Path(run), tile, stride, shift_and_stitch, (engine, precision))
     if tta == "d4":
-        mapper = _averaged(mapper, Path(run), mode)
+        mapper = _averaged(mapper)
+    if mode == "fcn" and (tta == "d4" or mapper.engine.precision != "f32"):
+        # What the conversion measured is not what this map says.
+        mapper = _not_measured(mapper, Path(run))
     # Memory is that of the largest scale.
     length = mapper.tile if tile else int(mapper.tile / max(1.0, *scales, 1.0))
     return replace(
@@ -210,23 +241,23 @@ def load_mapper(
     )
 
 
-def _averaged(mapper: Mapper, run: Path, mode: Mode) -> Mapper:
-    """The same, with the mean over flips and rotations; its fidelity is not known yet."""
+def _averaged(mapper: Mapper) -> Mapper:
+    """The same, with the mean over flips and rotations."""
     sidecar = mapper.sidecar
     assert sidecar.reach is not None
     first, last = sidecar.reach
     # A turned tile meets its padding on the other side.
     most = max(-first, last - (sidecar.input_side - 1), 0)
-    update = {"reach": (-most, sidecar.input_side - 1 + most), "fidelity": None}
-    classifier = mapper.classifier
-    if classifier is None and mode != "patches":
-        classifier = _classifier_beside(run / FCN_NAME if run.is_dir() else run)
-    return replace(
-        mapper,
-        sidecar=sidecar.model_copy(update=update),
-        engine=AveragedEngine(mapper.engine),
-        classifier=classifier,
-    )
+    update = {"reach": (-most, sidecar.input_side - 1 + most)}
+    sidecar = sidecar.model_copy(update=update)
+    return replace(mapper, sidecar=sidecar, engine=AveragedEngine(mapper.engine))
+
+
+def _not_measured(mapper: Mapper, run: Path) -> Mapper:
+    sidecar = mapper.sidecar.model_copy(update={"fidelity": None})
+    path = run / FCN_NAME if run.is_dir() else run
+    classifier = mapper.classifier or _classifier_beside(path)
+    return replace(mapper, sidecar=sidecar, classifier=classifier)
 
 
 def _load_fcn(
@@ -296,7 +327,7 @@ def _fcn_mapper(
     length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
     ready = make_engine(engine, fcn, pixel_type(grid.y.zoom), precision)
     # Tiles that are mostly surroundings would compute everything many times.
-    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
+    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest), fcn=fcn)
 
 
 def _smallest_tile(grid: Grid, tile: int | None) -> int:

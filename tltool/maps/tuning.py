@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from tltool.errors import UsageError
-from tltool.maps.engines import Engine, ShiftAndStitchEngine, TensorFlowEngine
+from tltool.maps.engines import (
+    AveragedEngine,
+    Engine,
+    ShiftAndStitchEngine,
+    TensorFlowEngine,
+)
 from tltool.maps.tiles import Grid, Tile
 
 # A smaller tile must be this much faster: below it is the machine's own unsteadiness.
@@ -23,7 +28,7 @@ def difference_from_tensorflow(engine: Engine, model: keras.Model, pixels: np.nd
     Parameters
     ----------
     engine : Engine
-        Of shift-and-stitch the engine under it is measured.
+        Of one that runs another several times that other is measured.
     model : keras.Model
         The FCN that the engine runs.
     pixels : (height, width, bands) array
@@ -34,7 +39,7 @@ def difference_from_tensorflow(engine: Engine, model: keras.Model, pixels: np.nd
     float
         0 for TensorFlow in float32 itself.
     """
-    if isinstance(engine, ShiftAndStitchEngine):
+    while isinstance(engine, ShiftAndStitchEngine | AveragedEngine):
         engine = engine.engine
     if (engine.name, engine.precision) == ("tensorflow", "f32"):
         return 0.0
