@@ -11,6 +11,7 @@ SCRIPTS = (
     "training",
     "reading",
     "map_speed",
+    "map_wall",
     "map_memory",
     "map_writing",
     "engines",
