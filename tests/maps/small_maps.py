@@ -9,10 +9,11 @@ from tltool.maps.pipeline import EngineJudge
 from tltool.maps.products import choose_product
 from tltool.maps.tiles import make_grid
 from tltool.maps.unfinished import UnfinishedMap
-from tltool.raster import ArrayImage, MapWriter
+from tltool.raster import ArrayImage, MapWriter, Place
 from tltool.sidecar import Sidecar, TaskFacts
 
 STRIDE = 4
+PLACE = Place(None, Affine.scale(4))
 NAMES = ["bird", "nothing", "seal"]
 SIDECAR = Sidecar(
     classes=NAMES,
@@ -29,7 +30,7 @@ SIDECAR = Sidecar(
 class MeanEngine:
     """Three probabilities of a cell, from the mean of its 4 x 4 px; raises where it is told to."""
 
-    name = "numpy"
+    name, precision = "numpy", "f32"
 
     def __init__(self, fails_at=None, error=KeyboardInterrupt):
         self.calls, self._fails_at, self._error = 0, fails_at, error
@@ -75,7 +76,7 @@ def make_map(path, image, tile, engine=None, *, fingerprint=None, product=None, 
             return None
         work.fill(image, judge(engine), cover)
         work.writing()
-        with MapWriter(path, *work.shape, product.kind, None, Affine.scale(4), durable=True) as to:
+        with MapWriter(path, *work.shape, product.kind, PLACE, durable=True) as to:
             work.write(to)
         work.finish()
     return found

@@ -87,7 +87,7 @@ def test_the_first_candidate_stays_unless_another_is_clearly_faster(monkeypatch,
 
 
 def test_a_real_engine_gets_a_tile(fcn, grid, image):
-    candidates = tile_candidates(fcn, grid, 256)
+    candidates = tile_candidates(grid, 256)
     assert candidates == sorted(candidates, reverse=True)
     assert candidates[0] <= 256
     assert len(candidates) > 1
@@ -97,13 +97,10 @@ def test_a_real_engine_gets_a_tile(fcn, grid, image):
     assert set(chosen.megapixels_per_second) == set(candidates)
 
 
-def test_candidates_stay_within_memory_and_above_the_surroundings(fcn, grid):
-    from tltool.maps.inference import tile_length
-
-    bound = tile_length(fcn, 16, 4)
+def test_candidates_stay_within_memory_and_above_the_surroundings(grid):
     # The image is smaller than the bound: one tile whatever the length, so it is tried once.
-    found = tile_candidates(fcn, grid)
-    assert found[0] <= bound
+    found = tile_candidates(grid, 2000)
+    assert found[0] <= 2000
     tiles = [len(list(grid.tiles(length))) for length in found]
     assert len(set(tiles)) == len(tiles)
-    assert tile_candidates(fcn, grid, 16) == [2 * grid.y.input_length(1)]
+    assert tile_candidates(grid, 16) == [2 * grid.y.input_length(1)]

@@ -97,5 +97,5 @@ def open_writer(
     """What writes a map in the format that is asked for."""
     size = grid.y.cells, grid.x.cells
     if output.format == "zarr":
-        return ZarrWriter(path, *size, kind, place.crs, place.transform, durable=True)
+        return ZarrWriter(path, *size, kind, place, durable=True)
     return MapWriter(path, *size, kind, place, output.cog, durable=True)

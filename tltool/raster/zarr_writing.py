@@ -2,15 +2,13 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
-from rasterio.transform import Affine
 
 from tltool.errors import UsageError
 from tltool.files import atomic_path
 from tltool.raster.encoding import MapKind
-from tltool.raster.writing import BLOCK
+from tltool.raster.writing import BLOCK, Place
 
 # The one array of the store.
 ARRAY = "heatmap"
@@ -33,13 +31,14 @@ class ZarrWriter:
     Its one array, ``heatmap``, has the axes (class, row, col) and attributes:
     ``classes`` (names of its planes, or of a class map its numbers),
     ``transform`` (six numbers of the affine transform from (col, row) to the
-    CRS, or to pixels of the image), ``crs`` (WKT or null),
+    CRS, or to pixels of the image; null where ``gcps`` stand for it, ground
+    control points as (col, row, x, y, z)), ``crs`` (WKT or null),
     ``_ARRAY_DIMENSIONS``, and of integers ``scale_factor``, as xarray reads
     them. The fill value is no data.
 
     Parameters
     ----------
-    path, rows, columns, kind, crs, transform, durable
+    path, rows, columns, kind, place, durable
         As of `tltool.raster.MapWriter`.
     """
 
@@ -49,17 +48,19 @@ class ZarrWriter:
         rows: int,
         columns: int,
         kind: MapKind,
-        crs: Any,
-        transform: Affine,
+        place: Place,
         durable: bool = False,
     ):
         self._kind, self._shape = kind, (len(kind.names), rows, columns)
         self._attributes = {
             "_ARRAY_DIMENSIONS": ["class", "row", "col"],
             "classes": list(kind.legend.names if kind.legend else kind.names),
-            "transform": list(transform)[:6],
-            "crs": None if crs is None else crs.to_wkt(),
+            "transform": list(place.transform)[:6],
+            "crs": None if place.crs is None else place.crs.to_wkt(),
         }
+        if place.gcps:
+            points = [[p.col, p.row, p.x, p.y, p.z or 0.0] for p in place.gcps]
+            self._attributes |= {"transform": None, "gcps": points}
         if kind.encoding.scale != 1:
             self._attributes |= {"scale_factor": kind.encoding.scale, "add_offset": 0.0}
         self._atomic = atomic_path(path, durable)
