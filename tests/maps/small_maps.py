@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 from rasterio.transform import Affine
 
+from tltool.maps.methods import Mapper
 from tltool.maps.pipeline import EngineJudge
 from tltool.maps.products import choose_product
 from tltool.maps.tiles import make_grid
@@ -47,6 +48,11 @@ class MeanEngine:
 
 def judge(engine=None):
     return EngineJudge(engine or MeanEngine(), Fraction(1))
+
+
+def mapper_of(tile, **options):
+    """What maps images of three bands by a `MeanEngine`."""
+    return Mapper(SIDECAR, MeanEngine(), tile, fixed_tile=True, **options)
 
 
 def image_of(rows, columns, seed=0):

@@ -6,7 +6,7 @@ from PIL import Image
 from rasterio.transform import Affine
 from rasters import write_raster
 
-from tltool.errors import UsageError
+from tltool.errors import ImageError
 from tltool.raster import Raster
 from tltool.raster.resampled import ResampledRaster
 
@@ -84,5 +84,5 @@ def test_valid_pixels_are_those_under_the_centres(path):
 
 
 def test_a_factor_that_cannot_be_meant_is_refused(path):
-    with Raster(path) as raster, pytest.raises(UsageError, match=r"by 1/16 to 16, received 40"):
+    with Raster(path) as raster, pytest.raises(ImageError, match=r"by 1/16 to 16, received 40"):
         ResampledRaster(raster, 40)

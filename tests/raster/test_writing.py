@@ -196,7 +196,8 @@ def test_reason_is_told_not_hidden_behind_a_previous_exception(tmp_path):
     from tltool.raster import MapWriter, Place
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-    with MapWriter(Path({str(tmp_path)!r}) / "a.tif", 512, 512, "ab", Place(None, Affine.scale(2))) as map:
+    place = Place(None, Affine.scale(2))
+    with MapWriter(Path({str(tmp_path)!r}) / "a.tif", 512, 512, "ab", place) as map:
         for row in (0, 256):
             map.write(row, 0, np.random.default_rng(0).random((2, 256, 512), np.float32))
     """

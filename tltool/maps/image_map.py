@@ -16,6 +16,7 @@ from tltool.files import write_text
 from tltool.maps.cover import ImageCover
 from tltool.maps.fingerprint import file_digest, map_fingerprint
 from tltool.maps.full_resolution import write_full_resolution
+from tltool.maps.journal import Fingerprint, as_json
 from tltool.maps.methods import Mapper
 from tltool.maps.outputs import MapFiles, Output, name_files, open_writer
 from tltool.maps.pictures import OVERLAY_SIDE, write_overlay
@@ -33,6 +34,11 @@ logger = logging.getLogger("tltool")
 
 # Below so many tiles trying several sizes costs more than it gains.
 _WORTH_TUNING = 150
+
+_NO_DATA = (
+    "%s: the map has no data anywhere: no valid pixel lies where it was to be mapped. Check what"
+    " says which pixels are valid (a value for no data, alpha or a mask band), and --aoi"
+)
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,16 @@ def _cover(raster: AnyRaster, grid: Grid, area: Area | None) -> ImageCover | Non
     return ImageCover(raster, grid, area) if area is not None or raster.has_mask else None
 
 
-def _tuned(mapper: Mapper, raster: AnyRaster, grid: Grid, path: Path) -> Mapper:
+def _tuned(
+    mapper: Mapper, raster: AnyRaster, grid: Grid, fingerprint: Fingerprint, path: Path
+) -> Mapper:
     """The mapper with the tile that an interrupted call had, or with the fastest."""
     if mapper.fixed_tile:
         return mapper
-    earlier = remembered(path).get("tile")
-    if isinstance(earlier, int) and earlier > 0:
-        return replace(mapper, tile=earlier)
+    earlier = remembered(path)
+    # Of another network it may be too large.
+    if earlier and earlier == as_json({**fingerprint, "tile": earlier.get("tile")}):
+        return replace(mapper, tile=earlier["tile"])
     if sum(1 for _ in islice(grid.tiles(mapper.tile), _WORTH_TUNING)) < _WORTH_TUNING:
         return mapper
     zoom, candidates = as_zoom(mapper.sidecar.zoom), tile_candidates(grid, mapper.tile)
@@ -211,9 +220,10 @@ def map_image(
         grid = mapper.grid(raster)
         area = load_area(aoi, raster) if aoi else None
         facts["limits"] = raster.limits
-        mapper = _tuned(mapper, raster, grid, files.map)
-        tiles = list(grid.tiles(mapper.tile))
         fingerprint = map_fingerprint(mapper, raster, model, output, facts)
+        mapper = _tuned(mapper, raster, grid, fingerprint, files.map)
+        fingerprint["tile"] = mapper.tile
+        tiles = list(grid.tiles(mapper.tile))
         made = _heat_map(image, files, raster)
         with UnfinishedMap(files.map, tiles, product, fingerprint, files.beside, overwrite) as work:
             if work.ended:
@@ -221,6 +231,8 @@ def map_image(
                 return made
             started = time.perf_counter()
             done = _fill(work, raster, grid, tiles, mapper, _cover(raster, grid, area))
+            if not done.judged and not work.has_data():
+                logger.warning(_NO_DATA, image)
             work.writing()
             place = map_place(grid, raster)
             with open_writer(files.map, output, grid, product.kind, place) as writer:

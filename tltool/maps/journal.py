@@ -97,7 +97,7 @@ class Journal:
 
     def changes(self, fingerprint: Fingerprint) -> list[str]:
         """What differs from the fingerprint found, in words; none where none was found."""
-        found, expected = self.fingerprint or {}, _as_json(fingerprint)
+        found, expected = self.fingerprint or {}, as_json(fingerprint)
         keys = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
         was = [(key, found.get(key), expected.get(key)) for key in keys if found]
         return [f"{key} (was {old}, is {new})" for key, old, new in was]
@@ -112,7 +112,7 @@ class Journal:
         self.checksums, self.writing, self.ended = {}, False, False
         self._file.truncate(0)
         self._file.seek(0)
-        self._append(json.dumps(_as_json(fingerprint)))
+        self._append(json.dumps(as_json(fingerprint)))
 
     def _append(self, line: str) -> None:
         data = line.encode() + b"\n"
@@ -148,6 +148,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _as_json(fingerprint: Fingerprint) -> dict[str, Any]:
-    # As it is read again: of tuples lists.
+def as_json(fingerprint: Fingerprint) -> dict[str, Any]:
+    """A fingerprint as it is read again: of tuples lists."""
     return json.loads(json.dumps(dict(fingerprint)))

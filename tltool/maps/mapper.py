@@ -3,19 +3,22 @@
 import glob
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tltool.data.annotations import find_images
-from tltool.errors import ImageError, MapsError, OutputError, TltoolError, UsageError
+from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
 from tltool.fcn.run import FCN_NAME, MODEL_NAME
 from tltool.maps.image_map import HeatMap, map_image
 from tltool.maps.methods import Mapper, Mode, load_mapper
-from tltool.maps.opening import Reading, warn_of_distance
+from tltool.maps.opening import Reading, check_size, open_image, warn_of_distance
 from tltool.maps.outputs import Format, Output, check_outputs, name_files
 from tltool.maps.products import choose_product, nothing_here
 from tltool.maps.unfinished import forget
-from tltool.raster import IMAGE_SUFFIXES, Raster, Scale
+from tltool.raster import IMAGE_SUFFIXES, Scale, load_area
+from tltool.raster.geojson import read_polygons
+from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
 
 __all__ = ["HeatMap", "Mapper", "Output", "heatmap", "load_mapper", "map_image", "nothing_here"]
 
@@ -60,20 +63,28 @@ def _model_path(run: Path, mode: Mode) -> Path:
     return run / (MODEL_NAME if mode == "patches" else FCN_NAME) if run.is_dir() else run
 
 
+def _known_sidecar(run: Path, mode: Mode) -> Sidecar | None:
+    """That of the network, or of the classifier that is to be converted; None: there is none."""
+    paths = (_model_path(run, mode), run / MODEL_NAME)
+    return next((load_sidecar(path) for path in paths if sidecar_path(path).exists()), None)
+
+
 def _check_images(
-    images: Sequence[Path], mapper: Mapper | None = None, scale: Scale = None
+    images: Sequence[Path], sidecar: Sidecar, reading: Reading, aoi: Path | None
 ) -> Failed:
-    """Those that cannot be opened; with a mapper, those that it cannot map either."""
+    """Those that cannot be mapped, as far as that is told without reading their pixels."""
     failed: Failed = {}
+    if reading.scale == "percentiles":
+        # Of which pixels are read. Any numbers tell the same of the rest.
+        reading = replace(reading, scale=(0.0, 1.0))
     for image in images:
         try:
-            if mapper is None:
-                Raster(image, scale=scale).close()
-                continue
-            with mapper.open(image) as raster:
-                mapper.grid(raster)
-                warn_of_distance(raster, mapper.sidecar)
-        except ImageError as error:
+            with open_image(image, sidecar, reading) as raster:
+                check_size(raster, sidecar)
+                warn_of_distance(raster, sidecar)
+                if aoi is not None:
+                    load_area(aoi, raster)
+        except (DataError, ImageError) as error:
             failed[image] = error
     return failed
 
@@ -235,6 +246,8 @@ def heatmap(
         bands than the network takes; names it.
     MapsError
         The same of some of several images: the others are mapped.
+    DataError
+        No area can be read from `aoi`, or it misses the only image.
     ConversionError, ModelError, OutputError, UsageError
     """
     output = Output(
@@ -249,8 +262,13 @@ def heatmap(
     output.check()
     paths, folder = _find(images), Path(out)
     check_outputs(folder, paths, overwrite, output)
+    area = None if aoi is None else Path(aoi)
+    if area is not None:
+        read_polygons(area)
+    reading = Reading(scale, None if bands is None else tuple(bands), resample)
     # Before a conversion that may take long.
-    failed = _check_images(paths, scale=scale)
+    sidecar = _known_sidecar(Path(run), mode)
+    failed = _check_images(paths, sidecar, reading, area) if sidecar else {}
     if len(failed) == len(paths):
         _report([], failed, len(paths), folder)
     mapper = load_mapper(
@@ -264,13 +282,11 @@ def heatmap(
         tta=tta,
         scales=scales,
         combine=combine,
-        reading=Reading(scale, None if bands is None else tuple(bands), resample),
+        reading=reading,
     )
     choose_product(mapper.sidecar, output.dtype, output.classes, argmax)
-    failed |= _check_images([path for path in paths if path not in failed], mapper)
     mapper = _measured(mapper, [path for path in paths if path not in failed], failed)
     model = _model_path(Path(run), mode)
-    area = None if aoi is None else Path(aoi)
     options = {"output": output, "model": model, "overwrite": overwrite, "aoi": area}
     made = _map_all(mapper, paths, failed, folder, **options)
     _report(made, failed, len(paths), folder)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tltool.errors import ConversionError, ImageError, ModelError, UsageError
+from tltool.errors import ConversionError, ModelError, UsageError
 from tltool.fcn.convert import to_fcn
 from tltool.fcn.dense import choose_stride, possible_strides, to_dense
 from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
@@ -23,9 +23,10 @@ from tltool.maps.engines import (
     ShiftAndStitchEngine,
     SlidingEngine,
     make_engine,
+    resolve_engine,
 )
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
-from tltool.maps.opening import Reading, open_image
+from tltool.maps.opening import Reading, check_size, open_image
 from tltool.maps.pipeline import EngineJudge, Judge, read_tile
 from tltool.maps.scales import ScalesJudge, check_scales
 from tltool.maps.tiles import Grid, Tile, make_grid
@@ -115,11 +116,7 @@ class Mapper:
 
     def grid(self, raster: AnyRaster) -> Grid:
         """The cells of an image; an `ImageError` where it is smaller than a patch."""
-        if min(raster.width, raster.height) < self.sidecar.patch:
-            raise ImageError(
-                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
-                f" {self.sidecar.patch} px of a patch along both sides"
-            )
+        check_size(raster, self.sidecar)
         return make_grid(self.sidecar, raster.width, raster.height)
 
     def tiles(self, raster: AnyRaster) -> Iterator[tuple[Tile, np.ndarray]]:
@@ -218,17 +215,21 @@ def load_mapper(
         )
     if tta not in TTA:
         raise UsageError(f"--tta: expected {' or '.join(TTA)}; received {tta}")
-    if scales:
-        check_scales(scales, combine)
+    _check_engine(engine, precision, mode)
+    check_scales(scales, combine)
     if mode == "patches":
         mapper = _load_sliding(Path(run), tile, stride)
     else:
         mapper = _load_fcn(Path(run), tile, stride, shift_and_stitch, (engine, precision))
     if tta == "d4":
-        mapper = _averaged(mapper)
+        mapper = _averaged(mapper, tile)
     if mode == "fcn" and (tta == "d4" or mapper.engine.precision != "f32"):
         # What the conversion measured is not what this map says.
         mapper = _not_measured(mapper, Path(run))
+    if any(scale != 1 for scale in scales):
+        # The classifier says nothing of several scales.
+        sidecar = mapper.sidecar.model_copy(update={"fidelity": None})
+        mapper = replace(mapper, sidecar=sidecar, classifier=None)
     # Memory is that of the largest scale.
     length = mapper.tile if tile else int(mapper.tile / max(1.0, *scales, 1.0))
     return replace(
@@ -241,7 +242,16 @@ def load_mapper(
     )
 
 
-def _averaged(mapper: Mapper) -> Mapper:
+def _check_engine(engine: str, precision: str, mode: Mode) -> None:
+    resolve_engine(engine, precision)
+    if mode == "patches" and (engine == "openvino" or precision != "f32"):
+        raise UsageError(
+            "--mode patches: expected --engine tensorflow or auto and --precision f32, in which"
+            f" the classifier is slid; received {engine} and {precision}"
+        )
+
+
+def _averaged(mapper: Mapper, tile: int | None) -> Mapper:
     """The same, with the mean over flips and rotations."""
     sidecar = mapper.sidecar
     assert sidecar.reach is not None
@@ -250,7 +260,10 @@ def _averaged(mapper: Mapper) -> Mapper:
     most = max(-first, last - (sidecar.input_side - 1), 0)
     update = {"reach": (-most, sidecar.input_side - 1 + most)}
     sidecar = sidecar.model_copy(update=update)
-    return replace(mapper, sidecar=sidecar, engine=AveragedEngine(mapper.engine))
+    length = tile or mapper.tile
+    smallest = _smallest_tile(make_grid(sidecar, 1, 1), tile)
+    engine = AveragedEngine(mapper.engine)
+    return replace(mapper, sidecar=sidecar, engine=engine, tile=max(length, smallest))
 
 
 def _not_measured(mapper: Mapper, run: Path) -> Mapper:

@@ -73,6 +73,15 @@ def _check_bands(raster: Raster, sidecar: Sidecar) -> None:
         )
 
 
+def check_size(raster: AnyRaster, sidecar: Sidecar) -> None:
+    """Raise an `ImageError` where an image is smaller than a patch."""
+    if min(raster.width, raster.height) < sidecar.patch:
+        raise ImageError(
+            f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
+            f" {sidecar.patch} px of a patch along both sides"
+        )
+
+
 def _resampling(raster: Raster, sidecar: Sidecar) -> float:
     if sidecar.gsd is None:
         raise UsageError(

@@ -21,14 +21,16 @@ COMBINATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def check_scales(scales: Sequence[float], combine: str) -> None:
-    """Raise a `UsageError` where scales cannot be meant."""
-    if not scales or len(set(scales)) < len(scales) or not all(0.1 <= s <= 8 for s in scales):
+    """Raise a `UsageError` where scales cannot be meant; none: the image is seen as it is."""
+    if len(set(scales)) < len(scales) or not all(0.1 <= s <= 8 for s in scales):
         raise UsageError(
             "--scales: expected different numbers from 0.1 to 8, such as 0.8,1,1.25; received"
-            f" {','.join(f'{scale:g}' for scale in scales) or 'none'}"
+            f" {','.join(f'{scale:g}' for scale in scales)}"
         )
     if combine not in COMBINATIONS:
         raise UsageError(f"--combine: expected {' or '.join(COMBINATIONS)}; received {combine}")
+    if combine != "mean" and not scales:
+        raise UsageError(f"--combine: expected --scales beside it; received {combine} alone")
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,11 @@ class UnfinishedMap:
         band = place if self._product.chosen else 0
         return self._product.shown(self._tile_store.read(row, column, rows, columns, band), place)
 
+    def has_data(self) -> bool:
+        """Whether any cell has."""
+        parts = (self.shown(0, *window) for window in self._tile_store.windows(BLOCK))
+        return any(np.isfinite(part).any() for part in parts)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the map."""

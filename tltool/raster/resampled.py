@@ -9,7 +9,7 @@ import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
-from tltool.errors import UsageError
+from tltool.errors import ImageError
 from tltool.raster.reading import Raster
 
 # Beyond these a network sees blur or blocks, whatever is done.
@@ -43,7 +43,7 @@ class ResampledRaster:
 
     Raises
     ------
-    UsageError
+    ImageError
         A factor below 1/16 or above 16, or one that leaves no pixel.
     """
 
@@ -60,7 +60,7 @@ class ResampledRaster:
 
     def __init__(self, raster: "Raster | ResampledRaster", factor: float):
         if not _SMALLEST <= factor <= _LARGEST:
-            raise UsageError(
+            raise ImageError(
                 f"{raster.path}: expected to be resampled by 1/16 to 16, received {factor:g}. The"
                 " image's ground sample distance or the network's is not what it is said to be"
             )
