@@ -63,8 +63,8 @@ ALIVE = Task("alive", ("no", "yes"), "binary")
 SEEN = Task("label", ("boat", "person"), "multi-label")
 
 
-def padded_run(folder, zoom=1.0):
-    """A run whose classifier pads, with context enough that its answer does not tell."""
+def padded_run(folder, zoom=1.0, context=True):
+    """A run whose classifier pads; its answer does not tell where there is context."""
     small_run(folder, ALIVE)
     keras.utils.set_random_seed(5)
     inputs = keras.Input((48, 48, 3))
@@ -72,13 +72,13 @@ def padded_run(folder, zoom=1.0):
     for strides in (2, 2, 2):
         x = layers.Conv2D(6, 3, strides=strides, padding="same", activation="relu")(x)
     x = layers.MaxPooling2D(3, strides=1, padding="same")(x)
-    x = layers.GlobalAveragePooling2D()(layers.Cropping2D(2)(x))
+    x = layers.GlobalAveragePooling2D()(layers.Cropping2D(2)(x) if context else x)
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
     model.layers[-1].set_weights([8 * model.layers[-1].get_weights()[0], np.zeros(1)])
     model.save(folder / "model.keras")
     sidecar = load_sidecar(folder / "model.keras")
     side = round(48 / zoom)
-    context = side // 3
+    context = side // 3 if context else 0
     facts = {"input_side": 48, "zoom": zoom, "patch": side - 2 * context, "context": context}
     sidecar.model_copy(update=facts).save(folder / "model.keras")
     return model

@@ -92,6 +92,7 @@ def map_of(mapper, pixels, folder):
 # Cells lie alike from both sides where the squares of all of them fill the image, or, where the
 # first begins `-origin` px before the image, as much more on either side.
 @pytest.mark.parametrize(
+    # Below 0: without context, so that tiles need surroundings.
     ("options", "zoom", "size"),
     [
         ({}, None, (40, 64)),
@@ -99,12 +100,13 @@ def map_of(mapper, pixels, folder):
         ({"stride": 2, "shift_and_stitch": True, "tile": 44}, None, (40, 54)),
         ({"mode": "patches", "stride": 7}, None, (7 * 5 - 1, 7 * 8 - 1)),
         ({"tile": 120}, 1.0, (64, 96)),
+        ({"tile": 120}, -1.0, (64, 160)),
         ({"tile": 120}, 1.5, (36, 52)),
     ],
 )
 def test_the_map_of_a_turned_image_is_the_turned_map(tmp_path, options, zoom, size):
     run = tmp_path / "run"
-    small_run(run, ZOO, background="none") if zoom is None else padded_run(run, zoom)
+    small_run(run, ZOO, background="none") if zoom is None else padded_run(run, abs(zoom), zoom > 0)
     mapper = load_mapper(run, engine="tensorflow", tta="d4", **options)
     pixels = varied_images(1, 128)[0, : size[0], : size[1]].astype(np.uint8)
     axis = mapper.grid(type("Size", (), {"width": size[1], "height": size[0], "path": None})()).y
@@ -114,6 +116,22 @@ def test_the_map_of_a_turned_image_is_the_turned_map(tmp_path, options, zoom, si
     for how in EIGHT[1:6:2]:
         found = map_of(mapper, turned(pixels, *how), tmp_path)
         np.testing.assert_allclose(found, turned(whole, *how), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 2, "shift_and_stitch": True}])
+def test_tiles_do_not_show_where_padding_reaches_into_them(tmp_path, options):
+    run = tmp_path / "run"
+    padded_run(run, context=False)
+    pixels = varied_images(1, 112)[0, :90].astype(np.uint8)
+    maps = []
+    for tile in (None, 120):
+        mapper = load_mapper(run, tile, "tensorflow", tta="d4", **options)
+        assert mapper.sidecar.reach[0] < 0
+        assert sum(mapper.sidecar.reach) == 47
+        maps.append(map_of(mapper, pixels, tmp_path))
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+    plain = map_of(load_mapper(run, engine="tensorflow", **options), pixels, tmp_path)
+    assert np.abs(plain - maps[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

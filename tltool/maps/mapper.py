@@ -11,7 +11,7 @@ from tltool.data.annotations import find_images
 from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
 from tltool.fcn.run import FCN_NAME, MODEL_NAME
 from tltool.maps.image_map import HeatMap, map_image
-from tltool.maps.methods import Mapper, Mode, load_mapper
+from tltool.maps.methods import Mapper, Mode, check_choices, load_mapper
 from tltool.maps.opening import Reading, check_size, open_image, warn_of_distance
 from tltool.maps.outputs import Format, Output, check_outputs, name_files
 from tltool.maps.products import choose_product, nothing_here
@@ -260,6 +260,7 @@ def heatmap(
         preview,
     )
     output.check()
+    check_choices(mode, engine, precision, tta, scales, combine)
     paths, folder = _find(images), Path(out)
     check_outputs(folder, paths, overwrite, output)
     area = None if aoi is None else Path(aoi)

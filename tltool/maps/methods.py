@@ -213,10 +213,7 @@ def load_mapper(
             "--shift-and-stitch: expected --stride beside it and no --mode patches; it is the"
             " reference for a denser map of the converted network"
         )
-    if tta not in TTA:
-        raise UsageError(f"--tta: expected {' or '.join(TTA)}; received {tta}")
-    _check_engine(engine, precision, mode)
-    check_scales(scales, combine)
+    check_choices(mode, engine, precision, tta, scales, combine)
     if mode == "patches":
         mapper = _load_sliding(Path(run), tile, stride)
     else:
@@ -242,7 +239,13 @@ def load_mapper(
     )
 
 
-def _check_engine(engine: str, precision: str, mode: Mode) -> None:
+def check_choices(
+    mode: Mode, engine: str, precision: str, tta: str, scales: Sequence[float], combine: str
+) -> None:
+    """Raise a `UsageError` where one of these is none of `load_mapper`, before anything is read."""
+    if tta not in TTA:
+        raise UsageError(f"--tta: expected {' or '.join(TTA)}; received {tta}")
+    check_scales(scales, combine)
     resolve_engine(engine, precision)
     if mode == "patches" and (engine == "openvino" or precision != "f32"):
         raise UsageError(
