@@ -46,10 +46,12 @@ class Source:
     weights: str
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """Read the options that every benchmark has."""
+def options(description: str | None, **more: str) -> argparse.Namespace:
+    """Read the options that every benchmark has, and more flags by name and help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="smaller images, fewer repeats")
+    for name, text in more.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     return parser.parse_args()
 
 
@@ -81,8 +83,8 @@ def _paint(folder: Path) -> Source:
     return source
 
 
-def build_run(folder: Path, source: Source, context: int = 0) -> Path:
-    """Write an untrained MobileNet 0.25 classifier of 96 px patches and its FCN."""
+def build_run(folder: Path, source: Source, context: int = 0, backbone: str = "MobileNet") -> Path:
+    """Write an untrained classifier of 96 px patches and its FCN; MobileNet of width 0.25."""
     keras = quiet_import("keras")
 
     import tltool
@@ -90,8 +92,10 @@ def build_run(folder: Path, source: Source, context: int = 0) -> Path:
     from tltool.sidecar import Sidecar
 
     keras.utils.set_random_seed(1)
-    backbone = BackboneRecipe(name="MobileNet", alpha=0.25, weights=source.weights)
-    built = tltool.build_classifier(len(CLASSES), PATCH, context, backbone=backbone)
+    recipe = BackboneRecipe(name=backbone, weights="none")
+    if backbone == "MobileNet":
+        recipe = BackboneRecipe(name=backbone, alpha=0.25, weights=source.weights)
+    built = tltool.build_classifier(len(CLASSES), PATCH, context, backbone=recipe)
     sidecar = Sidecar(
         classes=CLASSES,
         background="backgrounds",

@@ -59,7 +59,7 @@ class Bench:
 
     def map(self, name: str, **choice: object) -> Callable[[], dict[str, float]]:
         """A map of the whole image."""
-        mapper = load_mapper(self.run, **choice)
+        mapper = load_mapper(self.run, engine="tensorflow", **choice)
         grid = make_grid(mapper.sidecar, self.image.width, self.image.height)
         self.cells[name] = grid.y.cells * grid.x.cells
         tiles = list(grid.tiles(mapper.tile))
@@ -74,7 +74,7 @@ class Bench:
     def sliding(self) -> Callable[[], dict[str, float]]:
         """One window of `model.predict`, on average, scaled to the cells of both strides."""
         classifier = keras.saving.load_model(self.run / "model.keras", compile=False)
-        windows = self._windows(load_mapper(self.run))
+        windows = self._windows(load_mapper(self.run, engine="tensorflow"))
 
         def over_sample() -> None:
             classifier.predict(windows, batch_size=BATCH, verbose=0)

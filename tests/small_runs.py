@@ -6,7 +6,7 @@ import rasterio
 from keras import layers
 
 from tltool.data.tasks import Task
-from tltool.sidecar import Sidecar, TaskFacts
+from tltool.sidecar import Sidecar, TaskFacts, load_sidecar
 
 PATCH = 16
 
@@ -61,3 +61,24 @@ def write_bands(path, bands, dtype="uint8", side=40, seed=0):
 ZOO = Task("zoo", ("bird", "none", "seal"))
 ALIVE = Task("alive", ("no", "yes"), "binary")
 SEEN = Task("label", ("boat", "person"), "multi-label")
+
+
+def padded_run(folder, zoom=1.0, context=True):
+    """A run whose classifier pads; its answer does not tell where there is context."""
+    small_run(folder, ALIVE)
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((48, 48, 3))
+    x = layers.Rescaling(1 / 128, -1)(inputs)
+    for strides in (2, 2, 2):
+        x = layers.Conv2D(6, 3, strides=strides, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(3, strides=1, padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(layers.Cropping2D(2)(x) if context else x)
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
+    model.layers[-1].set_weights([8 * model.layers[-1].get_weights()[0], np.zeros(1)])
+    model.save(folder / "model.keras")
+    sidecar = load_sidecar(folder / "model.keras")
+    side = round(48 / zoom)
+    context = side // 3 if context else 0
+    facts = {"input_side": 48, "zoom": zoom, "patch": side - 2 * context, "context": context}
+    sidecar.model_copy(update=facts).save(folder / "model.keras")
+    return model

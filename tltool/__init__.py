@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
     from tltool.fcn.dense import to_dense
+    from tltool.fcn.export import export
     from tltool.fcn.fidelity import measure_fidelity
     from tltool.fcn.run import convert
     from tltool.maps.mapper import heatmap
@@ -39,6 +40,7 @@ _PUBLIC = {
     "convert": ("tltool.fcn.run", True),
     "demo": ("tltool.showcase.demo", False),
     "fidelity": ("tltool.fcn.check", True),
+    "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
     "load_recipe": ("tltool.recipe", False),
@@ -60,6 +62,7 @@ __all__ = [
     "build_classifier",
     "convert",
     "demo",
+    "export",
     "fidelity",
     "finetune",
     "heatmap",

@@ -5,6 +5,9 @@ children are also a `ValueError` or an `OSError` where that is what they are,
 so that a script can catch them without knowing tltool.
 """
 
+from pathlib import Path
+from typing import Any
+
 
 class TltoolError(Exception):
     """The work could not be done.
@@ -61,3 +64,18 @@ class ConversionError(TltoolError, ValueError):
 
 class OutputError(TltoolError, OSError):
     """An output that exists already or cannot be written."""
+
+
+class MapsError(TltoolError, RuntimeError):
+    """Some of several images could not be mapped.
+
+    Attributes
+    ----------
+    made : list of tltool.maps.mapper.HeatMap
+        Of the others.
+    failed : dict of Path to TltoolError
+    """
+
+    def __init__(self, message: str, made: list[Any], failed: dict[Path, TltoolError]):
+        super().__init__(message)
+        self.made, self.failed = made, failed

@@ -18,12 +18,22 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         )
 
 
-def _partial(path: Path) -> Path:
+def partial_path(path: Path, durable: bool = False) -> Path:
+    """The temporary neighbour of `path`: of this process alone, or the same for every process."""
     # The suffix stays: writers choose the format by it.
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+    owner = "" if durable else f"{os.getpid()}-"
+    return path.with_name(f".partial-{owner}{path.name}")
 
 
-def _remove(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or all in a folder, is on the disk: a power cut cannot take it back."""
+    for inside in (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else (path,):
+        with inside.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, where there is one."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -43,30 +53,40 @@ def output_error(path: Path, error: BaseException) -> OutputError:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
     """Give a temporary neighbour of `path`, renamed to it at the end, removed on any failure.
 
     Works for files and for folders (the caller creates which of the two it
     wants). An `OSError` on the way is raised again as an `OutputError` that
     names `path`.
+
+    Parameters
+    ----------
+    path : Path
+    durable : bool
+        The temporary name is the same in every process, so that the next run
+        replaces what a killed one left (the caller sees to it that two never
+        write at once), and a file is on the disk before it is renamed.
     """
-    partial = _partial(path)
+    partial = partial_path(path, durable)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
+        remove(partial)
         yield partial
         if partial.is_dir() and path.is_dir():
             shutil.rmtree(path)
+        if durable:
+            flush_to_disk(partial)
         os.replace(partial, path)
     except TltoolError:
         raise
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        _remove(partial)
+        remove(partial)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all."""
-    with atomic_path(path) as partial:
+def write_text(path: Path, text: str, durable: bool = False) -> None:
+    """Write `text` to `path` whole or not at all; `durable` as of `atomic_path`."""
+    with atomic_path(path, durable) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ import rasterio
 from tltool.maps import full_resolution
 from tltool.maps.full_resolution import write_full_resolution
 from tltool.maps.tiles import Axis, Grid
-from tltool.raster import MapWriter, Raster
+from tltool.raster import MapWriter, Place, Raster
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -30,9 +30,7 @@ def enlarge_map(tmp_path, width, height, zoom, values_of):
         path, "w", driver="GTiff", crs="EPSG:32605", transform=transform, **shape
     ) as file:
         file.write(image)
-    with MapWriter(
-        tmp_path / "map.tif", *values.shape[1:], ["a", "b"], None, rasterio.Affine.identity()
-    ) as writer:
+    with MapWriter(tmp_path / "map.tif", *values.shape[1:], ["a", "b"], Place()) as writer:
         writer.write(0, 0, values)
     with Raster(path) as raster:
         write_full_resolution(tmp_path / "map.tif", tmp_path / "full.tif", grid, raster)

@@ -77,9 +77,8 @@ def test_an_image_of_other_bands_is_refused_with_both_numbers(tmp_path):
     small_run(tmp_path / "run", ALIVE, bands=5)
     write_bands(tmp_path / "five.tif", 5)
     Image.new("RGB", (40, 40)).save(tmp_path / "rgb.png")
-    images = [tmp_path / "five.tif", tmp_path / "rgb.png"]
     with pytest.raises(ImageError, match=r"rgb.png: expected 5 bands, .* received 3\."):
-        tltool.heatmap(tmp_path / "run", images, tmp_path / "maps")
+        tltool.heatmap(tmp_path / "run", [tmp_path / "rgb.png"], tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
 
 

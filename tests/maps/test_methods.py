@@ -18,7 +18,7 @@ quiet_import("keras")
 
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
-from small_runs import ALIVE, PATCH, ZOO, small_run, write_bands  # noqa: E402
+from small_runs import ALIVE, PATCH, ZOO, padded_run, small_run, write_bands  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -81,27 +81,6 @@ def test_every_method_says_what_the_classifier_says_of_the_cells_windows(tmp_pat
     expected = expected_of(model, tmp_path / "a.tif", facts, values.shape)
     np.testing.assert_allclose(values, expected, atol=1e-5)
     assert np.ptp(values) > 0.01
-
-
-def padded_run(folder, zoom=1.0):
-    """A run whose classifier pads, with context enough that its answer does not tell."""
-    small_run(folder, ALIVE)
-    keras.utils.set_random_seed(5)
-    inputs = keras.Input((48, 48, 3))
-    x = layers.Rescaling(1 / 128, -1)(inputs)
-    for strides in (2, 2, 2):
-        x = layers.Conv2D(6, 3, strides=strides, padding="same", activation="relu")(x)
-    x = layers.MaxPooling2D(3, strides=1, padding="same")(x)
-    x = layers.GlobalAveragePooling2D()(layers.Cropping2D(2)(x))
-    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
-    model.layers[-1].set_weights([8 * model.layers[-1].get_weights()[0], np.zeros(1)])
-    model.save(folder / "model.keras")
-    sidecar = load_sidecar(folder / "model.keras")
-    side = round(48 / zoom)
-    context = side // 3
-    facts = {"input_side": 48, "zoom": zoom, "patch": side - 2 * context, "context": context}
-    sidecar.model_copy(update=facts).save(folder / "model.keras")
-    return model
 
 
 @pytest.mark.parametrize("zoom", [1.0, 1.5])

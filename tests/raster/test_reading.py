@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -316,6 +317,80 @@ def test_damage_names_the_window(tmp_path):
         file.truncate(path.stat().st_size // 2)
     with Raster(path) as raster, pytest.raises(ImageError, match="window x 3, y 19, 5 x 4 px"):
         raster.read(3, 19, 5, 4)
+
+
+def test_damage_names_the_window_of_a_thumbnail(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 1500, 40), np.uint8)
+    path = write_tif(tmp_path / "cut.tif", pixels, photometric="RGB", blockysize=16)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 300)
+    with Raster(path) as raster, pytest.raises(ImageError) as caught:
+        raster.thumbnail(1500)
+    place = "cannot be read in the window x 0, y 1024, 40 x 476 px: "
+    assert str(caught.value).startswith(f"{path} {place}")
+
+
+MOSAIC = """<VRTDataset rasterXSize="74" rasterYSize="23">{}</VRTDataset>"""
+MOSAIC_BAND = (
+    '<VRTRasterBand dataType="Byte" band="{0}"><NoDataValue>0</NoDataValue>'
+    "<ColorInterp>{1}</ColorInterp><SimpleSource>"
+    '<SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>{0}</SourceBand>'
+    '<SrcRect xOff="0" yOff="0" xSize="37" ySize="23"/>'
+    '<DstRect xOff="37" yOff="0" xSize="37" ySize="23"/></SimpleSource></VRTRasterBand>'
+)
+
+
+def test_mosaic_is_read_across_its_images_and_its_gaps(tmp_path):
+    pixels = PIXELS.clip(1)
+    write_tif(tmp_path / "a.tif", pixels.transpose(2, 0, 1), photometric="RGB")
+    bands = [MOSAIC_BAND.format(i, c) for i, c in enumerate(("Red", "Green", "Blue"), 1)]
+    (tmp_path / "a.vrt").write_text(MOSAIC.format("".join(bands)))
+    expected = np.concatenate([np.zeros_like(pixels), pixels], axis=1)
+    with Raster(tmp_path / "a.vrt") as raster:
+        for window in ((0, 0, 74, 23), (30, 5, 20, 9), (60, -5, 40, 20)):
+            seen = reflected_window(expected, *window)
+            np.testing.assert_array_equal(raster.read(*window), seen)
+            np.testing.assert_array_equal(raster.valid(*window), (seen > 0).all(2))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".tif", {"driver": "COG", "blocksize": 128, "compress": "deflate"}),
+        (".tif", {"driver": "GTiff", "BIGTIFF": "YES", "tiled": True, "interleave": "band"}),
+        (".jp2", {"driver": "JP2OpenJPEG", "REVERSIBLE": "YES", "QUALITY": "100"}),
+        (".bmp", {"driver": "BMP"}),
+    ],
+)
+def test_any_format_is_read_in_windows(tmp_path, suffix, options):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 300, 410), np.uint8)
+    write_tif(tmp_path / "source.tif", pixels, photometric="RGB")
+    path = tmp_path / f"a{suffix}"
+    rasterio.shutil.copy(tmp_path / "source.tif", path, **options)
+    with Raster(path) as raster:
+        for window in ((0, 0, 410, 300), (100, 90, 150, 60), (380, 250, 90, 90)):
+            expected = reflected_window(pixels.transpose(1, 2, 0), *window)
+            np.testing.assert_array_equal(raster.read(*window), expected)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_orientation_of_a_png_is_found_without_decoding_it(tmp_path, monkeypatch, behind):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path = tmp_path / "a.png"
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    if behind:
+        content = path.read_bytes()
+        start = content.index(b"eXIf") - 4
+        stop = start + 12 + int.from_bytes(content[start : start + 4])
+        end = content.index(b"IEND") - 4
+        moved = content[:start] + content[stop:end] + content[start:stop] + content[end:]
+        path.write_bytes(moved)
+    else:
+        # What Pillow decodes pixels with.
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    with Raster(path) as raster:
+        assert (raster.width, raster.height) == (HEIGHT, WIDTH)
 
 
 def test_missing_file_is_named(tmp_path):

@@ -20,6 +20,7 @@ COMMANDS = {
     "upgrade": "Save a model of an older Keras as a current .keras file.",
     "convert": "Turn a classifier into a fully convolutional network.",
     "fidelity": "Measure how far a map says what its classifier says.",
+    "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",

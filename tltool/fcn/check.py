@@ -10,7 +10,7 @@ from tltool.fcn.geometry import trace
 from tltool.fcn.run import FCN_NAME, fcn_sidecar, measure
 from tltool.fcn.source import Source, read_source
 from tltool.files import refuse_existing
-from tltool.maps.inference import open_image
+from tltool.maps.opening import open_image
 from tltool.models.loading import load_network
 from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
 

@@ -12,7 +12,7 @@ from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.maps.inference import open_image
+from tltool.maps.opening import open_image
 from tltool.raster import ArrayImage, Image
 from tltool.recipe import Recipe, load_recipe
 from tltool.sidecar import Sidecar

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tltool.fcn.single import as_single
-from tltool.maps.engines import Engine, TensorFlowEngine
+from tltool.maps.engines import AveragedEngine, Engine, TensorFlowEngine
 from tltool.maps.inference import pixel_type, run_tiles
 from tltool.maps.tiles import Grid, Tile, make_grid
 from tltool.raster import Image, as_zoom, enlarge
@@ -140,7 +140,9 @@ def compare(
         classifier = as_single(classifier, [task.name for task in sidecar.tasks])
     pixels_as = pixel_type(zoom)
     engine = TensorFlowEngine(fcn, pixels_as) if isinstance(fcn, keras.Model) else fcn
-    judge = TensorFlowEngine(classifier, pixels_as)
+    judge: Engine = TensorFlowEngine(classifier, pixels_as)
+    if isinstance(engine, AveragedEngine):
+        judge = AveragedEngine(judge)
     of_map, of_classifier, places = [], [], []
     for tile, values in run_tiles(image, tiles, zoom, engine):
         cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)

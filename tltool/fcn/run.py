@@ -16,7 +16,7 @@ from tltool.fcn.foreign import Told
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.source import Source, read_source
 from tltool.files import atomic_path, refuse_existing
-from tltool.maps.inference import open_image
+from tltool.maps.opening import open_image
 from tltool.raster import Image, as_zoom
 from tltool.sidecar import Sidecar, sidecar_path
 from tltool.training.run_folder import MODEL_NAME

@@ -8,7 +8,8 @@ import rasterio
 from rasterio.windows import Window
 
 from tltool.maps.tiles import Axis, Grid
-from tltool.raster import MapWriter, Raster
+from tltool.raster import AnyRaster, MapWriter, Place
+from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
 from tltool.raster.reading import without_georeference_warning
 
 # What a window's values may take, bytes, and the blocks that it is made of, px.
@@ -56,6 +57,10 @@ def _windows(width: int, height: int, classes: int) -> Iterator[Window]:
             yield Window(left, top, min(side, width - left), min(side, height - top))
 
 
+def _encoding(source: rasterio.DatasetReader) -> Encoding:
+    return ENCODINGS[source.dtypes[0]]
+
+
 def _enlarged(source: rasterio.DatasetReader, grid: Grid, window: Window) -> np.ndarray:
     top, left, height, width = window.row_off, window.col_off, window.height, window.width
     rows, down = neighbours(grid.y, top, top + height)
@@ -67,12 +72,12 @@ def _enlarged(source: rasterio.DatasetReader, grid: Grid, window: Window) -> np.
         min(count[1], source.width - first[1]),
         min(count[0], source.height - first[0]),
     )
-    values = source.read(window=cells)
+    values = _encoding(source).decode(source.read(window=cells))
     values = interpolate(values, columns - first[1], right, 2)
     return interpolate(values, rows - first[0], down, 1)
 
 
-def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: Raster) -> None:
+def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRaster) -> None:
     """Enlarge a map bilinearly to one value a pixel of its image.
 
     Parameters
@@ -80,7 +85,7 @@ def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: Raster
     map_path : Path
         A map of `tltool.heatmap`, a value a cell.
     path : Path
-        To write: float32 GeoTIFF, a band a class, in the image's own grid.
+        To write: GeoTIFF in the map's data type, a band a class, in the image's own grid.
     grid : Grid
         The map's cells.
     raster : Raster
@@ -92,8 +97,11 @@ def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: Raster
     """
     with without_georeference_warning(), rasterio.open(map_path) as source:
         size = (raster.height, raster.width)
-        names = source.descriptions
-        with MapWriter(path, *size, names, raster.crs, raster.transform) as writer:
+        encoding = _encoding(source)
+        kind = MapKind(tuple(source.descriptions), encoding)
+        gcps, crs = raster.gcps
+        place = Place(crs or raster.crs, raster.transform, gcps)
+        with MapWriter(path, *size, kind, place, durable=True) as writer:
             for window in _windows(raster.width, raster.height, source.count):
                 values = _enlarged(source, grid, window)
-                writer.write(window.row_off, window.col_off, values)
+                writer.write(window.row_off, window.col_off, encoding.encode(values))

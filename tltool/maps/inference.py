@@ -1,24 +1,26 @@
-"""Windows of an image through the FCN: reading runs ahead of inference."""
+"""Windows of an image through the FCN, and how large they may be."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 import numpy as np
 
-from tltool.errors import ImageError
 from tltool.maps.engines import Engine
+from tltool.maps.pipeline import EngineJudge, judge_tiles, read_tile
 from tltool.maps.tiles import Tile
 from tltool.models.graph import replay
-from tltool.raster import Image, Raster, enlarge
-from tltool.sidecar import Sidecar
+from tltool.raster import Image
 
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = [
+    "batch_size",
+    "largest_layer",
+    "pixel_type",
+    "read_tile",
+    "run_tiles",
+    "tile_length",
+]
 
 # What the largest layer of a tile may hold, in bytes, and the longest side of a tile.
 _LAYER_BYTES = 256 << 20
@@ -27,74 +29,18 @@ _LONGEST = 2048
 _BATCH = 64
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, R]]:
-    """Apply `function` in a thread that is at most `depth` items ahead; keeps the order."""
-    pending: deque[tuple[T, Future[R]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            for item in items:
-                pending.append((item, pool.submit(function, item)))
-                if len(pending) > depth:
-                    done, future = pending.popleft()
-                    yield done, future.result()
-            while pending:
-                done, future = pending.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
-
-
-def open_image(path: str | Path, sidecar: Sidecar) -> Raster:
-    """Open an image, to read the bands of it that a network takes.
-
-    Raises
-    ------
-    ImageError
-        Where it has another number of them, naming both.
-    """
-    raster = Raster(path, sidecar.band_numbers)
-    if raster.bands != sidecar.bands:
-        raster.close()
-        raise ImageError(
-            f"{raster.path}: expected {sidecar.bands} bands, which the network was trained on;"
-            f" received {raster.bands}. Take an image like those of the training, or write the"
-            " bands that are meant to a file, for example with gdal_translate -b 1 -b 2"
-        )
-    return raster
-
-
-def read_tile(image: Image, tile: Tile, zoom: Fraction) -> np.ndarray:
-    """Read a tile and enlarge it to the network's input.
-
-    Returns
-    -------
-    (tile.y.size, tile.x.size, bands) uint8 array, float32 where zoom is above 1.
-    """
-    pixels = image.read(tile.x.start, tile.y.start, tile.x.length, tile.y.length)
-    enlarged = enlarge(pixels, zoom)
-    rows = slice(tile.y.trim, tile.y.trim + tile.y.size)
-    return enlarged[rows, tile.x.trim : tile.x.trim + tile.x.size]
-
-
 def pixel_type(zoom: Fraction) -> str:
     """Data type of what `read_tile` gives."""
     return "uint8" if zoom == 1 else "float32"
-
-
-def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
-    """Cut the cells that a tile keeps out of the network's output, as (classes, rows, columns)."""
-    rows = slice(tile.y.drop, tile.y.drop + tile.y.cells)
-    kept = cells[rows, tile.x.drop : tile.x.drop + tile.x.cells]
-    return kept.transpose(2, 0, 1)
 
 
 def run_tiles(
     image: Image, tiles: Iterable[Tile], zoom: Fraction, engine: Engine
 ) -> Iterator[tuple[Tile, np.ndarray]]:
     """Each tile with its (classes, rows, columns) probabilities, in order."""
-    for tile, pixels in ahead(lambda tile: read_tile(image, tile, zoom), tiles):
-        yield tile, keep(engine(pixels), tile)
+    for tile, values in judge_tiles(image, tiles, EngineJudge(engine, zoom)):
+        assert values is not None  # without a cover every tile is judged
+        yield tile, values
 
 
 def tile_length(fcn: keras.Model, side: int, stride: int) -> int:

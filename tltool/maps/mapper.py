@@ -1,196 +1,133 @@
-"""`tltool heatmap`: a network over images of any size, read, judged and written tile by tile."""
+"""`tltool heatmap`: maps of many images in one call."""
 
-import json
-import time
+import glob
+import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
-from rasterio.enums import Resampling
-from rasterio.transform import Affine
-
 from tltool.data.annotations import find_images
-from tltool.errors import UsageError
-from tltool.files import atomic_path, refuse_existing, write_text
-from tltool.maps.full_resolution import write_full_resolution
-from tltool.maps.inference import open_image
-from tltool.maps.methods import Mapper, Mode, load_mapper
-from tltool.maps.overlay import draw_overlay
-from tltool.maps.tiles import Grid
-from tltool.progress import progress_bar
-from tltool.raster import MapWriter, Raster
-from tltool.sidecar import Sidecar
+from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
+from tltool.fcn.run import FCN_NAME, MODEL_NAME
+from tltool.maps.image_map import HeatMap, map_image
+from tltool.maps.methods import Mapper, Mode, check_choices, load_mapper
+from tltool.maps.opening import Reading, check_size, open_image, warn_of_distance
+from tltool.maps.outputs import Format, Output, check_outputs, name_files
+from tltool.maps.products import choose_product, nothing_here
+from tltool.maps.unfinished import forget
+from tltool.raster import IMAGE_SUFFIXES, Scale, load_area
+from tltool.raster.geojson import read_polygons
+from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
 
-# Longest side of the overlay's photograph, px.
-_OVERLAY_SIDE = 2500
+__all__ = ["HeatMap", "Mapper", "Output", "heatmap", "load_mapper", "map_image", "nothing_here"]
+
+logger = logging.getLogger("tltool")
+
+Failed = dict[Path, TltoolError]
 
 
-@dataclass(frozen=True)
-class HeatMap:
-    """What `heatmap` wrote for one image.
+def expand_patterns(sources: Sequence[str | Path]) -> list[str | Path]:
+    """Images that match the patterns which the shell left as they are, and all other sources.
 
-    Attributes
-    ----------
-    image, map_path, overlay_path, json_path : Path
-    seconds : float
-        Wall time of the map, without the overlay.
-    megapixels : float
-    full_path : Path or None
-        The map at the image's resolution, where it was asked for.
+    Raises
+    ------
+    ImageError
+        Where a pattern matches no image.
     """
-
-    image: Path
-    map_path: Path
-    overlay_path: Path
-    json_path: Path
-    seconds: float
-    megapixels: float
-    full_path: Path | None = None
-
-
-def map_transform(grid: Grid, transform: Affine) -> Affine:
-    """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
-    shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
-    return transform @ shift @ Affine.scale(float(grid.x.pitch), float(grid.y.pitch))
-
-
-def _write_tiles(mapper: Mapper, raster: Raster, grid: Grid, writer: MapWriter) -> None:
-    """Run all tiles; writing happens in a thread of its own, one window behind."""
-    total = raster.width * raster.height / 1e6
-    area = float(grid.x.pitch * grid.y.pitch) / 1e6
-    waiting: Future[None] | None = None
-    with ThreadPoolExecutor(1) as pool, progress_bar(raster.path.name, total, "Mpx") as bar:
-        for tile, values in mapper.tiles(raster):
-            if waiting is not None:
-                waiting.result()
-            waiting = pool.submit(writer.write, tile.y.cell, tile.x.cell, values)
-            bar.advance(values.shape[1] * values.shape[2] * area)
-        if waiting is not None:
-            waiting.result()
+    found: list[str | Path] = []
+    for source in sources:
+        if Path(source).exists() or not glob.has_magic(str(source)):
+            found.append(source)
+            continue
+        matching = [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
+        images = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise ImageError(
+                f"{source}: expected a pattern that images match ({', '.join(IMAGE_SUFFIXES)}),"
+                f" found {len(matching)} other files"
+            )
+        found += images
+    return found
 
 
-def _write_map(mapper: Mapper, raster: Raster, path: Path) -> float:
-    grid = mapper.grid(raster)
-    started = time.perf_counter()
-    transform = map_transform(grid, raster.transform)
-    names = mapper.sidecar.classes
-    with MapWriter(path, grid.y.cells, grid.x.cells, names, raster.crs, transform) as writer:
-        _write_tiles(mapper, raster, grid, writer)
-    return time.perf_counter() - started
+def _find(sources: Sequence[str | Path]) -> list[Path]:
+    """Each image once, whatever it is named by."""
+    images: dict[Path, Path] = {}
+    for image in find_images(expand_patterns(sources)):
+        images.setdefault(image.resolve(), image)
+    return list(images.values())
 
 
-def _shrunk_map(path: Path) -> np.ndarray:
-    with rasterio.open(path) as source:
-        scale = max(1.0, max(source.shape) / _OVERLAY_SIDE)
-        shape = tuple(max(1, round(n / scale)) for n in source.shape)
-        return source.read(out_shape=(source.count, *shape), resampling=Resampling.average)
+def _model_path(run: Path, mode: Mode) -> Path:
+    return run / (MODEL_NAME if mode == "patches" else FCN_NAME) if run.is_dir() else run
 
 
-def nothing_here(sidecar: Sidecar) -> list[str]:
-    """The outputs that mean "nothing here"; none where the background has no output."""
-    # Of a binary task it is the negative; of several tasks outputs are called task.class.
-    names = {sidecar.background, *(f"{t.name}.{sidecar.background}" for t in sidecar.tasks)}
-    return [name for name in sidecar.classes if name in names]
+def _known_sidecar(run: Path, mode: Mode) -> Sidecar | None:
+    """That of the network, or of the classifier that is to be converted; None: there is none."""
+    paths = (_model_path(run, mode), run / MODEL_NAME)
+    return next((load_sidecar(path) for path in paths if sidecar_path(path).exists()), None)
 
 
-def _exclusive(sidecar: Sidecar) -> bool:
-    if len(sidecar.tasks) > 1:
-        return False
-    kinds = {task.kind for task in sidecar.tasks}
-    return kinds <= {"multi-class"} and len(sidecar.classes) > 1
-
-
-def _write_overlay(mapper: Mapper, raster: Raster, map_path: Path, path: Path) -> None:
-    photograph = raster.thumbnail(_OVERLAY_SIDE)
-    grid, scale = mapper.grid(raster), photograph.shape[1] / raster.width
-    left, top = float(grid.x.origin), float(grid.y.origin)
-    right = left + grid.x.cells * float(grid.x.pitch)
-    bottom = top + grid.y.cells * float(grid.y.pitch)
-    extent = (left * scale, top * scale, right * scale, bottom * scale)
-    sidecar = mapper.sidecar
-    picture = draw_overlay(
-        photograph,
-        _shrunk_map(map_path),
-        sidecar.classes,
-        nothing_here(sidecar),
-        extent,
-        title=raster.path.name,
-        exclusive=_exclusive(sidecar),
-    )
-    with atomic_path(path) as partial:
-        # Twice as fast as the default for a tenth more bytes.
-        picture.save(partial, compress_level=3)
-
-
-def _facts(mapper: Mapper, raster: Raster, seconds: float) -> dict[str, Any]:
-    grid, sidecar = mapper.grid(raster), mapper.sidecar
-    megapixels = raster.width * raster.height / 1e6
-    return {
-        "format": 1,
-        "image": str(raster.path),
-        "width": raster.width,
-        "height": raster.height,
-        "rows": grid.y.cells,
-        "columns": grid.x.cells,
-        "classes": sidecar.classes,
-        "tasks": [task.model_dump() for task in sidecar.tasks],
-        "background": sidecar.background,
-        "patch": sidecar.patch,
-        "context": sidecar.context,
-        "zoom": sidecar.zoom,
-        "stride": float(grid.x.pitch),
-        "offset": grid.x.offset,
-        "receptive_field": sidecar.receptive_field,
-        "fidelity": sidecar.fidelity,
-        "method": mapper.method,
-        "engine": mapper.engine.name,
-        "tile": mapper.tile,
-        "seconds": round(seconds, 3),
-        "megapixels_per_second": round(megapixels / seconds, 2),
-    }
-
-
-def _outputs(folder: Path, image: Path) -> tuple[Path, Path, Path]:
-    stem = image.stem
-    return folder / f"{stem}.heatmap.tif", folder / f"{stem}.overlay.png", folder / f"{stem}.json"
-
-
-def _full_path(folder: Path, image: Path) -> Path:
-    return folder / f"{image.stem}.full.tif"
-
-
-def _check_outputs(
-    folder: Path, images: Sequence[Path], overwrite: bool, full_resolution: bool
-) -> None:
-    stems = [image.stem for image in images]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise UsageError(
-            f"two images are called {twice}: their maps would have one name. Map them in two calls"
-            " with different output folders"
-        )
+def _check_images(
+    images: Sequence[Path], sidecar: Sidecar, reading: Reading, aoi: Path | None
+) -> Failed:
+    """Those that cannot be mapped, as far as that is told without reading their pixels."""
+    failed: Failed = {}
+    if reading.scale == "percentiles":
+        # Of which pixels are read. Any numbers tell the same of the rest.
+        reading = replace(reading, scale=(0.0, 1.0))
     for image in images:
-        refuse_existing(_outputs(folder, image)[0], overwrite)
-        if full_resolution:
-            refuse_existing(_full_path(folder, image), overwrite)
+        try:
+            with open_image(image, sidecar, reading) as raster:
+                check_size(raster, sidecar)
+                warn_of_distance(raster, sidecar)
+                if aoi is not None:
+                    load_area(aoi, raster)
+        except (DataError, ImageError) as error:
+            failed[image] = error
+    return failed
 
 
-def map_image(mapper: Mapper, image: Path, folder: Path, full_resolution: bool = False) -> HeatMap:
-    """Write map, overlay and JSON of one image into `folder`; enlarged too where that is wanted."""
-    map_path, overlay_path, json_path = _outputs(folder, image)
-    with open_image(image, mapper.sidecar) as raster:
-        seconds = _write_map(mapper, raster, map_path)
-        _write_overlay(mapper, raster, map_path, overlay_path)
-        write_text(json_path, json.dumps(_facts(mapper, raster, seconds), indent=2) + "\n")
-        megapixels = raster.width * raster.height / 1e6
-        full_path = _full_path(folder, image) if full_resolution else None
-        if full_path is not None:
-            write_full_resolution(map_path, full_path, mapper.grid(raster), raster)
-    return HeatMap(image, map_path, overlay_path, json_path, seconds, megapixels, full_path)
+def _report(made: list[HeatMap], failed: Failed, count: int, folder: Path) -> None:
+    if not failed:
+        return
+    if count == 1:
+        raise next(iter(failed.values()))
+    reasons = "; ".join(str(error) for error in failed.values())
+    rest = f". The maps of the others are in {folder}" if made else ""
+    message = f"{len(failed)} of {count} images could not be mapped: {reasons}{rest}"
+    raise MapsError(message, made, failed)
+
+
+def _measured(mapper: Mapper, images: Sequence[Path], failed: Failed) -> Mapper:
+    """The mapper with its fidelity, measured on the first image that can be read."""
+    for image in images:
+        try:
+            with mapper.open(image) as raster:
+                return mapper.measured(raster)
+        except ImageError as error:
+            failed[image] = error
+    return mapper
+
+
+def _map_all(
+    mapper: Mapper, images: Sequence[Path], failed: Failed, folder: Path, **options: Any
+) -> list[HeatMap]:
+    made = []
+    for image in images:
+        if image in failed:
+            continue
+        try:
+            made.append(map_image(mapper, image, folder, **options))
+        except (OutputError, UsageError):
+            # The others would meet the same.
+            raise
+        except TltoolError as error:
+            failed[image] = error
+            if len(images) > 1:
+                logger.warning("%s is left out: %s", image, error)
+    return made
 
 
 def heatmap(
@@ -203,9 +140,27 @@ def heatmap(
     shift_and_stitch: bool = False,
     mode: Mode = "fcn",
     full_resolution: bool = False,
+    dtype: str | None = None,
+    classes: Sequence[str] | None = None,
+    argmax: bool = False,
+    format: Format = "geotiff",
+    cog: bool = False,
+    preview: bool = False,
+    engine: str = "auto",
+    precision: str = "f32",
+    tta: str = "none",
+    scale: Scale = None,
+    bands: Sequence[int] | None = None,
+    aoi: str | Path | None = None,
+    resample: bool = False,
+    scales: Sequence[float] = (),
+    combine: str = "mean",
     overwrite: bool = False,
 ) -> list[HeatMap]:
     """Map the class probabilities of large images.
+
+    A call that was stopped, by whatever, goes on where it was when it is made
+    again, and ends in the same bytes.
 
     Parameters
     ----------
@@ -214,7 +169,8 @@ def heatmap(
         or the path of an FCN, or with ``mode="patches"`` of a classifier, with
         its sidecar.
     images : sequence of str or Path
-        Image files, or folders of them: JPEG, PNG, TIFF, GeoTIFF of any size.
+        Image files, folders of them, or patterns such as ``survey/*.tif``:
+        JPEG, PNG, TIFF, GeoTIFF of any size.
     out : str or Path
         Folder for ``<stem>.heatmap.tif`` (a float32 band an output of the
         network, named by its class, ``task.class`` where there are several
@@ -236,6 +192,45 @@ def heatmap(
     full_resolution : bool
         Write ``<stem>.full.tif`` too: the map enlarged bilinearly to a value
         a pixel of the image.
+    dtype : 'float32', 'uint8' or 'uint16', optional
+        Of the map. Integers carry a scale in the band's tags, 1/254 or
+        1/65534, by which probability = stored * scale; the largest number is
+        no data. Default: float32; of a class map the smallest integer.
+    classes : sequence of str, optional
+        Write these classes only.
+    argmax : bool
+        Write one band: the number of the most probable class, with a colour
+        table and the classes' names.
+    format : 'geotiff' or 'zarr'
+        ``zarr`` writes a store ``<stem>.heatmap.zarr`` with one array
+        (class, row, col).
+    cog : bool
+        Write a Cloud-Optimized GeoTIFF.
+    preview : bool
+        Write ``<stem>.preview.html`` too: a page to look into the map, which
+        needs nothing but a browser.
+    engine : 'auto', 'tensorflow' or 'openvino'
+        What runs the network; ``auto`` is OpenVINO on a CPU where it is
+        installed. A sliding classifier runs in TensorFlow.
+    precision : 'f32', 'bf16' or 'f16'
+        What it computes in.
+    tta : 'none' or 'd4'
+        Test-time augmentation: the mean over the eight flips and rotations.
+    scale : (float, float) or 'percentiles', optional
+        Of images with other numbers than 8 bits: those that become 0 and 255;
+        or each band's 2nd and 98th percentile. Default: 8 bits as they are, of
+        16 unsigned ones the high byte.
+    bands : sequence of int, optional
+        Of the images, from 1. Default: those of the training.
+    aoi : str or Path, optional
+        GeoJSON polygons, in any CRS; in pixels (x right, y down) for images
+        without one. Cells outside are no data.
+    resample : bool
+        Resample images to the ground sample distance of the training.
+    scales : sequence of float
+        See every image at these enlargements.
+    combine : 'mean' or 'max'
+        Of the scales' probabilities.
     overwrite : bool
         Replace earlier maps.
 
@@ -247,19 +242,55 @@ def heatmap(
     Raises
     ------
     ImageError
-        An image cannot be read, is smaller than a patch or has other bands
-        than the network takes; names it.
+        The only image cannot be read, is smaller than a patch or has other
+        bands than the network takes; names it.
+    MapsError
+        The same of some of several images: the others are mapped.
+    DataError
+        No area can be read from `aoi`, or it misses the only image.
     ConversionError, ModelError, OutputError, UsageError
     """
-    paths, folder = find_images(images), Path(out)
-    _check_outputs(folder, paths, overwrite, full_resolution)
+    output = Output(
+        dtype,
+        format,
+        cog,
+        None if classes is None else tuple(classes),
+        argmax,
+        full_resolution,
+        preview,
+    )
+    output.check()
+    check_choices(mode, engine, precision, tta, scales, combine)
+    paths, folder = _find(images), Path(out)
+    check_outputs(folder, paths, overwrite, output)
+    area = None if aoi is None else Path(aoi)
+    if area is not None:
+        read_polygons(area)
+    reading = Reading(scale, None if bands is None else tuple(bands), resample)
+    # Before a conversion that may take long.
+    sidecar = _known_sidecar(Path(run), mode)
+    failed = _check_images(paths, sidecar, reading, area) if sidecar else {}
+    if len(failed) == len(paths):
+        _report([], failed, len(paths), folder)
+    mapper = load_mapper(
+        run,
+        tile,
+        engine,
+        stride=stride,
+        shift_and_stitch=shift_and_stitch,
+        mode=mode,
+        precision=precision,
+        tta=tta,
+        scales=scales,
+        combine=combine,
+        reading=reading,
+    )
+    choose_product(mapper.sidecar, output.dtype, output.classes, argmax)
+    mapper = _measured(mapper, [path for path in paths if path not in failed], failed)
+    model = _model_path(Path(run), mode)
+    options = {"output": output, "model": model, "overwrite": overwrite, "aoi": area}
+    made = _map_all(mapper, paths, failed, folder, **options)
+    _report(made, failed, len(paths), folder)
     for path in paths:
-        # Before a conversion that may take long.
-        Raster(path).close()
-    mapper = load_mapper(run, tile, stride=stride, shift_and_stitch=shift_and_stitch, mode=mode)
-    for path in paths:
-        with open_image(path, mapper.sidecar) as raster:
-            mapper.grid(raster)
-    with open_image(paths[0], mapper.sidecar) as raster:
-        mapper = mapper.measured(raster)
-    return [map_image(mapper, path, folder, full_resolution) for path in paths]
+        forget(name_files(folder, path, output).map)
+    return made

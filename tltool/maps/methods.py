@@ -1,27 +1,38 @@
 """What makes a map: an FCN, its denser rewriting, shift-and-stitch, or the sliding classifier."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from tltool.errors import ConversionError, ImageError, ModelError, UsageError
+from tltool.errors import ConversionError, ModelError, UsageError
 from tltool.fcn.convert import to_fcn
 from tltool.fcn.dense import choose_stride, possible_strides, to_dense
 from tltool.fcn.fidelity import describe_fidelity, measure_fidelity
 from tltool.fcn.geometry import trace
 from tltool.fcn.run import FCN_NAME, convert
 from tltool.fcn.single import as_single
-from tltool.maps.engines import ENGINES, Engine, ShiftAndStitchEngine, SlidingEngine
+from tltool.maps.engines import (
+    AveragedEngine,
+    Engine,
+    ShiftAndStitchEngine,
+    SlidingEngine,
+    make_engine,
+    resolve_engine,
+)
 from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
+from tltool.maps.opening import Reading, check_size, open_image
+from tltool.maps.pipeline import EngineJudge, Judge, read_tile
+from tltool.maps.scales import ScalesJudge, check_scales
 from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.maps.tuning import difference_from_tensorflow
 from tltool.models.loading import load_network
-from tltool.raster import Raster, as_zoom
+from tltool.raster import AnyRaster, as_zoom
 from tltool.sidecar import Sidecar, load_sidecar
 from tltool.training.run_folder import MODEL_NAME
 
@@ -31,8 +42,12 @@ Mode = Literal["fcn", "patches"]
 
 # Windows that a map's fidelity is measured on where it is not known from the conversion.
 _WINDOWS = 256
+# Side of the tile on which engines are compared, px: TensorFlow may be slow.
+_COMPARED = 1024
 # Longest side of a tile that a classifier slides over, px.
 _SLIDING_TILE = 1024
+# Test-time augmentation: none, or the flips and rotations of a square.
+TTA = ("none", "d4")
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,19 @@ class Mapper:
         ``fcn``, ``dense``, ``shift-and-stitch`` or ``patches``.
     classifier : Path or None
         What the fidelity is measured against; None: it was measured already.
+    reading : Reading
+        How images are opened.
+    scales : tuple of float
+        At which each image is seen; empty: as it is.
+    combine : str
+        How the answers at several scales become one.
+    fixed_tile : bool
+        Whether `tile` was asked for, and is not to be chosen by measuring.
+    fcn : keras.Model or None
+        What the engine runs; None: a sliding classifier.
+    difference : float or None
+        Largest difference of any probability of the engine from TensorFlow in
+        single precision, on a tile of the first image; None: not measured.
     """
 
     sidecar: Sidecar
@@ -57,23 +85,65 @@ class Mapper:
     tile: int
     method: str = "fcn"
     classifier: Path | None = None
+    reading: Reading = field(default_factory=Reading)
+    scales: tuple[float, ...] = ()
+    combine: str = "mean"
+    fixed_tile: bool = False
+    fcn: keras.Model | None = None
+    difference: float | None = None
 
-    def grid(self, raster: Raster) -> Grid:
+    def open(self, path: Path) -> AnyRaster:
+        """Open an image as the network wants it; errors as of `open_image`."""
+        return open_image(path, self.sidecar, self.reading)
+
+    def judge(self) -> Judge:
+        """What turns tiles into probabilities."""
+        if self.scales:
+            return ScalesJudge(self.engine, self.sidecar, self.scales, self.combine)
+        return EngineJudge(self.engine, as_zoom(self.sidecar.zoom))
+
+    def facts(self) -> dict[str, Any]:
+        """What decides a map's values beside sidecar, engine, method and tile."""
+        return {
+            "precision": self.engine.precision,
+            "tta": "d4" if isinstance(self.engine, AveragedEngine) else "none",
+            "scales": list(self.scales),
+            "combine": self.combine if self.scales else None,
+            "scale": self.reading.scale,
+            "bands_read": self.reading.bands,
+            "resample": self.reading.resample,
+        }
+
+    def grid(self, raster: AnyRaster) -> Grid:
         """The cells of an image; an `ImageError` where it is smaller than a patch."""
-        if min(raster.width, raster.height) < self.sidecar.patch:
-            raise ImageError(
-                f"{raster.path} is {raster.width} x {raster.height} px: expected at least the"
-                f" {self.sidecar.patch} px of a patch along both sides"
-            )
+        check_size(raster, self.sidecar)
         return make_grid(self.sidecar, raster.width, raster.height)
 
-    def tiles(self, raster: Raster) -> Iterator[tuple[Tile, np.ndarray]]:
+    def tiles(self, raster: AnyRaster) -> Iterator[tuple[Tile, np.ndarray]]:
         """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
         grid = self.grid(raster)
         return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
 
-    def measured(self, raster: Raster) -> "Mapper":
-        """The same with its fidelity, measured on an image where it is not known yet."""
+    def measured(self, raster: AnyRaster) -> "Mapper":
+        """The same with what is not known yet measured on an image: engine and fidelity."""
+        return self._with_difference(raster)._with_fidelity(raster)
+
+    def _with_difference(self, raster: AnyRaster) -> "Mapper":
+        if self.fcn is None:
+            return self
+        tile = next(self.grid(raster).tiles(min(self.tile, _COMPARED)))
+        pixels = read_tile(raster, tile, as_zoom(self.sidecar.zoom))
+        found = difference_from_tensorflow(self.engine, self.fcn, pixels)
+        if found:
+            logger.info(
+                "%s in %s differs from TensorFlow in f32 by %.1g at most",
+                self.engine.name,
+                self.engine.precision,
+                found,
+            )
+        return replace(self, difference=found)
+
+    def _with_fidelity(self, raster: AnyRaster) -> "Mapper":
         if self.classifier is None:
             return self
         classifier = load_network(self.classifier)
@@ -86,11 +156,16 @@ class Mapper:
 def load_mapper(
     run: str | Path,
     tile: int | None = None,
-    engine: str = "tensorflow",
+    engine: str = "auto",
     *,
     stride: float | None = None,
     shift_and_stitch: bool = False,
     mode: Mode = "fcn",
+    precision: str = "f32",
+    tta: str = "none",
+    scales: Sequence[float] = (),
+    combine: str = "mean",
+    reading: Reading | None = None,
 ) -> Mapper:
     """Load what maps images: the FCN of a run, or its classifier.
 
@@ -104,7 +179,8 @@ def load_mapper(
         Longest side of a tile, px of the enlarged image; default: from the
         memory that the network's largest layer takes.
     engine : str
-        One of `tltool.maps.engines.ENGINES`.
+        One of `tltool.maps.engines.ENGINE_CHOICES`; a sliding classifier runs in
+        TensorFlow.
     stride : float, optional
         px of the image between cells. Of an FCN one of those that it can have;
         of a sliding classifier any. Default: the network's own; of a
@@ -113,6 +189,15 @@ def load_mapper(
         Run the FCN on the image shifted to each cell, in place of à trous.
     mode : str
         ``patches`` slides the untouched classifier.
+    precision : str
+        One of `tltool.maps.engines.PRECISIONS`; a sliding classifier's is f32.
+    tta : 'none' or 'd4'
+        Test-time augmentation: the mean over the eight flips and rotations.
+    scales : sequence of float
+        See the image resampled to each of these.
+    combine : 'mean' or 'max'
+        Of the scales' answers.
+    reading : Reading, optional
 
     Raises
     ------
@@ -128,26 +213,95 @@ def load_mapper(
             "--shift-and-stitch: expected --stride beside it and no --mode patches; it is the"
             " reference for a denser map of the converted network"
         )
+    check_choices(mode, engine, precision, tta, scales, combine)
     if mode == "patches":
-        return _load_sliding(Path(run), tile, stride)
-    path = _converted(Path(run))
+        mapper = _load_sliding(Path(run), tile, stride)
+    else:
+        mapper = _load_fcn(Path(run), tile, stride, shift_and_stitch, (engine, precision))
+    if tta == "d4":
+        mapper = _averaged(mapper, tile)
+    if mode == "fcn" and (tta == "d4" or mapper.engine.precision != "f32"):
+        # What the conversion measured is not what this map says.
+        mapper = _not_measured(mapper, Path(run))
+    if any(scale != 1 for scale in scales):
+        # The classifier says nothing of several scales.
+        sidecar = mapper.sidecar.model_copy(update={"fidelity": None})
+        mapper = replace(mapper, sidecar=sidecar, classifier=None)
+    # Memory is that of the largest scale.
+    length = mapper.tile if tile else int(mapper.tile / max(1.0, *scales, 1.0))
+    return replace(
+        mapper,
+        tile=length,
+        reading=reading or Reading(),
+        scales=tuple(scales),
+        combine=combine,
+        fixed_tile=tile is not None or bool(scales),
+    )
+
+
+def check_choices(
+    mode: Mode, engine: str, precision: str, tta: str, scales: Sequence[float], combine: str
+) -> None:
+    """Raise a `UsageError` where one of these is none of `load_mapper`, before anything is read."""
+    if tta not in TTA:
+        raise UsageError(f"--tta: expected {' or '.join(TTA)}; received {tta}")
+    check_scales(scales, combine)
+    resolve_engine(engine, precision)
+    if mode == "patches" and (engine == "openvino" or precision != "f32"):
+        raise UsageError(
+            "--mode patches: expected --engine tensorflow or auto and --precision f32, in which"
+            f" the classifier is slid; received {engine} and {precision}"
+        )
+
+
+def _averaged(mapper: Mapper, tile: int | None) -> Mapper:
+    """The same, with the mean over flips and rotations."""
+    sidecar = mapper.sidecar
+    assert sidecar.reach is not None
+    first, last = sidecar.reach
+    # A turned tile meets its padding on the other side.
+    most = max(-first, last - (sidecar.input_side - 1), 0)
+    update = {"reach": (-most, sidecar.input_side - 1 + most)}
+    sidecar = sidecar.model_copy(update=update)
+    length = tile or mapper.tile
+    smallest = _smallest_tile(make_grid(sidecar, 1, 1), tile)
+    engine = AveragedEngine(mapper.engine)
+    return replace(mapper, sidecar=sidecar, engine=engine, tile=max(length, smallest))
+
+
+def _not_measured(mapper: Mapper, run: Path) -> Mapper:
+    sidecar = mapper.sidecar.model_copy(update={"fidelity": None})
+    path = run / FCN_NAME if run.is_dir() else run
+    classifier = mapper.classifier or _classifier_beside(path)
+    return replace(mapper, sidecar=sidecar, classifier=classifier)
+
+
+def _load_fcn(
+    run: Path,
+    tile: int | None,
+    stride: float | None,
+    shift_and_stitch: bool,
+    computing: tuple[str, str],
+) -> Mapper:
+    path = _converted(run)
+    engine, precision = computing
     fcn, sidecar = load_network(path), load_sidecar(path)
     own = make_grid(sidecar, 1, 1).y.stride
     if stride is None:
-        return _fcn_mapper(fcn, sidecar, tile, engine)
+        return _fcn_mapper(fcn, sidecar, tile, engine, precision)
     zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
     wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
     if wanted == own:
-        return _fcn_mapper(fcn, sidecar, tile, engine)
+        return _fcn_mapper(fcn, sidecar, tile, engine, precision)
     sidecar = sidecar.model_copy(update={"stride": float(wanted / zoom), "fidelity": None})
     if shift_and_stitch:
         sidecar = sidecar.model_copy(update={"reach": _reach_of_shifts(sidecar, own, wanted)})
-        mapper = _fcn_mapper(fcn, sidecar, tile, engine)
+        mapper = _fcn_mapper(fcn, sidecar, tile, engine, precision)
         stitching = ShiftAndStitchEngine(mapper.engine, side, own, wanted)
         mapper = replace(mapper, engine=stitching, method="shift-and-stitch")
     else:
         dense = to_dense(fcn, side, wanted)
-        mapper = replace(_fcn_mapper(dense, sidecar, tile, engine), method="dense")
+        mapper = replace(_fcn_mapper(dense, sidecar, tile, engine, precision), method="dense")
     return replace(mapper, classifier=_classifier_beside(path))
 
 
@@ -181,13 +335,15 @@ def _reach_of_shifts(sidecar: Sidecar, network_stride: int, stride: int) -> tupl
     return -before, sidecar.input_side - 1 + (after if missing else 0)
 
 
-def _fcn_mapper(fcn: keras.Model, sidecar: Sidecar, tile: int | None, engine: str) -> Mapper:
+def _fcn_mapper(
+    fcn: keras.Model, sidecar: Sidecar, tile: int | None, engine: str, precision: str
+) -> Mapper:
     grid = make_grid(sidecar, 1, 1)
     smallest = _smallest_tile(grid, tile)
     length = tile or tile_length(fcn, sidecar.input_side, grid.y.stride)
-    ready = ENGINES[engine](fcn, pixel_type(grid.y.zoom))
+    ready = make_engine(engine, fcn, pixel_type(grid.y.zoom), precision)
     # Tiles that are mostly surroundings would compute everything many times.
-    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest))
+    return Mapper(sidecar, ready, length if tile else max(length, 2 * smallest), fcn=fcn)
 
 
 def _smallest_tile(grid: Grid, tile: int | None) -> int:

@@ -119,22 +119,36 @@ class Extent:
     drop: int
 
 
+def extent_of(axis: Axis, cell: int, kept: int, cells: int | None = None) -> Extent:
+    """The tile that keeps `kept` cells from `cell` on.
+
+    Parameters
+    ----------
+    axis : Axis
+    cell : int
+        A multiple of ``axis.step``.
+    kept : int
+    cells : int, optional
+        As many are computed, a multiple of ``axis.step``; default: those kept,
+        rounded up.
+    """
+    size = axis.input_length(cells or -(-kept // axis.step) * axis.step)
+    # Enlarged pixels at a window's border take part of their value from the next pixel outside.
+    margin = 0 if axis.zoom == 1 else axis.zoom.denominator
+    length = math.ceil(size / axis.zoom) + 2 * margin
+    start = int(axis.window_start(cell - axis.before)) - margin
+    return Extent(cell, kept, start, length, int(margin * axis.zoom), size, axis.before)
+
+
 def extents(axis: Axis, cells: int) -> list[Extent]:
     """Divide an axis into tiles of `cells` cells (a multiple of ``axis.step``).
 
     All of them read windows of the same length; the last keeps fewer cells.
     """
-    size = axis.input_length(cells)
-    # Enlarged pixels at a window's border take part of their value from the next pixel outside.
-    margin = 0 if axis.zoom == 1 else axis.zoom.denominator
-    length = math.ceil(size / axis.zoom) + 2 * margin
-    found = []
-    for cell in range(0, axis.cells, cells):
-        start = axis.window_start(cell - axis.before)
-        kept = min(cells, axis.cells - cell)
-        trim = int(margin * axis.zoom)
-        found.append(Extent(cell, kept, int(start) - margin, length, trim, size, axis.before))
-    return found
+    return [
+        extent_of(axis, cell, min(cells, axis.cells - cell), cells)
+        for cell in range(0, axis.cells, cells)
+    ]
 
 
 @dataclass(frozen=True)

@@ -161,13 +161,20 @@ class Copier:
     Numbered names count from the start of each copy: the same network has the
     same names in every session.
 
+    Parameters
+    ----------
+    policy : str, optional
+        Keras's dtype policy of the copies, such as ``mixed_bfloat16``;
+        default: that of each layer.
+
     Attributes
     ----------
     unique : UniqueNames
         Of this copy, for layers that are added to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str | None = None) -> None:
+        self.policy = policy
         self._copies: dict[int, Any] = {}
         self.unique = UniqueNames()
         # The input of every copy is called so.
@@ -179,6 +186,8 @@ class Copier:
         if copy is None:
             config = layer.get_config()
             config["name"] = self.unique(_own_name(layer))
+            if self.policy is not None and is_layer(layer):
+                config["dtype"] = self.policy
             copy = self._copies[id(layer)] = type(layer).from_config(config)
         result = copy(*args, **kwargs)
         if getattr(layer, "weights", None):

@@ -1,16 +1,27 @@
 """The one door to the pixels of images on disk."""
 
+from tltool.raster.areas import load_area
+from tltool.raster.polygons import Area
 from tltool.raster.reading import IMAGE_SUFFIXES, ArrayImage, Image, Raster, list_images
-from tltool.raster.writing import MapWriter
+from tltool.raster.resampled import AnyRaster, ResampledRaster
+from tltool.raster.scaling import Scale, parse_scale
+from tltool.raster.writing import MapWriter, Place
 from tltool.raster.zoom import as_zoom, enlarge
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "AnyRaster",
+    "Area",
     "ArrayImage",
     "Image",
     "MapWriter",
+    "Place",
     "Raster",
+    "ResampledRaster",
+    "Scale",
     "as_zoom",
     "enlarge",
     "list_images",
+    "load_area",
+    "parse_scale",
 ]

@@ -1,13 +1,15 @@
 """Which bands of an image are taken, and how they become bytes: one rule for training and maps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from rasterio.enums import ColorInterp
 
 from tltool.errors import ImageError
+from tltool.raster.scaling import Limits, to_bytes
+from tltool.raster.source import Planes
 
 # Formats that may have any number of bands, of which Pillow reads few.
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
@@ -25,22 +27,58 @@ class BandView:
         Bands to read from the file, from 1, each once.
     order : list of int
         Place in what was read, or looked up, of each band of the pixels.
-    palette : (256, 3) uint8 array or None
+    palette : (values, 3) uint8 array or None
         RGB of the values of the only stored band.
+    limits : list of (float, float) or None
+        What of each stored band, or of a palette's three, becomes 0 and 255.
+        None: 8 bits as they are, of 16 the high byte.
+    nodata : list of float or None
+        Of each stored band: the value that becomes 0 when scaled.
     """
 
     stored: list[int]
     order: list[int]
     palette: np.ndarray | None = None
+    limits: list[Limits] | None = None
+    nodata: list[float | None] = field(default_factory=list)
 
-    def pixels(self, values: np.ndarray) -> np.ndarray:
+    def pixels(self, values: Planes) -> np.ndarray:
         """From (stored, height, width) values to (height, width, bands) uint8."""
         if self.palette is not None:
             pixels = self.palette[values[0]]
         else:
-            pixels = high_byte(values).transpose(1, 2, 0)
+            pixels = self._stacked(values).transpose(1, 2, 0)
         same = self.order == list(range(pixels.shape[2]))
         return pixels if same else pixels[..., self.order]
+
+    def _stacked(self, values: Planes) -> np.ndarray:
+        if self.limits is not None:
+            kinds = zip(values, self.limits, self.nodata, strict=True)
+            return np.stack([to_bytes(*kind) for kind in kinds])
+        if isinstance(values, np.ndarray):
+            return high_byte(values)
+        return np.stack([high_byte(band) for band in values])
+
+    def scaled(self, limits: Sequence[Limits], nodata: Sequence[float | None]) -> "BandView":
+        """The same bands, their numbers mapped from `limits` to bytes.
+
+        Parameters
+        ----------
+        limits : sequence of (float, float)
+            Of each stored band, or of a palette's three.
+        nodata : sequence of float or None
+            Of each stored band: the value that becomes 0.
+        """
+        if self.palette is None:
+            return replace(self, limits=list(limits), nodata=list(nodata))
+        palette = np.stack([to_bytes(c, b) for c, b in zip(self.palette.T, limits, strict=True)], 1)
+        if nodata[0] is not None and 0 <= nodata[0] < len(palette):
+            palette[int(nodata[0])] = 0
+        return replace(self, palette=palette, limits=list(limits), nodata=list(nodata))
+
+    def limits_of_bands(self) -> list[Limits] | None:
+        """What becomes 0 and 255, of each band of the pixels; None where nothing is scaled."""
+        return None if self.limits is None else [self.limits[place] for place in self.order]
 
 
 def view_of(bands: Sequence[int], palette: np.ndarray | None = None) -> BandView:
@@ -62,15 +100,6 @@ def seen_bands(meanings: Sequence[ColorInterp]) -> list[int]:
 def high_byte(values: np.ndarray) -> np.ndarray:
     """Of 16 bits the upper eight; what has eight as it is."""
     return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
-
-
-def check_depth(path: Path, kind: str, known: bool) -> None:
-    """Raise an `ImageError` where a band's kind of numbers is not among those known."""
-    if not known:
-        raise ImageError(
-            f"{path}: expected 8 or 16 bits a band, received {kind}. Convert it first, for example"
-            " with gdal_translate -ot Byte -scale"
-        )
 
 
 def check_bands(path: Path, bands: Sequence[int], number: int) -> None:

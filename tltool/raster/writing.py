@@ -1,50 +1,102 @@
 """Maps written to GeoTIFF, window by window."""
 
+import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from rasterio._err import CPLE_BaseError
+from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from tltool.errors import OutputError
-from tltool.files import atomic_path, output_error
+from tltool.files import atomic_path, output_error, partial_path, remove
+from tltool.raster.encoding import Legend, MapKind
 from tltool.raster.reading import ENVIRONMENT, without_georeference_warning
 
-_BLOCK = 256
+# Cells along a side of the file's blocks. Windows that are whole blocks are compressed once;
+# GDAL would append a block that it has to write again, and leave its old bytes in the file.
+BLOCK = 256
+
+# Bytes of room with which a disk counts as full.
+_FULL = 1 << 18
 
 
 def _overview_factors(rows: int, columns: int) -> list[int]:
     factors: list[int] = []
-    while max(rows, columns) / 2 ** len(factors) > _BLOCK:
+    while max(rows, columns) / 2 ** len(factors) > BLOCK:
         factors.append(2 ** (len(factors) + 1))
     return factors
 
 
+def _predictor(kind: MapKind) -> int:
+    """Differences of neighbours compress numbers, and spoil numbers of classes."""
+    if kind.legend is not None:
+        return 1
+    return 3 if kind.encoding.is_float else 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a map lies.
+
+    Attributes
+    ----------
+    crs : rasterio.crs.CRS or None
+        Of the transform, or of the control points.
+    transform : Affine
+        From (column, row) of cells to the CRS, or to pixels of the image.
+    gcps : sequence of rasterio.control.GroundControlPoint
+        In cells; where there are any they stand for the transform.
+    """
+
+    crs: Any = None
+    transform: Affine = field(default_factory=Affine.identity)
+    gcps: Sequence[GroundControlPoint] = ()
+
+    def profile(self) -> dict[str, Any]:
+        """The same as rasterio's profile has it."""
+        if self.gcps:
+            return {"crs": self.crs, "gcps": list(self.gcps)}
+        return {"crs": self.crs, "transform": self.transform}
+
+
 class MapWriter:
-    """A tiled float32 GeoTIFF with a band a class, under its final name only when whole.
+    """A tiled GeoTIFF with a band a class, under its final name only when whole.
 
     Parameters
     ----------
     path : Path
     rows, columns : int
         Size in cells.
-    names : sequence of str
-        Band descriptions, in the order of the bands.
-    crs : rasterio.crs.CRS or None
-    transform : Affine
-        From (column, row) of cells to the CRS, or to pixels of the image.
+    names : sequence of str, or MapKind
+        Band descriptions, in the order of the bands, of a float32 map; or all
+        that is to be said of the bands.
+    place : Place
+    cog : bool
+        Lay it out as a Cloud-Optimized GeoTIFF.
+    durable : bool
+        As of `tltool.files.atomic_path`.
 
     Notes
     -----
-    No data is NaN. Use it as a context manager; an exception inside leaves no
-    file.
+    No data is NaN, or the largest number of an integer type; overviews leave
+    it out. Integers carry their scale in the band's tags. A class map has a
+    colour table; its names are in ``<path>.aux.xml``, where GDAL and QGIS
+    look for them, and in the tag ``classes``. Use it as a context manager; an
+    exception inside leaves no file.
     """
 
     def __init__(
@@ -52,82 +104,129 @@ class MapWriter:
         path: Path,
         rows: int,
         columns: int,
-        names: Sequence[str],
-        crs: Any,
-        transform: Affine,
+        names: Sequence[str] | MapKind,
+        place: Place,
+        cog: bool = False,
+        durable: bool = False,
     ):
         self._path = path
+        self._kind = names if isinstance(names, MapKind) else MapKind(tuple(names))
         self._factors = _overview_factors(rows, columns)
+        self._cog = cog
         self._profile = {
             "driver": "GTiff",
             "width": columns,
             "height": rows,
-            "count": len(names),
-            "dtype": "float32",
-            "crs": crs,
-            "transform": transform,
-            "nodata": float("nan"),
+            "count": len(self._kind.names),
+            "dtype": self._kind.encoding.dtype,
+            **place.profile(),
+            "nodata": self._kind.encoding.nodata,
             "tiled": True,
-            "blockxsize": _BLOCK,
-            "blockysize": _BLOCK,
+            "blockxsize": BLOCK,
+            "blockysize": BLOCK,
             "compress": "deflate",
-            "predictor": 3,
+            "predictor": _predictor(self._kind),
             "interleave": "band",
             "BIGTIFF": "IF_SAFER",
         }
-        self._names = tuple(names)
-        self._atomic = atomic_path(path)
+        self._atomic = atomic_path(path, durable)
+        self._plain = partial_path(path.with_name(f"plain-{path.name}"), durable)
         self._environment = rasterio.Env(**ENVIRONMENT)
 
     def __enter__(self) -> "MapWriter":
         self._partial = self._atomic.__enter__()
+        self._written = self._plain if self._cog else self._partial
         self._environment.__enter__()
         try:
             with without_georeference_warning():
-                self._file = rasterio.open(self._partial, "w", **self._profile)
-            self._file.descriptions = self._names
+                self._file = rasterio.open(self._written, "w", **self._profile)
+            self._describe()
         except RasterioError as error:
-            wrapped = output_error(self._path, error)
+            wrapped = self._failure(error)
             self._leave(wrapped)
             raise wrapped from error
         return self
 
-    def write(self, row: int, column: int, values: np.ndarray) -> None:
-        """Write a window.
+    def _describe(self) -> None:
+        kind = self._kind
+        self._file.descriptions = kind.names
+        if kind.encoding.scale != 1:
+            self._file.scales = (kind.encoding.scale,) * len(kind.names)
+        if kind.legend is not None:
+            self._file.write_colormap(1, dict(enumerate(kind.legend.colours)))
+            self._file.update_tags(classes="\n".join(kind.legend.names))
+
+    def write(self, row: int, column: int, values: np.ndarray, band: int | None = None) -> None:
+        """Write a window, as whole blocks where that is possible.
 
         Parameters
         ----------
         row, column : int
             Its first cell.
-        values : (classes, rows, columns) float32 array
+        values : (bands, rows, columns) array
+            As they are stored.
+        band : int, optional
+            From 0: the only one of them that `values`, (1, rows, columns), belongs to.
         """
         window = Window(column, row, values.shape[2], values.shape[1])
+        indexes = None if band is None else [band + 1]
         try:
-            self._file.write(values, window=window)
+            self._file.write(values, indexes, window=window)
         except RasterioError as error:
-            raise output_error(self._path, error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> OutputError:
+        """What GDAL calls a write error, told as what it is where the disk is full."""
+        if shutil.disk_usage(self._path.parent).free < _FULL:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return output_error(self._path, error)
 
     def _finish(self) -> None:
         # GDAL may notice a full disk only now, or never: reading back tells. Overviews of blocks
         # that never reached the disk crash GDAL, so they come after that.
         try:
             self._file.close()
-            self._read_back()
-            if self._factors:
-                with rasterio.open(self._partial, "r+") as written:
-                    written.build_overviews(self._factors, Resampling.average)
-                self._read_back()
+            _read_back(self._written, 0)
+            if self._cog:
+                self._copy_to_cog()
+            elif self._factors:
+                with rasterio.open(self._written, "r+") as written:
+                    written.build_overviews(self._factors, self._resampling)
+            if self._cog or self._factors:
+                _read_back(self._partial, len(self._factors))
+            self._name_classes()
         except (RasterioError, CPLE_BaseError) as error:
-            raise output_error(self._path, error) from error
+            raise self._failure(error) from error
 
-    def _read_back(self) -> None:
-        with rasterio.open(self._partial) as written:
-            for band in written.indexes:
-                for _, window in written.block_windows(band):
-                    written.read(band, window=window)
+    @property
+    def _resampling(self) -> Resampling:
+        # The mean of two classes is a third one.
+        return Resampling.average if self._kind.legend is None else Resampling.mode
+
+    def _copy_to_cog(self) -> None:
+        rasterio.shutil.copy(
+            self._plain,
+            self._partial,
+            driver="COG",
+            compress="deflate",
+            predictor="NO" if self._kind.legend else "YES",
+            blocksize=BLOCK,
+            overview_resampling=self._resampling.name,
+            BIGTIFF="IF_SAFER",
+        )
+
+    def _name_classes(self) -> None:
+        """Write the names of classes, and forget what another map of this name had beside it."""
+        beside = self._path.with_name(f"{self._path.name}.aux.xml")
+        if self._kind.legend is None:
+            remove(beside)
+        else:
+            beside.write_text(category_names(self._kind.legend), encoding="utf-8")
 
     def _leave(self, error: BaseException | None) -> None:
         self._environment.__exit__(None, None, None)
+        with contextlib.suppress(OSError):
+            remove(self._plain)
         self._atomic.__exit__(type(error) if error else None, error, None)
 
     def __exit__(
@@ -140,7 +239,7 @@ class MapWriter:
             try:
                 with without_georeference_warning():
                     self._finish()
-            except OutputError as failure:
+            except OSError as failure:
                 error = failure
         self._file.close()
         if error is None:
@@ -153,3 +252,26 @@ class MapWriter:
                 raise
         if kind is None:
             raise error
+
+
+def _read_back(path: Path, levels: int) -> None:
+    """Read all blocks of a file, and of as many overviews as it should have."""
+    for level in range(levels + 1):
+        options = {"overview_level": level - 1} if level else {}
+        with rasterio.open(path, **options) as written:
+            # Overviews that did not reach the disk may be missing without a word.
+            found = {len(written.overviews(band)) for band in written.indexes}
+            if not level and found != {levels}:
+                raise RasterioError("its overviews did not reach the disk")
+            for band in written.indexes:
+                for _, window in written.block_windows(band):
+                    written.read(band, window=window)
+
+
+def category_names(legend: Legend) -> str:
+    """The names of classes as GDAL keeps them beside a file, where QGIS finds them."""
+    names = "".join(f"      <Category>{escape(name)}</Category>\n" for name in legend.names)
+    return (
+        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
+        f"{names}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
+    )

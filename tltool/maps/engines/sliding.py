@@ -1,73 +1,13 @@
-"""What runs the FCN over a tile: one table, one small interface."""
+"""The untouched classifier as an engine: slid over a tile in batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import keras
 import numpy as np
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tltool.fcn.dense import shift_and_stitch
 from tltool.fcn.single import in_order
-
-
-class Engine(Protocol):
-    """Runs a network over one tile at a time."""
-
-    name: str
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """From (height, width, bands) in 0..255 to (rows, columns, classes) float32."""
-        ...
-
-
-class TensorFlowEngine:
-    """TensorFlow, on a GPU where there is one.
-
-    The graph is made here, once, for tiles of any size.
-
-    Parameters
-    ----------
-    model : keras.Model
-        FCN.
-    dtype : str
-        Of the pixels: ``uint8``, or ``float32`` where they are enlarged.
-    """
-
-    name = "tensorflow"
-
-    def __init__(self, model: keras.Model, dtype: str = "uint8"):
-        import tensorflow as tf
-
-        shape = (1, *model.inputs[0].shape[1:])
-        run = tf.function(lambda pixels: model(tf.cast(pixels, tf.float32), training=False))
-        self._run = run.get_concrete_function(tf.TensorSpec(shape, dtype))
-        # The concrete function lives only as long as its function.
-        self._owner, self._to_tensor, self._dtype = run, tf.convert_to_tensor, dtype
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Run one tile."""
-        return self._run(self._to_tensor(pixels[None], self._dtype)).numpy()[0]
-
-
-class ShiftAndStitchEngine:
-    """An FCN's engine run on a tile shifted to every cell between its own, and interleaved.
-
-    Parameters
-    ----------
-    engine : Engine
-    side, network_stride, stride : int
-        As `tltool.fcn.dense.shift_and_stitch`.
-    """
-
-    def __init__(self, engine: Engine, side: int, network_stride: int, stride: int):
-        self.name = engine.name
-        self._engine, self._geometry = engine, (side, network_stride, stride)
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Run one tile."""
-        return shift_and_stitch(self._engine, pixels, *self._geometry)
 
 
 class SlidingEngine:
@@ -87,7 +27,7 @@ class SlidingEngine:
         Windows at a time.
     """
 
-    name = "tensorflow"
+    name, precision = "tensorflow", "f32"
 
     def __init__(
         self,
@@ -121,6 +61,3 @@ class SlidingEngine:
             windows = views[rows[chosen], columns[chosen]]
             told.append(self._run(self._to_tensor(windows, self._dtype)).numpy())
         return np.concatenate(told).reshape(*views.shape[:2], -1)
-
-
-ENGINES = {"tensorflow": TensorFlowEngine}

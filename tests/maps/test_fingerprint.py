@@ -1,0 +1,42 @@
+import os
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.shutil import copy
+
+from tltool.maps.fingerprint import file_digest, image_state
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def write(path, value=1):
+    with rasterio.open(
+        path, "w", driver="GTiff", width=9, height=8, count=1, dtype="uint8"
+    ) as file:
+        file.write(np.full((1, 8, 9), value, np.uint8))
+
+
+def test_a_mosaic_changes_with_the_files_it_names(tmp_path):
+    write(tmp_path / "a.tif")
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    before = image_state(tmp_path / "a.vrt")
+    assert image_state(tmp_path / "a.vrt") == before
+    os.utime(tmp_path / "a.tif", ns=(1, 2))
+    assert image_state(tmp_path / "a.vrt") != before
+
+
+def test_what_a_viewer_leaves_beside_an_image_does_not_count(tmp_path):
+    write(tmp_path / "a.tif")
+    before = image_state(tmp_path / "a.tif")
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset/>")
+    assert image_state(tmp_path / "a.tif") == before
+    (tmp_path / "b.tif").write_bytes((tmp_path / "a.tif").read_bytes())
+    assert image_state(tmp_path / "b.tif") != before
+
+
+def test_a_network_is_told_by_its_content(tmp_path):
+    for name, text in (("a", "x"), ("b", "x"), ("c", "y")):
+        (tmp_path / name).write_text(text)
+    digests = [file_digest(tmp_path / name) for name in "abc"]
+    assert digests[0] == digests[1] != digests[2]

@@ -1,0 +1,50 @@
+"""`tltool export`."""
+
+from pathlib import Path
+
+import click
+
+from tltool.cli import options
+
+
+@click.command(short_help="Write an FCN for other tools: ONNX, OpenVINO, SavedModel.")
+@click.argument("fcn", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["onnx", "openvino", "saved_model"]),
+    required=True,
+    help="onnx: a file for Deepness, the plugin of QGIS; the others: a folder.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Side of the ONNX file's tiles, px of the image [from what the network sees].",
+)
+@click.option(
+    "--model-type",
+    type=click.Choice(["segmentor", "regressor"]),
+    help="What Deepness shows: the likeliest class of each place, or a raster of probabilities a"
+    " class [segmentor where the classes exclude each other].",
+)
+@options.overwrite
+@options.out("File that ends in .onnx, or folder.")
+def export(
+    fcn: Path, format: str, tile: int | None, model_type: str | None, overwrite: bool, out: Path
+) -> None:
+    """Write FCN in the format of another tool and check it against Keras.
+
+    FCN is an fcn.keras with its fcn.json, or a run folder that has one. Its
+    class names and geometry travel along as JSON. Nothing is written where the
+    exported network differs.
+    """
+    import tltool
+
+    done = tltool.export(
+        fcn, out, format=format, tile=tile, model_type=model_type, overwrite=overwrite
+    )
+
+    from tltool.cli import show
+
+    show.line(f"{done.path}: {done.description}")
+    show.line(f"difference from Keras: {done.difference:.1g}")

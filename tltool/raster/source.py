@@ -1,0 +1,196 @@
+"""A dataset on disk: one call at a time, and failures that name the file and the window."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from PIL import Image as PillowImage
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from tltool.errors import ImageError
+from tltool.raster.environment import CACHE_BYTES, ENVIRONMENT, without_georeference_warning
+from tltool.raster.rows import RowCache, Rows
+
+# Decoded from the first row on, whatever window is asked for.
+_SEQUENTIAL = ("JPEG", "PNG")
+
+# Bytes of rows that are decoded for one window at most; of more only the window is kept.
+_MOST_ROWS = 1 << 30
+
+
+# (bands, rows, columns) of one kind of numbers, or (rows, columns) of several.
+Planes = np.ndarray | list[np.ndarray]
+
+
+class Source:
+    """An open dataset.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    path : Path
+    dataset : rasterio.io.DatasetReader
+        For what is known without reading pixels.
+    mask_kind : 'none', 'alpha', 'nodata' or 'mask'
+        What says which pixels are valid. GDAL's order: a mask band, alpha,
+        values that mean no data (a pixel is valid where one band has another).
+
+    Raises
+    ------
+    ImageError
+        It does not exist, is no image, or must be decoded whole and is larger
+        than Pillow's limit against decompression bombs.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        if not path.exists():
+            raise ImageError(f"{path} does not exist")
+        self._lock = threading.Lock()
+        try:
+            with rasterio.Env(**ENVIRONMENT), without_georeference_warning():
+                self.dataset = rasterio.open(path)
+        except RasterioError as error:
+            raise ImageError(f"{path} cannot be read as an image: {_reason(error)}") from error
+        try:
+            self._check_blocks()
+        except ImageError:
+            self.close()
+            raise
+        self.mask_kind = _mask_kind(self.dataset.mask_flag_enums)
+        self._rows = None
+        if self._in_rows():
+            self._rows = RowCache(self._load_rows, self.dataset.height, CACHE_BYTES // 2)
+
+    def _check_blocks(self) -> None:
+        whole = self.dataset.driver == "WEBP"
+        shapes = [self.dataset.shape] if whole else self.dataset.block_shapes
+        height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
+        limit = 2 * (PillowImage.MAX_IMAGE_PIXELS or 2**62)
+        if height * width > limit:
+            raise ImageError(
+                f"{self.path}: expected an image that is read in windows, or one of at most {limit}"
+                f" px, received {width} x {height} px that are decoded at once. If you trust the"
+                " file, write it in tiles, for example with gdal_translate -co TILED=YES"
+            )
+
+    def _in_rows(self) -> bool:
+        dataset = self.dataset
+        if self._row_bytes * dataset.height <= CACHE_BYTES // 2:
+            # GDAL keeps the rows itself.
+            return False
+        strips = all(width == dataset.width for _, width in dataset.block_shapes)
+        if dataset.driver == "GTiff":
+            # All bands are kept, which those side by side in a strip are decoded with.
+            joined = dataset.count == 1 or dataset.profile.get("interleave") == "pixel"
+            return strips and joined
+        return strips and dataset.driver in _SEQUENTIAL
+
+    @property
+    def _row_bytes(self) -> int:
+        numbers = self.dataset.count * self.dataset.width
+        return int(numbers * np.dtype(self.dataset.dtypes[0]).itemsize)
+
+    def _window_of_rows(self, window: Window | None, options: dict[str, Any]) -> Rows | None:
+        """Pixels and mask where they come from rows that are kept."""
+        if self._rows is None or window is None or options:
+            return None
+        if window.height * self._row_bytes > _MOST_ROWS:
+            return None
+        return self._rows.window(window)
+
+    def keep_rows(self, size: int) -> None:
+        """Keep up to `size` bytes of rows that were decoded, of an image that is read in rows."""
+        if self._rows is not None:
+            self._rows.budget = size
+
+    def _load_rows(self, top: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        window = Window(0, top, self.dataset.width, rows)
+        pixels = self.dataset.read(window=window)
+        masked = self.mask_kind != "none"
+        return pixels, self.dataset.dataset_mask(window=window) != 0 if masked else None
+
+    @contextmanager
+    def _access(self, window: Window | None) -> Iterator[None]:
+        """GDAL's datasets do not stand two threads at once."""
+        try:
+            with self._lock, rasterio.Env(**ENVIRONMENT):
+                yield
+        except RasterioError as error:
+            where = " as an image" if window is None else f" in the window {_describe(window)}"
+            raise ImageError(f"{self.path} cannot be read{where}: {_reason(error)}") from error
+
+    def read(self, bands: Sequence[int], window: Window | None = None, **options: Any) -> Planes:
+        """Read bands, from 1, as they are stored.
+
+        Parameters
+        ----------
+        bands : sequence of int
+        window : Window, optional
+            Inside the image. None: all of it.
+        **options
+            ``out_shape`` (rows, columns) and ``resampling``, as rasterio's.
+
+        Returns
+        -------
+        (bands, rows, columns) array; a list where bands have different kinds of numbers.
+
+        Raises
+        ------
+        ImageError
+            Where the file cannot be read there, naming file and window.
+        """
+        with self._access(window):
+            kept = self._window_of_rows(window, options)
+            if kept is not None:
+                return kept[0][[band - 1 for band in bands]]
+            if len({self.dataset.dtypes[band - 1] for band in bands}) > 1:
+                return [self.dataset.read(band, window=window, **options) for band in bands]
+            if "out_shape" in options:
+                options["out_shape"] = (len(bands), *options["out_shape"])
+            return self.dataset.read(list(bands), window=window, **options)
+
+    def mask(self, window: Window | None = None, **options: Any) -> np.ndarray:
+        """Read which pixels are valid: (rows, columns) bool; parameters as those of `read`."""
+        with self._access(window):
+            kept = self._window_of_rows(window, options)
+            if kept is not None and kept[1] is not None:
+                return kept[1]
+            return self.dataset.dataset_mask(window=window, **options) != 0
+
+    def tag(
+        self, name: str, domain: str | None, band: int, overview: int | None = None
+    ) -> str | None:
+        """An item of a band's metadata, or of that of one of its overviews."""
+        with self._lock, rasterio.Env(**ENVIRONMENT):
+            return self.dataset.get_tag_item(name, domain, bidx=band, ovr=overview)
+
+    def close(self) -> None:
+        """Release the file."""
+        self.dataset.close()
+
+
+def _mask_kind(flags: Sequence[Sequence[MaskFlags]]) -> str:
+    if any(MaskFlags.alpha in band for band in flags):
+        return "alpha"
+    if any(MaskFlags.per_dataset in band for band in flags):
+        return "mask"
+    return "nodata" if all(MaskFlags.nodata in band for band in flags) else "none"
+
+
+def _describe(window: Window) -> str:
+    return f"x {window.col_off}, y {window.row_off}, {window.width} x {window.height} px"
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return str(cause).splitlines()[0]
