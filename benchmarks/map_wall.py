@@ -1,9 +1,9 @@
 """Claim: a map takes at most 1.25 times the CPU time of its parts, shared among the cores.
 
 Wall time of a map as `tltool.heatmap` makes it (reading, inference, keeping tiles, writing; no
-overlay) against (CPU seconds of reading alone + CPU seconds of inference alone) / cores. Of the JPEG
-photograph and of a tiled GeoTIFF that repeats it; for each engine, MobileNet 0.25 and VGG16 with
-random weights. Parts are measured on a sample of the tiles and scaled to all.
+overlay) against (CPU seconds of reading alone + CPU seconds of inference alone) / cores. Of the
+JPEG photograph and of a tiled GeoTIFF that repeats it; for each engine, MobileNet 0.25 and VGG16
+with random weights. Parts are measured on a sample of the tiles and scaled to all.
 """
 
 # ruff: noqa: E402, Keras goes first: it is noisy where another module imports it
