@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 from rasterio.transform import Affine
 
-from tltool.maps.methods import Mapper
 from tltool.maps.pipeline import EngineJudge
 from tltool.maps.products import choose_product
 from tltool.maps.tiles import make_grid
@@ -52,6 +51,9 @@ def judge(engine=None):
 
 def mapper_of(tile, **options):
     """What maps images of three bands by a `MeanEngine`."""
+    # Processes that are killed often do without TensorFlow.
+    from tltool.maps.methods import Mapper
+
     return Mapper(SIDECAR, MeanEngine(), tile, fixed_tile=True, **options)
 
 

@@ -27,6 +27,7 @@ from tltool.maps.engines import (  # noqa: E402
 from tltool.maps.image_map import map_image  # noqa: E402
 from tltool.maps.methods import load_mapper  # noqa: E402
 
+SLOW = pytest.mark.slow
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
@@ -118,7 +119,10 @@ def test_the_map_of_a_turned_image_is_the_turned_map(tmp_path, options, zoom, si
         np.testing.assert_allclose(found, turned(whole, *how), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 2, "shift_and_stitch": True}])
+STITCHED = {"stride": 2, "shift_and_stitch": True}
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, pytest.param(STITCHED, marks=SLOW)])
 def test_tiles_do_not_show_where_padding_reaches_into_them(tmp_path, options):
     run = tmp_path / "run"
     padded_run(run, context=False)
@@ -136,7 +140,11 @@ def test_tiles_do_not_show_where_padding_reaches_into_them(tmp_path, options):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"stride": 2}, {"stride": 2, "shift_and_stitch": True}, {"mode": "patches"}],
+    [
+        {},
+        {"mode": "patches"},
+        *(pytest.param(each, marks=SLOW) for each in ({"stride": 2}, STITCHED)),
+    ],
 )
 def test_tiles_do_not_show_and_the_fidelity_is_that_to_the_averaged_classifier(
     tmp_path, monkeypatch, options
