@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tltool.data.annotations import Point
 from tltool.data.dataset import PatchFacts, read_facts
-from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
+from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
 from tltool.errors import DataError
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import progress_bar
