@@ -1,3 +1,4 @@
+from collections import Counter
 from unittest import mock
 
 import numpy as np
@@ -114,3 +115,66 @@ def test_window_must_lie_wholly_inside_its_block(x, split):
     inf = np.inf
     bounds = np.array([[-inf, -inf, 50, inf], [50, -inf, inf, inf], [np.nan] * 4])
     assert Blocks(bounds, margin=10).assign(np.array([[x, 7]])).tolist() == [split]
+
+
+def test_part_of_an_image_is_cut_inside_it():
+    # Points in a stripe that lies between two cuts of the whole image.
+    x = np.linspace(2_100, 2_190, 60)
+    positions = np.stack([x, np.full_like(x, 50)], axis=1)
+    options = (["a"] * 60, (10_000, 100), 2, (0.6, 0.2, 0.2))
+    whole = cut_into_blocks(positions, *options).assign(positions)
+    assert len(np.unique(whole)) == 1
+    part = cut_into_blocks(
+        positions, ["a"] * 60, (100, 100), 2, (0.6, 0.2, 0.2), origin=(2_100, 0)
+    ).assign(positions)
+    counts = np.bincount(part + 1, minlength=4)
+    assert counts[0] <= 6
+    np.testing.assert_allclose(counts[1:] / counts[1:].sum(), (0.6, 0.2, 0.2), atol=0.06)
+
+
+@settings(deadline=None, max_examples=40)
+@given(crowds())
+def test_no_layout_is_better_than_the_one_chosen(crowd):
+    """All layouts, weighed one by one as the docstring says."""
+    size, positions, labels, window, fractions = crowd
+    margin, kinds = -(-window // 2), sorted(set(labels))
+
+    def cost(bounds):
+        splits = Blocks(np.array(bounds, float), margin).assign(positions)
+        pairs = Counter(zip(splits.tolist(), labels, strict=True))
+        counts = [[pairs[split, kind] for kind in kinds] for split in range(3)]
+        sizes = np.sum(counts, axis=1)
+        lost = 1 - sizes.sum() / len(labels)
+        far = np.abs(sizes / max(1, sizes.sum()) - fractions).sum()
+        empty = [sum(n == 0 for n in row) for row in counts]
+        absent = [(share > 0) * n for share, n in zip(fractions, empty, strict=True)]
+        unwanted = any(n for n, share in zip(sizes, fractions, strict=True) if share == 0)
+        return 2 * lost + far + absent[0] + 0.1 * absent[1] + 0.1 * absent[2] + unwanted
+
+    places = [np.arange(1, 4) * (side / 4) for side in size]
+    with mock.patch.object(module, "_CUTS", 4):
+        chosen = cut_into_blocks(positions, labels, size, margin, fractions)
+    assert cost(chosen.bounds) <= min(map(cost, every_layout(places))) + 1e-9
+
+
+def every_layout(places):
+    inf, nothing = np.inf, [np.nan] * 4
+    whole = [-inf, -inf, inf, inf]
+
+    def halves(box, axis, cut):
+        low, high = list(box), list(box)
+        low[2 + axis] = high[axis] = cut
+        return low, high
+
+    yield [whole, nothing, nothing]
+    for axis, other in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        for cut in places[axis]:
+            for train, rest in (halves(whole, axis, cut), halves(whole, axis, cut)[::-1]):
+                parts = [
+                    halves(rest, other, c)
+                    for c in places[other]
+                    if rest[other] < c < rest[2 + other]
+                ]
+                for one, two in [*parts, (rest, nothing)]:
+                    yield [train, one, two]
+                    yield [train, two, one]

@@ -1,19 +1,16 @@
 """From annotated points on large images to labelled patches with context."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from tltool.data.annotations import Point, find_images, points_by_image, read_points
 from tltool.data.annotations.files import check_is_file
-from tltool.data.blocks import cut_into_blocks
 from tltool.data.coverage import Coverage, none_inside
-from tltool.data.dataset import PatchFacts
 from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
+from tltool.data.planning import AnnotatedImage, CutSettings, draw_backgrounds, plan_image
 from tltool.data.splits import SPLITS, Fractions, split_by_group
 from tltool.errors import DataError, OutputError, UsageError
 from tltool.files import atomic_path, refuse_existing
@@ -34,169 +31,6 @@ __all__ = [
 logger = logging.getLogger("tltool")
 
 SPLIT_BY = ("auto", "image", "block")
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What holds for all images of a call."""
-
-    size: int
-    context: int
-    background: str
-    ratio: float
-    distance: float
-    shares: Fractions
-    aoi: Path | None
-    ignore: Path | None
-
-    @property
-    def window(self) -> int:
-        return self.size + 2 * self.context
-
-    @property
-    def facts(self) -> PatchFacts:
-        return PatchFacts(self.size, self.context, self.background)
-
-
-@dataclass(frozen=True)
-class _Annotated:
-    """An image with its points.
-
-    Attributes
-    ----------
-    path : Path
-    points : list of Point
-        Those that patches are cut around.
-    known : list of Point
-        All of them, which backgrounds keep away from.
-    """
-
-    path: Path
-    points: list[Point]
-    known: list[Point]
-
-
-def draw_backgrounds(
-    points: np.ndarray,
-    size: tuple[int, int],
-    number: int,
-    distance: float,
-    rng: np.random.Generator,
-    origin: tuple[int, int] = (0, 0),
-) -> np.ndarray:
-    """Draw positions away from every point.
-
-    Parameters
-    ----------
-    points : (n, 2) array of x, y, px
-    size : (width, height), px
-        Of the rectangle that they are drawn in.
-    number : int
-        How many are drawn before those too near are left out.
-    distance : float
-        Least distance to any point along the farther axis (Chebyshev), px.
-    rng : numpy Generator
-    origin : (x, y)
-        Where the rectangle begins, px.
-
-    Returns
-    -------
-    (m, 2) int array of x, y with m <= number.
-    """
-    draws = np.stack([rng.integers(0, side, number) for side in size], axis=1) + origin
-    if not len(points):
-        return draws
-    nearest, _ = cKDTree(points).query(draws, p=np.inf)
-    return draws[nearest >= distance]
-
-
-def _centres(points: Sequence[Point]) -> np.ndarray:
-    return np.array([(round(p.x), round(p.y)) for p in points], float).reshape(-1, 2)
-
-
-def _splitter(
-    coverage: Coverage, points: Sequence[Point], group: int | None, settings: _Settings
-) -> Callable[[np.ndarray], np.ndarray]:
-    """What tells the split of window centres on one image, -1 in the gap."""
-    if group is not None:
-        return lambda centres: np.full(len(centres), group)
-    labels = [point.label for point in points]
-    left, top, right, bottom = coverage.extent
-    blocks = cut_into_blocks(
-        _centres(points),
-        labels,
-        (right - left, bottom - top),
-        -(-settings.window // 2),
-        settings.shares,
-        origin=(left, top),
-    )
-    return blocks.assign
-
-
-def _draw_for_splits(
-    image: _Annotated,
-    coverage: Coverage,
-    splits: np.ndarray,
-    splitter: Callable[[np.ndarray], np.ndarray],
-    settings: _Settings,
-    rng: np.random.Generator,
-) -> Iterator[tuple[Point, int]]:
-    """Backgrounds for each split, as many as its animals times the ratio."""
-    animals = np.array([point.label != settings.background for point in image.points], bool)
-    away = _centres([point for point in image.known if point.label != settings.background])
-    wanted = [round(settings.ratio * int((splits[animals] == s).sum())) for s in range(3)]
-    left, top, right, bottom = coverage.extent
-    size, origin = (right - left, bottom - top), (left, top)
-    drawn = draw_backgrounds(away, size, 100 * sum(wanted), settings.distance, rng, origin)
-    of_drawn: np.ndarray = splitter(drawn)
-    for split, number in enumerate(wanted):
-        chosen = _first_covered(drawn[of_drawn == split], number, coverage, settings)
-        if len(chosen) < number:
-            logger.warning(
-                "%s: only %d of %d backgrounds for %s found a place %g px away from every point%s",
-                image.path.name,
-                len(chosen),
-                number,
-                SPLITS[split],
-                settings.distance,
-                " and inside the area" if settings.aoi or settings.ignore else "",
-            )
-        for x, y in chosen:
-            yield Point(image.path.name, float(x), float(y), settings.background), split
-
-
-def _first_covered(
-    centres: np.ndarray, number: int, coverage: Coverage, settings: _Settings
-) -> np.ndarray:
-    """The first `number` of (n, 2) centres whose patches lie on what is covered."""
-    corner = settings.size // 2
-    chosen = centres[:0]
-    # Some at a time: far more are drawn than are needed.
-    for start in range(0, len(centres), max(1, number)):
-        part = centres[start : start + max(1, number)]
-        lefts, tops = (part - corner).T
-        held = coverage.holds(lefts, tops, settings.size)
-        chosen = np.concatenate([chosen, part[held]])
-        if len(chosen) >= number:
-            break
-    return chosen[:number]
-
-
-def _plan_image(
-    raster: Raster,
-    image: _Annotated,
-    group: int | None,
-    settings: _Settings,
-    rng: np.random.Generator,
-) -> list[tuple[Point, int]]:
-    """Every patch to cut from one image with its split, -1 in the gap, from top to bottom."""
-    coverage = Coverage.load(raster, settings.aoi, settings.ignore)
-    splitter = _splitter(coverage, image.points, group, settings)
-    splits = splitter(_centres(image.points))
-    planned = list(zip(image.points, splits.tolist(), strict=True))
-    planned += _draw_for_splits(image, coverage, splits, splitter, settings, rng)
-    # A compressed image is decoded once that way.
-    return sorted(planned, key=lambda plan: plan[0].y)
 
 
 def _check_inside(raster: Raster, points: Sequence[Point]) -> None:
@@ -226,8 +60,8 @@ def _check_large_enough(raster: Raster, size: int) -> None:
 
 
 def _select(
-    by_image: dict[Path, list[Point]], source: Path, settings: _Settings, result: PatchSet
-) -> list[_Annotated]:
+    by_image: dict[Path, list[Point]], source: Path, settings: CutSettings, result: PatchSet
+) -> list[AnnotatedImage]:
     """The images that have points inside the area, after a check of all points."""
     selected, missed = [], []
     for path, points in by_image.items():
@@ -241,7 +75,7 @@ def _select(
             missed.append(path)
         if covered.any():
             own = [point for point, taken in zip(points, covered, strict=True) if taken]
-            selected.append(_Annotated(path, own, points))
+            selected.append(AnnotatedImage(path, own, points))
         result.outside += int((~covered).sum())
     if not selected:
         raise _nothing_inside(missed, source, settings)
@@ -250,7 +84,7 @@ def _select(
     return selected
 
 
-def _nothing_inside(missed: Sequence[Path], source: Path, settings: _Settings) -> DataError:
+def _nothing_inside(missed: Sequence[Path], source: Path, settings: CutSettings) -> DataError:
     if settings.aoi is not None and missed:
         try:
             with Raster(missed[0]) as raster:
@@ -262,8 +96,8 @@ def _nothing_inside(missed: Sequence[Path], source: Path, settings: _Settings) -
 
 
 def _cut_images(
-    images: Sequence[_Annotated],
-    settings: _Settings,
+    images: Sequence[AnnotatedImage],
+    settings: CutSettings,
     by_image: bool,
     seed: int,
     partial: Path,
@@ -277,7 +111,7 @@ def _cut_images(
     for image, group in zip(images, groups.tolist(), strict=True):
         with Raster(image.path) as raster:
             gsds.add(raster.gsd)
-            planned = _plan_image(raster, image, group if by_image else None, settings, rng)
+            planned = plan_image(raster, image, group if by_image else None, settings, rng)
             for point, split in planned:
                 bar.advance()
                 if split < 0:
@@ -404,7 +238,7 @@ def patches(
     size, context = size or 96, context or 0
     away = size if distance is None else distance
     areas = [None if area is None else Path(area) for area in (aoi, ignore)]
-    settings = _Settings(size, context, background, backgrounds, away, split, *areas)
+    settings = CutSettings(size, context, background, backgrounds, away, split, *areas)
     result = PatchSet(out)
     selected = _select(points_by_image(found, all_points, source), source, settings, result)
     result.split_by = _split_plan(split_by, len(selected), split)

@@ -66,11 +66,17 @@ def test_other_column_names(tmp_path):
 
 def test_unknown_columns_list_the_known_layouts(tmp_path):
     message = refusal(tmp_path, "file,x,y,class\na.jpg,1,2,pup\n")
-    assert "expected columns of a known layout: image,x,y,label; tid,cls,row,col" in message
+    assert "column image, label is missing (of image,x,y,label), and no other known" in message
+    assert "layout fits: image,x,y,label; tid,cls,row,col" in message
     assert "HerdNet" in message
     assert "DeepForest" in message
     assert "the file has file, x, y, class" in message
     assert "--columns IMAGE,X,Y,LABEL" in message
+
+
+def test_unknown_columns_are_compared_with_the_nearest_layout(tmp_path):
+    message = refusal(tmp_path, "image_path,xmin,ymin,xmax,label\na.jpg,1,2,3,pup\n")
+    assert "column ymax is missing (of image_path,xmin,xmax,ymin,ymax,label)" in message
 
 
 def test_missing_column_that_was_chosen_is_named(tmp_path):

@@ -89,11 +89,12 @@ def as_score(value: Any, where: str) -> float | None:
 
 def without_duplicates(points: Sequence[Point]) -> list[Point]:
     """Leave out what is of one image and class and within `TWICE` px of an earlier point."""
-    # Squares of the lattice are as wide as the distance, so that only neighbours need a look.
+    # Squares of the lattice are wider than the distance: only neighbours need a look.
+    side = 2 * TWICE
     kept: list[Point] = []
     squares: dict[tuple[str, str, int, int], list[Point]] = {}
     for point in points:
-        row, column = math.floor(point.y / TWICE), math.floor(point.x / TWICE)
+        row, column = math.floor(point.y / side), math.floor(point.x / side)
         near = (
             other
             for r in (row - 1, row, row + 1)
