@@ -117,9 +117,9 @@ def _find_layout(table: Table) -> Layout:
     lacking = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
     missing, nearest = min(zip(lacking, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
     raise DataError(
-        f"{table.path}: column {', '.join(missing)} is missing (of {','.join(nearest.columns)}), and"
-        f" no other known layout fits: {KNOWN}; the file has {', '.join(table.columns)}. Say which"
-        " to take with --columns IMAGE,X,Y,LABEL"
+        f"{table.path}: column {', '.join(missing)} is missing (of {','.join(nearest.columns)}),"
+        f" and no other known layout fits: {KNOWN}; the file has {', '.join(table.columns)}."
+        " Say which to take with --columns IMAGE,X,Y,LABEL"
     )
 
 
