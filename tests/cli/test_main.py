@@ -137,7 +137,7 @@ def test_version(run):
         ["patches", "a.jpg", "p.csv", "-o", "x", "--split", "0.5,0.5"],
         ["patches", "a.jpg", "p.csv", "-o", "x", "--split", "a,b,c"],
         ["patches", "a.jpg", "p.csv", "-o", "x", "--split-by", "mood"],
-        ["patches", "a.jpg", "p.csv", "-o", "x", "--columns", "x,y"],
+        ["patches", "a.jpg", "p.csv", "-o", "x", "--columns", "x,y,z"],
         ["finetune", "data", "-o", "x", "--epochs", "1.5"],
     ],
 )
@@ -156,7 +156,7 @@ def test_wrong_usage_exits_with_two_and_prints_no_result(run, arguments):
         (["finetune", "data", "-o", "x", "--set", "zoom=20"], 2, "zoom: "),
         (["finetune", "data", "-o", "x", "--set", "zoom"], 2, "expected KEY=VALUE"),
         (["finetune", "data", "-o", "x", "--epochs", "1,2,3"], 2, "--epochs: expected 2 numbers"),
-        (["patches", "a.jpg", "none.csv", "-o", "x"], 1, "none.csv: expected a CSV file"),
+        (["patches", "a.jpg", "none.csv", "-o", "x"], 1, "none.csv: expected a file of points"),
     ],
 )
 def test_error_is_one_line_on_standard_error(

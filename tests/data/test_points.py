@@ -1,4 +1,3 @@
-import csv
 import json
 import logging
 from collections import Counter, defaultdict
@@ -8,85 +7,20 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patch_folders import GEOREFERENCED, HEIGHT, WIDTH, assert_no_pixel_in_two_splits, manifest
 from PIL import Image
 from rasterio.transform import Affine
+from rasters import write_raster
 
 from tltool import patches
+from tltool.data.annotations import Point, write_points
 from tltool.data.points import MANIFEST_COLUMNS, draw_backgrounds
 from tltool.errors import DataError, ImageError, OutputError, UsageError
 from tltool.sidecar import Sidecar
 
-WIDTH, HEIGHT = 160, 120
-HEADER = "image,x,y,label\n"
-
-
-@pytest.fixture(autouse=True)
-def few_cuts(monkeypatch):
-    """Blocks at few of the possible places, which is faster."""
-    monkeypatch.setattr("tltool.data.splits._CUTS", 10, raising=False)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{number}.png")
-    return folder
-
-
-@pytest.fixture
-def csv_of(tmp_path):
-    def write(rows, name="points.csv"):
-        path = tmp_path / name
-        path.write_text(HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def scattered(csv_of):
-    """Points over all photographs, edges and corners among them."""
-
-    def write(images=4, number=14):
-        rng = np.random.default_rng(5)
-        rows = [
-            (f"photo{image}.png", rng.integers(WIDTH), rng.integers(HEIGHT), "ab"[i % 2])
-            for image in range(images)
-            for i in range(number)
-        ]
-        corners = [(0, 0), (WIDTH - 1, 0), (0, HEIGHT - 1), (WIDTH - 1, HEIGHT - 1)]
-        return csv_of(rows + [("photo0.png", *corner, "a") for corner in corners])
-
-    return write
-
-
-def manifest(folder):
-    with (folder / "manifest.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
 
 def listed(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def window(row):
-    """First and one past the last pixel of a patch with context, clipped to the image."""
-    size, context = int(row["size"]), int(row["context"])
-    first = np.array([round(float(row[axis])) - size // 2 - context for axis in "xy"])
-    return np.maximum(first, 0), np.minimum(first + size + 2 * context, (WIDTH, HEIGHT))
-
-
-def assert_no_pixel_in_two_splits(rows):
-    by_image = defaultdict(list)
-    for row in rows:
-        by_image[row["image"]].append((row["split"], *window(row)))
-    for windows in by_image.values():
-        for split, first, last in windows:
-            for other, low, high in windows:
-                shared = np.all((first < high) & (low < last))
-                assert split == other or not shared
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -167,17 +101,23 @@ def test_manifest_files_and_counts_agree(photos, scattered, tmp_path):
     assert facts == {"patch": 12, "context": 2, "background": "backgrounds", "gsd": None}
 
 
-def test_points_on_one_place_are_not_lost_without_a_word(photos, csv_of, tmp_path):
-    rows = [("photo0.png", 50, 60, "a"), ("photo0.png", 50, 60, "a"), ("photo0.png", 50.2, 60, "a")]
-    points = csv_of([*rows, ("photo0.png", 100, 20, "b")])
-    made = patches([photos], points, tmp_path / "out", size=8, backgrounds=0, split=(1.0, 0.0, 0.0))
-    written = list((tmp_path / "out").rglob("*.png"))
-    assert len(written) == len(manifest(tmp_path / "out")) == sum(made.counts["train"].values())
+def test_points_on_one_place_are_cut_once_for_each_class(photos, csv_of, tmp_path):
+    rows = [("photo0.png", 50, 60, "a"), ("photo0.png", 50, 60, "b"), ("photo0.png", 50.2, 60, "a")]
+    options = {"size": 8, "backgrounds": 0, "split": (1.0, 0.0, 0.0)}
+    made = patches([photos], csv_of(rows), tmp_path / "out", **options)
+    assert made.counts == {"train": {"a": 1, "b": 1}}
+
+
+def test_patches_of_points_that_share_a_pixel_have_names_of_their_own(photos, csv_of, tmp_path):
+    rows = [("photo0.png", 49.6, 60, "a"), ("photo0.png", 50.4, 60, "a")]
+    options = {"size": 8, "backgrounds": 0, "split": (1.0, 0.0, 0.0)}
+    patches([photos], csv_of(rows), tmp_path / "out", **options)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
 
 
 def test_drawn_backgrounds_are_not_drawn_twice(csv_of, tmp_path):
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "small.png")
-    points = csv_of([("small.png", 2, 2, "a")] * 2)
+    points = csv_of([("small.png", 2, 2, "a"), ("small.png", 3, 2, "a")])
     made = patches(
         [tmp_path / "small.png"],
         points,
@@ -276,9 +216,7 @@ def test_same_seed_same_patches(photos, scattered, tmp_path, split_by):
     assert one != three
 
 
-@pytest.mark.parametrize(
-    ("x", "y"), [(WIDTH, 5), (-1, 5), (5, HEIGHT), (5, -0.5), ("nan", 5), (5, "inf")]
-)
+@pytest.mark.parametrize(("x", "y"), [(WIDTH, 5), (-1, 5), (5, HEIGHT), (5, -0.5), (1234567, 5)])
 def test_point_outside_is_named_with_its_line(photos, csv_of, tmp_path, x, y):
     points = csv_of([("photo1.png", 5, 5, "a"), ("photo1.png", x, y, "a")])
     with pytest.raises(
@@ -297,19 +235,11 @@ def test_image_smaller_than_the_patch_is_named(photos, csv_of, tmp_path):
     patches([photos], points, tmp_path / "out", size=120)
 
 
-@pytest.mark.parametrize(
-    ("bands", "dtype", "message"),
-    [
-        (1, "float32", r"odd\.tif: expected 8 or 16 bits a band, received float32"),
-        (5, "uint8", r"odd\.tif: expected a grey or RGB image, received 5 bands"),
-    ],
-)
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_unreadable_image_leaves_nothing(photos, csv_of, tmp_path, bands, dtype, message):
-    shape = {"count": bands, "height": 50, "width": 50, "dtype": dtype}
-    with rasterio.open(tmp_path / "odd.tif", "w", photometric="MINISBLACK", **shape) as file:
-        file.write(np.zeros((bands, 50, 50), dtype))
+def test_unreadable_image_leaves_nothing(photos, csv_of, tmp_path):
+    write_raster(tmp_path / "odd.tif", np.zeros((1, 50, 50), np.float32))
     points = csv_of([("photo0.png", 5, 5, "a"), ("odd.tif", 5, 5, "a")])
+    message = r"odd\.tif: expected 8 or 16 bits a band, received float32"
     with pytest.raises(ImageError, match=message):
         patches([photos, tmp_path / "odd.tif"], points, tmp_path / "out", size=8)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["odd.tif", "points.csv"]
@@ -421,3 +351,15 @@ def test_ground_sample_distance_travels_where_images_agree(csv_of, tmp_path):
         paths = [tmp_path / f"{name}.tif" for name in images]
         patches(paths, points, out, size=8, split=(1.0, 0.0, 0.0))
         assert json.loads((out / "patches.json").read_text())["gsd"] == gsd
+
+
+def test_points_of_a_map_are_cut(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 60, 60), dtype=np.uint8)
+    image = write_raster(tmp_path / "a.tif", pixels, ("red", "green", "blue"), **GEOREFERENCED)
+    points = [Point("a.tif", 20.25, 31, "seal"), Point("a.tif", 40, 11, "seal")]
+    options = {"size": 8, "split": (1.0, 0.0, 0.0), "backgrounds": 0}
+    for name in ("points.geojson", "points.gpkg", "points.json", "points.csv"):
+        found = write_points(tmp_path / name, points, [image])
+        patches([image], found, tmp_path / f"{name} out", **options)
+        rows = manifest(tmp_path / f"{name} out")
+        assert {(r["x"], r["y"]) for r in rows} == {("20.25", "31"), ("40", "11")}

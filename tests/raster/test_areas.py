@@ -204,3 +204,12 @@ def test_projected_area_has_no_place_in_an_image_without_a_crs(tmp_path):
         f"{path}: its coordinates are in EPSG:32633, a.png has no CRS to transform them to. Give"
         " them in pixels of the image, without a crs"
     )
+
+
+def test_area_that_may_miss_covers_nothing(tmp_path, utm):
+    ring = to_world([(200, 200), (300, 200), (300, 300)], NORTH_UP, WGS84)
+    path = write_area(tmp_path / "a.geojson", [ring])
+    area = load_area(path, utm, may_miss=True)
+    assert not area.on_cells(0, 0, 1, 1, SIDE, SIDE).any()
+    with pytest.raises(DataError, match="expected an area that lies on"):
+        load_area(path, utm)

@@ -23,6 +23,20 @@ images = click.argument(
     "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
 )
 
+aoi = click.option(
+    "--aoi",
+    type=click.Path(path_type=Path),
+    metavar="GEOJSON",
+    help="The annotated areas, in any CRS (in pixels, y down, where the image has none): what lies"
+    " outside is not known.",
+)
+ignore = click.option(
+    "--ignore",
+    type=click.Path(path_type=Path),
+    metavar="GEOJSON",
+    help="Areas that nothing is taken from, in coordinates as those of --aoi.",
+)
+
 
 def out(help_text: str) -> Callable[[Command], Command]:
     """`-o/--out`, with what the command writes there."""

@@ -10,15 +10,15 @@ from tltool.cli import options
 
 @click.command(short_help="Cut labelled patches around annotated points.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("points", metavar="POINTS.csv", type=click.Path(path_type=Path))
+@click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
 @click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Side of a patch [96].")
 @options.context
 @click.option(
     "--columns",
-    default="image,x,y,label",
-    show_default=True,
+    type=options.Numbers(str),
     metavar="IMAGE,X,Y,LABEL",
-    help="Names of the columns to take.",
+    help="Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
+    " LABEL [found by name].",
 )
 @click.option(
     "--background",
@@ -55,6 +55,8 @@ from tltool.cli import options
     show_default=True,
     help="By whole image, or by blocks of each image with a gap between them.",
 )
+@options.aoi
+@options.ignore
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
@@ -63,24 +65,25 @@ from tltool.cli import options
 @options.seed
 @options.overwrite
 @options.out("Folder to write: class folders, manifest.csv, patches.json.")
-def patches(
-    images: tuple[Path, ...], points: Path, columns: str, seed: int | None, **more: Any
-) -> None:
+def patches(images: tuple[Path, ...], points: Path, seed: int | None, **more: Any) -> None:
     """Cut labelled patches around points, and backgrounds away from them.
 
-    IMAGES are files or folders. POINTS.csv has a row a point: image, x (right)
-    and y (down) in pixels, label. No pixel gets into two splits; a patch that
-    crosses the image's edge sees it reflected.
+    IMAGES are files or folders. POINTS has a row a point: image, x (right) and
+    y (down) in pixels, label. Known by their content are CSV of that and of the
+    layouts of Kaggle's sea lions, HerdNet and DeepForest, COCO, and in any CRS
+    GeoJSON and GeoPackages. No pixel gets into two splits; a patch that crosses
+    the image's edge sees it reflected. Patches are PNG, or GeoTIFF with all
+    bands where an image has other than grey or RGB of 8 bits.
     """
     import tltool
 
-    names = tuple(columns.split(","))
-    if len(names) != 4:
+    if more["columns"] is not None and len(more["columns"]) not in (1, 2, 4):
         raise click.BadParameter(
-            f"expected four names, received {len(names)}", param_hint="--columns"
+            "expected IMAGE,X,Y,LABEL, or IMAGE,LABEL or LABEL of a map; received"
+            f" {','.join(more['columns'])}",
+            param_hint="--columns",
         )
-    result = tltool.patches(images, points, columns=names, seed=1 if seed is None else seed, **more)
-    _show(result)
+    _show(tltool.patches(images, points, seed=1 if seed is None else seed, **more))
 
 
 def _show(result: Any) -> None:
@@ -94,5 +97,7 @@ def _show(result: Any) -> None:
     show.table(("class", *SPLITS), rows, numbers=(1, 2, 3))
     reflected = f"{result.reflected} patches reach over an edge"
     show.line(f"{result.folder}: split by {result.split_by}; {reflected}")
+    if result.outside:
+        show.line(f"{result.outside} points lie outside the area and are left out")
     if result.dropped:
         show.line(f"{result.dropped} points lie in the gap between splits and are left out")

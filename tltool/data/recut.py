@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tltool.data.annotations import Point
 from tltool.data.dataset import PatchFacts, read_facts
-from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter, check_target
+from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
+from tltool.data.points import check_target
 from tltool.errors import DataError
 from tltool.files import atomic_path
 from tltool.progress import progress_bar

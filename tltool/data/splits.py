@@ -1,8 +1,6 @@
 """Which sample goes to train, valid or test, such that no pixel is in two of them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,10 +14,6 @@ SPLIT_NAMES = {
 }
 
 Fractions = tuple[float, float, float]
-
-# Places along an axis where an image may be cut, plus one; points weighed at most.
-_CUTS = 40
-_WEIGHED = 1000
 
 # Ways to deal groups that are compared at most, and groups dealt in all of them together.
 _DEALS = 64
@@ -140,112 +134,3 @@ def _unevenness(
     shares = of_split / np.maximum(1, of_split.sum(axis=0))
     far = np.abs(shares - np.asarray(fractions)[:, None]).sum(axis=0)
     return int(absent[0].sum()), int(absent[1:].sum()), float(far[0] + far[1:].mean())
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """An image divided into three rectangles, one a split.
-
-    Attributes
-    ----------
-    bounds : (3, 4) array
-        x0, y0, x1, y1 of each of `SPLITS`, px; infinite at the image's ends,
-        where windows see reflections and nothing is cut.
-    margin : float
-        Half the side of a window, px: a window that is not wholly inside one
-        rectangle lies in the gap and belongs to no split.
-    """
-
-    bounds: np.ndarray
-    margin: float
-
-    def assign(self, positions: np.ndarray) -> np.ndarray:
-        """Split of each window centre.
-
-        Parameters
-        ----------
-        positions : (n, 2) array of x, y
-
-        Returns
-        -------
-        (n,) int array of indices into `SPLITS`, -1 in the gap.
-        """
-        inside = self._inside(np.asarray(positions, float).reshape(-1, 2))
-        return np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
-
-    def _inside(self, centres: np.ndarray) -> np.ndarray:
-        low, high = self.bounds[:, None, :2], self.bounds[:, None, 2:]
-        return np.all((centres - self.margin >= low) & (centres + self.margin <= high), axis=2)
-
-
-def _halves(bounds: np.ndarray, axis: int, cut: float) -> tuple[np.ndarray, np.ndarray]:
-    low, high = bounds.copy(), bounds.copy()
-    low[2 + axis], high[axis] = cut, cut
-    return low, high
-
-
-def _layouts(size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Bounds of every way to cut train off one end and divide the rest in two."""
-    whole = np.array([-np.inf, -np.inf, np.inf, np.inf])
-    places = [np.arange(1, _CUTS) * (side / _CUTS) for side in size]
-    for axis, other in product((0, 1), (0, 1)):
-        for cut, swap in product(places[axis], (0, 1)):
-            train, rest = _halves(whole, axis, cut)[:: 1 - 2 * swap]
-            for second in places[other]:
-                if not rest[other] < second < rest[2 + other]:
-                    continue
-                valid, test = _halves(rest, other, second)
-                yield np.stack([train, valid, test])
-                yield np.stack([train, test, valid])
-            yield np.stack([train, rest, np.full(4, np.nan)])
-            yield np.stack([train, np.full(4, np.nan), rest])
-    yield np.stack([whole, np.full(4, np.nan), np.full(4, np.nan)])
-
-
-def _cost(counts: np.ndarray, total: int, fractions: Fractions) -> float:
-    # counts: (splits, classes) of windows that fit.
-    sizes = counts.sum(axis=1)
-    wanted = np.asarray(fractions)
-    lost = 1 - sizes.sum() / total
-    shares = np.abs(sizes / max(1, sizes.sum()) - wanted).sum()
-    missing = ((counts == 0) & (wanted > 0)[:, None]).sum(axis=1)
-    unwanted = sizes[wanted == 0].sum() > 0
-    return float(2 * lost + shares + missing @ (1.0, 0.1, 0.1) + unwanted)
-
-
-def cut_into_blocks(
-    positions: np.ndarray,
-    labels: Sequence[str],
-    size: tuple[int, int],
-    margin: float,
-    fractions: Fractions,
-    seed: int = 0,
-) -> Blocks:
-    """Divide an image such that few windows are lost and each split has its share and classes.
-
-    Every layout of `_CUTS` places along both axes is weighed: twice the share
-    of windows lost in the gap, plus how far the splits are from `fractions`,
-    plus 1 for every class that train lacks and a tenth for every class that
-    valid or test lacks.
-
-    Parameters
-    ----------
-    positions : (n, 2) array of x, y, px
-    labels : (n,) sequence of str
-    size : (width, height) of the image, px
-    margin : float
-        Half the side of a window, px.
-    fractions : three floats
-        Shares of train, valid and test.
-    seed : int
-        Of the points that stand for all where they are very many.
-    """
-    points = np.asarray(positions, float).reshape(-1, 2)
-    chosen = np.random.default_rng(seed).permutation(len(points))[:_WEIGHED]
-    points, names = points[chosen], np.asarray(labels)[chosen]
-    kinds = np.eye(len(set(labels)), dtype=int)[np.unique(names, return_inverse=True)[1]]
-    candidates = (Blocks(bounds, margin) for bounds in _layouts(size))
-    return min(
-        candidates,
-        key=lambda blocks: _cost(blocks._inside(points) @ kinds, len(points), fractions),
-    )

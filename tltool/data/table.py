@@ -57,7 +57,7 @@ class Table:
         return DataError(f"{self.path}, line {row.line}, column {column}: {text}")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, empty: bool = False) -> Table:
     """Read a table.
 
     The header tells whether commas, semicolons or tabs stand between cells;
@@ -67,6 +67,8 @@ def read_table(path: Path) -> Table:
     ----------
     path : Path
         Text in UTF-8, with a header line.
+    empty : bool
+        Whether a header without rows is no error.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def read_table(path: Path) -> Table:
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: expected a CSV row: {error}") from error
     rows = [_row(path, columns, line, cells) for line, cells in lines if any(cells)]
-    if not rows:
+    if not rows and not empty:
         raise DataError(f"{path}: expected rows below the header, found none")
     return Table(path, columns, rows)
 

@@ -1,6 +1,7 @@
 """Areas of an image that files of polygons name, such as those of ``--aoi``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _WGS84 = CRS.from_user_input("OGC:CRS84")
 _BEND, _HALVINGS = 0.1, 8
 
 
-def load_area(path: str | Path, raster: AnyRaster) -> Area:
+def load_area(path: str | Path, raster: AnyRaster, *, may_miss: bool = False) -> Area:
     """Read the polygons of a GeoJSON file as an area of an image.
 
     Parameters
@@ -37,6 +38,8 @@ def load_area(path: str | Path, raster: AnyRaster) -> Area:
         or where a world file gives it a transform, what that gives.
     raster : Raster
         The image.
+    may_miss : bool
+        An area that misses the image is none of its pixels, and no error.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def load_area(path: str | Path, raster: AnyRaster) -> Area:
     path = Path(path)
     polygons = [_to_image(polygon, path, raster) for polygon in read_polygons(path)]
     area = Area([Polygon(Ring(rings[0]), [Ring(r) for r in rings[1:]]) for rings in polygons])
-    if not area.overlaps(0, 0, raster.width, raster.height):
+    if not may_miss and not area.overlaps(0, 0, raster.width, raster.height):
         raise DataError(
             f"{path}: expected an area that lies on {raster.path.name}, which reaches from"
             f" {_extent(raster, (0, 0, raster.width, raster.height))}, received one that reaches"
@@ -63,22 +66,66 @@ def load_area(path: str | Path, raster: AnyRaster) -> Area:
     return area
 
 
+def to_image_pixels(
+    points: np.ndarray, crs: str | None, path: Path, raster: AnyRaster
+) -> np.ndarray:
+    """Positions that a file names as pixels of an image.
+
+    Parameters
+    ----------
+    points : (n, 2) float array
+        x and y, or longitude and latitude.
+    crs : str or None
+        What the file says of them, as `load_area` understands it.
+    path : Path
+        The file, for messages.
+    raster : Raster
+        The image.
+
+    Returns
+    -------
+    (n, 2) float array
+        x (right) and y (down), px.
+
+    Raises
+    ------
+    DataError
+        The CRS is unknown, or cannot be transformed to the image's.
+    """
+    source = _source_crs(crs, path, raster)
+    with _naming(source, path, raster):
+        return _mapping(source, raster)(points)
+
+
 def _to_image(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> list[np.ndarray]:
     """Rings in pixels."""
-    source = _source_crs(polygon, path, raster)
+    source = _source_crs(polygon.crs, path, raster)
+    to_pixels = _mapping(source, raster)
+    straight = source is None and not raster.gcps[0]
+    with _naming(source, path, raster):
+        return [to_pixels(r) if straight else _bent(r, to_pixels) for r in polygon.rings]
+
+
+def _mapping(source: CRS | None, raster: AnyRaster) -> Mapping:
+    """From (n, 2) positions in a CRS, or in the image's coordinates, to its pixels."""
 
     def to_pixels(points: np.ndarray) -> np.ndarray:
         xs, ys = points.T
         if source is not None:
-            xs, ys = _transformed(source, raster.world_crs, xs, ys)
+            xs, ys = transformed(source, raster.world_crs, xs, ys)
         found = np.stack(raster.to_pixels(xs, ys), axis=1)
         if not np.isfinite(found).all():
             raise ValueError("a position lies where the image's CRS is not defined")
         return found
 
+    return to_pixels
+
+
+@contextmanager
+def _naming(source: CRS | None, path: Path, raster: AnyRaster) -> Iterator[None]:
+    """Say of which file and image a transform failed."""
     try:
-        straight = source is None and not raster.gcps[0]
-        return [to_pixels(r) if straight else _bent(r, to_pixels) for r in polygon.rings]
+        yield
     except (CPLE_BaseError, CRSError, ValueError) as error:
         raise DataError(
             f"{path}: its coordinates in {source} cannot be transformed to those of"
@@ -86,23 +133,24 @@ def _to_image(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> list[np.nda
         ) from error
 
 
-def _transformed(
+def transformed(
     source: CRS, target: CRS, xs: np.ndarray, ys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of (n,) positions in another CRS; longitude before latitude."""
     found = transform(source, target, xs.tolist(), ys.tolist())
     return np.array(found[0]), np.array(found[1])
 
 
-def _source_crs(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> CRS | None:
+def _source_crs(crs: str | None, path: Path, raster: AnyRaster) -> CRS | None:
     """The CRS to transform from; None where coordinates are the image's own."""
     named = _WGS84
-    if polygon.crs is not None:
+    if crs is not None:
         try:
-            named = CRS.from_user_input(polygon.crs)
+            named = CRS.from_user_input(crs)
         except CRSError as error:
             raise DataError(
                 f"{path}: expected a crs that is known, such as urn:ogc:def:crs:EPSG::32633,"
-                f" received {polygon.crs!r}"
+                f" received {crs!r}"
             ) from error
     if raster.world_crs is not None:
         return None if named == raster.world_crs else named
@@ -110,7 +158,7 @@ def _source_crs(polygon: GeoPolygon, path: Path, raster: AnyRaster) -> CRS | Non
         # Programs write it unasked; nothing can be meant but the image's own coordinates.
         return None
     raise DataError(
-        f"{path}: its coordinates are in {polygon.crs}, {raster.path.name} has no CRS to transform"
+        f"{path}: its coordinates are in {crs}, {raster.path.name} has no CRS to transform"
         " them to. Give them in pixels of the image, without a crs"
     )
 

@@ -1,8 +1,8 @@
-"""Polygons read from GeoJSON files, as RFC 7946 has them."""
+"""GeoJSON files, as RFC 7946 has them: their geometries, and the polygons among those."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,42 @@ import numpy as np
 
 from tltool.errors import DataError
 
-_GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString")
+GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A geometry of a file that is no collection.
+
+    Attributes
+    ----------
+    kind : one of `GEOMETRIES`
+    content : dict
+        As it stands in the file.
+    where : str
+        File and place in it, for messages.
+    crs : str or None
+        What the file says of it; None where it says nothing, so that it is WGS 84.
+    properties : dict
+        Of the feature that it belongs to.
+    """
+
+    kind: str
+    content: dict[str, Any]
+    where: str
+    crs: str | None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def coordinates(self) -> list[Any]:
+        """Positions, or lists of them.
+
+        Raises
+        ------
+        DataError
+            Where there is no list.
+        """
+        return _members(self.content, "coordinates", self.where)
 
 
 @dataclass(frozen=True)
@@ -38,8 +73,15 @@ def read_polygons(path: Path) -> list[GeoPolygon]:
         There is no such file, it is no GeoJSON, has no polygons (says what it
         has), or a ring is none (says which).
     """
-    document, others = _read_object(path), set[str]()
-    polygons = list(_polygons(document, str(path), None, others))
+    polygons, others = list[GeoPolygon](), set[str]()
+    for geometry in geometries(read_object(path, "polygons"), str(path)):
+        if geometry.kind == "Polygon":
+            polygons += _one(geometry.coordinates, geometry.where, geometry.crs)
+        elif geometry.kind == "MultiPolygon":
+            for number, rings in enumerate(geometry.coordinates):
+                polygons += _one(rings, f"{geometry.where}, polygon {number}", geometry.crs)
+        else:
+            others.add(geometry.kind)
     if not polygons:
         received = ", ".join(sorted(others)) or "nothing"
         raise DataError(
@@ -49,9 +91,22 @@ def read_polygons(path: Path) -> list[GeoPolygon]:
     return polygons
 
 
-def _read_object(path: Path) -> Any:
+def read_object(path: Path, of: str) -> dict[str, Any]:
+    """Read a GeoJSON file as it stands.
+
+    Parameters
+    ----------
+    path : Path
+    of : str
+        What it should hold, for messages.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it holds no JSON object with a type.
+    """
     if not path.is_file():
-        raise DataError(f"{path}: expected a GeoJSON file of polygons, found none")
+        raise DataError(f"{path}: expected a GeoJSON file of {of}, found none")
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -61,42 +116,58 @@ def _read_object(path: Path) -> Any:
     if not isinstance(document, dict) or "type" not in document:
         raise DataError(
             f"{path}: expected GeoJSON, an object with a type, received JSON without. Export the"
-            " area as GeoJSON"
+            f" {of} as GeoJSON"
         )
     return document
 
 
-def _polygons(thing: Any, where: str, crs: str | None, others: set[str]) -> Iterator[GeoPolygon]:
-    """Polygons of an object of any type; the types of others are added to `others`."""
+def geometries(
+    thing: Any, where: str, crs: str | None = None, properties: dict[str, Any] | None = None
+) -> Iterator[Geometry]:
+    """All geometries of an object of any type, those in collections one by one.
+
+    Parameters
+    ----------
+    thing : object
+        As JSON has it.
+    where : str
+        What to call it in messages.
+    crs : str, optional
+        What holds where the object names none.
+    properties : dict, optional
+        Of the feature that it belongs to.
+
+    Raises
+    ------
+    DataError
+        What is there is no GeoJSON (says where).
+    """
     kind = thing.get("type") if isinstance(thing, dict) else None
     if kind is None:
-        raise DataError(f"{where}: expected an object with a type, received {_short(thing)}")
+        raise DataError(f"{where}: expected an object with a type, received {short(thing)}")
     crs = _named_crs(thing, where) or crs
     if kind == "FeatureCollection":
         for number, feature in enumerate(_members(thing, "features", where)):
-            yield from _polygons(feature, f"{where}, feature {number}", crs, others)
+            yield from geometries(feature, f"{where}, feature {number}", crs)
     elif kind == "GeometryCollection":
         for number, geometry in enumerate(_members(thing, "geometries", where)):
-            yield from _polygons(geometry, f"{where}, geometry {number}", crs, others)
+            yield from geometries(geometry, f"{where}, geometry {number}", crs, properties)
     elif kind == "Feature":
         # A feature may have no place.
         if thing.get("geometry") is not None:
-            yield from _polygons(thing["geometry"], where, crs, others)
-    elif kind == "Polygon":
-        yield from _one(_members(thing, "coordinates", where), where, crs)
-    elif kind == "MultiPolygon":
-        for number, rings in enumerate(_members(thing, "coordinates", where)):
-            yield from _one(rings, f"{where}, polygon {number}", crs)
-    elif kind in _GEOMETRIES:
-        others.add(kind)
+            told = thing.get("properties")
+            told = told if isinstance(told, dict) else {}
+            yield from geometries(thing["geometry"], where, crs, told)
+    elif kind in GEOMETRIES:
+        yield Geometry(kind, thing, where, crs, properties or {})
     else:
-        raise DataError(f"{where}: expected a type of GeoJSON, received {_short(kind)}")
+        raise DataError(f"{where}: expected a type of GeoJSON, received {short(kind)}")
 
 
 def _members(thing: dict[str, Any], key: str, where: str) -> list[Any]:
     found = thing.get(key)
     if not isinstance(found, list):
-        raise DataError(f"{where}: expected a list of {key}, received {_short(found)}")
+        raise DataError(f"{where}: expected a list of {key}, received {short(found)}")
     return found
 
 
@@ -109,7 +180,7 @@ def _named_crs(thing: dict[str, Any], where: str) -> str | None:
     if not isinstance(name, str):
         raise DataError(
             f"{where}: expected a crs with a name, such as urn:ogc:def:crs:EPSG::32633, received"
-            f" {_short(crs)}. Without a crs the coordinates are longitude and latitude"
+            f" {short(crs)}. Without a crs the coordinates are longitude and latitude"
         )
     return name
 
@@ -118,7 +189,7 @@ def _one(rings: Any, where: str, crs: str | None) -> Iterator[GeoPolygon]:
     # An empty list is a polygon without a place.
     if rings != []:
         if not isinstance(rings, list):
-            raise DataError(f"{where}: expected a list of rings, received {_short(rings)}")
+            raise DataError(f"{where}: expected a list of rings, received {short(rings)}")
         yield GeoPolygon([_ring(r, f"{where}, ring {i}") for i, r in enumerate(rings)], crs)
 
 
@@ -129,7 +200,7 @@ def _ring(positions: Any, where: str) -> np.ndarray:
     except (TypeError, ValueError, IndexError, KeyError):
         corners = np.full((1, 2), np.nan)
     if not np.isfinite(corners).all():
-        raise DataError(f"{where}: expected pairs of numbers, received {_short(positions)}")
+        raise DataError(f"{where}: expected pairs of numbers, received {short(positions)}")
     if len(corners) < 4:
         raise DataError(
             f"{where}: expected at least 4 positions of which the last repeats the first, received"
@@ -152,6 +223,7 @@ def _point(corner: np.ndarray) -> str:
     return f"({corner[0]:.10g}, {corner[1]:.10g})"
 
 
-def _short(thing: Any) -> str:
+def short(thing: Any) -> str:
+    """What was received, in at most 60 letters."""
     text = repr(thing)
     return text if len(text) <= 60 else text[:57] + "..."

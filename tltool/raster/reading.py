@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from tltool.raster.bands import BandView
+from tltool.raster.cutting import save_bands
 from tltool.raster.emptiness import EmptyBlocks, EmptyOverview
 from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 from tltool.raster.georeference import georeference
@@ -211,6 +214,42 @@ class Raster:
         """Read the whole image: (height, width, bands) uint8."""
         pixels = self._view.pixels(self._source.read(self._view.stored))
         return np.ascontiguousarray(self._orientation.upright(pixels))
+
+    @property
+    def as_seen(self) -> bool:
+        """Whether the pixels are all that the file has but alpha, in 8 bits."""
+        kinds, view = self._source.dataset.colorinterp, self._view
+        bands = [band for band, kind in enumerate(kinds, 1) if kind != ColorInterp.alpha]
+        eight = set(self._source.dataset.dtypes) == {"uint8"}
+        return eight and self.bands == 3 and sorted(view.stored) == bands
+
+    def save_window(self, path: Path, x: int, y: int, width: int, height: int) -> None:
+        """Write a window as a GeoTIFF with all bands and numbers that the file has.
+
+        Parameters
+        ----------
+        path : Path
+        x, y, width, height : int
+            As those of `read`; outside the image its reflection is written.
+
+        Raises
+        ------
+        ImageError
+            Where the file cannot be read there, naming file and window.
+        OSError
+            Where `path` cannot be written.
+        """
+        dataset = self._source.dataset
+
+        def load(window: Window) -> np.ndarray:
+            values = self._source.read(dataset.indexes, self._stored(window))
+            return self._orientation.upright(np.stack(list(values), axis=-1))
+
+        values = np.moveaxis(self._reflected(load, x, y, width, height), -1, 0)
+        known: dict[str, Any] = {"nodata": dataset.nodata}
+        if not self.transform.is_identity:
+            known |= {"crs": self.crs, "transform": self.transform @ Affine.translation(x, y)}
+        save_bands(path, values, dataset.colorinterp, **known)
 
     def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Read a window; outside the image its reflection.

@@ -1,0 +1,104 @@
+"""The folder of patches: class folders, and the manifest that says where each came from."""
+
+import csv
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from pathlib import Path
+
+from PIL import Image
+
+from tltool.data.annotations import Point
+from tltool.data.dataset import PatchFacts
+from tltool.raster import Raster
+
+MANIFEST_NAME = "manifest.csv"
+MANIFEST_COLUMNS = ("path", "split", "label", "image", "x", "y", "size", "context", "reflected")
+
+
+@dataclass
+class PatchSet:
+    """What `patches` wrote.
+
+    Attributes
+    ----------
+    folder : Path
+    counts : dict of split to dict of class to number of patches
+    dropped : int
+        Points whose window lies in the gap between two splits.
+    reflected : int
+        Patches that reach over an image's edge.
+    split_by : str
+        ``image`` or ``block``.
+    outside : int
+        Points outside the area of interest or in an ignored one.
+    """
+
+    folder: Path
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    dropped: int = 0
+    reflected: int = 0
+    split_by: str = "image"
+    outside: int = 0
+
+    def count(self, split: str, label: str, reflected: bool) -> None:
+        """Add one patch."""
+        of_split = self.counts.setdefault(split, {})
+        of_split[label] = of_split.get(label, 0) + 1
+        self.reflected += reflected
+
+
+def _unused(path: Path) -> Path:
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(p for p in chain((path,), numbered) if not p.exists())
+
+
+class PatchWriter:
+    """Cuts windows and writes them into class folders; remembers where each came from.
+
+    Three bands of 8 bits become PNG. Of other images all bands are kept as
+    they are, in GeoTIFFs, so that a training may choose among them.
+
+    Parameters
+    ----------
+    folder : Path
+    facts : PatchFacts
+        Sizes of all patches.
+    result : PatchSet
+        Is told of every patch.
+    """
+
+    def __init__(self, folder: Path, facts: PatchFacts, result: PatchSet):
+        self._folder, self._facts, self._result = folder, facts, result
+        self._rows: list[tuple[object, ...]] = []
+
+    def write(self, raster: Raster, point: Point, split: str) -> None:
+        """Cut one patch."""
+        facts, side = self._facts, self._facts.patch + 2 * self._facts.context
+        left, top = facts.corner(point.x), facts.corner(point.y)
+        over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
+        path = self._save(raster, point, split, (left, top, side, side))
+        self._result.count(split, point.label, over)
+        relative, image = path.relative_to(self._folder).as_posix(), raster.path.resolve()
+        where = (image, f"{point.x:.10g}", f"{point.y:.10g}", facts.patch, facts.context, int(over))
+        self._rows.append((relative, split, point.label, *where))
+
+    def _save(
+        self, raster: Raster, point: Point, split: str, window: tuple[int, int, int, int]
+    ) -> Path:
+        folder = self._folder / split / point.label
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{raster.path.stem}_{round(point.x)}_{round(point.y)}"
+        path = _unused(folder / f"{name}.{'png' if raster.as_seen else 'tif'}")
+        if raster.as_seen:
+            Image.fromarray(raster.read(*window)).save(path, compress_level=3)
+        else:
+            raster.save_window(path, *window)
+        return path
+
+    def finish(self, gsd: float | None) -> None:
+        """Write the manifest and the facts."""
+        with (self._folder / MANIFEST_NAME).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(MANIFEST_COLUMNS)
+            writer.writerows(sorted(self._rows, key=str))
+        replace(self._facts, gsd=gsd).save(self._folder)
