@@ -3,9 +3,10 @@ import time
 
 import numpy as np
 import pytest
-from small_maps import MeanEngine, expected_of, image_of, judge, tiles_of
+from small_maps import MeanEngine, expected_of, image_of, judge, make_map, tiles_of
 
 from tltool.maps.pipeline import Behind, ahead, judge_tiles
+from tltool.maps.unfinished import UnfinishedMap
 
 
 class Cover:
@@ -141,3 +142,38 @@ def test_reading_that_fails_is_told_at_its_tile():
     with pytest.raises(OSError, match="truncated"):
         done.extend(tile for tile, _ in stream)
     assert [tile.y.start for tile in done] == [0] * 4 + [40] * 4 + [80] * 4
+
+
+def test_nothing_reads_any_more_when_it_is_closed_in_the_middle():
+    """Who closes the image next must not meet a thread that reads it."""
+    reading, begun = threading.Event(), []
+
+    class Slow(Counting):
+        def read(self, *window):
+            reading.set()
+            begun.append(window)
+            time.sleep(0.02)
+            pixels = super().read(*window)
+            begun.pop()
+            return pixels
+
+    image = Slow(image_of(60, 50))
+    stream = judge_tiles(image, tiles_of(image, 40), judge())
+    next(stream)
+    reading.clear()
+    assert reading.wait(5)
+    stream.close()
+    assert begun == []
+
+
+def test_a_map_that_cannot_be_kept_leaves_no_thread_reading(tmp_path, monkeypatch):
+    def stop(self, place, values):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(UnfinishedMap, "put", stop)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        make_map(tmp_path / "a.tif", image_of(60, 50), 40)
+    # Its frames, and what they hold, live as long as the exception does.
+    assert stopped.value.__traceback__ is not None
+    assert threading.active_count() == before

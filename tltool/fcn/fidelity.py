@@ -1,6 +1,7 @@
 """Fidelity: how far the heatmap says what the classifier says of the same windows."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -144,12 +145,13 @@ def compare(
     if isinstance(engine, AveragedEngine):
         judge = AveragedEngine(judge)
     of_map, of_classifier, places = [], [], []
-    for tile, values in run_tiles(image, tiles, zoom, engine):
-        cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
-        of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
-        places.append(cells + np.array((tile.y.cell, tile.x.cell)))
-        for pixels in _windows(image, grid, tile, cells, sidecar.window):
-            of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
+    with closing(run_tiles(image, tiles, zoom, engine)) as judged:
+        for tile, values in judged:
+            cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
+            of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
+            places.append(cells + np.array((tile.y.cell, tile.x.cell)))
+            for pixels in _windows(image, grid, tile, cells, sidecar.window):
+                of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
     received, expected = np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
     return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
 

@@ -1,6 +1,7 @@
 """Windows of an image through the FCN, and how large they may be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
@@ -36,11 +37,12 @@ def pixel_type(zoom: Fraction) -> str:
 
 def run_tiles(
     image: Image, tiles: Iterable[Tile], zoom: Fraction, engine: Engine
-) -> Iterator[tuple[Tile, np.ndarray]]:
-    """Each tile with its (classes, rows, columns) probabilities, in order."""
-    for tile, values in judge_tiles(image, tiles, EngineJudge(engine, zoom)):
-        assert values is not None  # without a cover every tile is judged
-        yield tile, values
+) -> Generator[tuple[Tile, np.ndarray]]:
+    """Each tile with its (classes, rows, columns) probabilities; close it as `judge_tiles`."""
+    with closing(judge_tiles(image, tiles, EngineJudge(engine, zoom))) as judged:
+        for tile, values in judged:
+            assert values is not None  # without a cover every tile is judged
+            yield tile, values
 
 
 def tile_length(fcn: keras.Model, side: int, stride: int) -> int:

@@ -1,14 +1,13 @@
 """What makes a map: an FCN, its denser rewriting, shift-and-stitch, or the sliding classifier."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from tltool.errors import ConversionError, ModelError, UsageError
 from tltool.fcn.convert import to_fcn
@@ -25,11 +24,11 @@ from tltool.maps.engines import (
     make_engine,
     resolve_engine,
 )
-from tltool.maps.inference import batch_size, pixel_type, run_tiles, tile_length
+from tltool.maps.inference import batch_size, pixel_type, tile_length
 from tltool.maps.opening import Reading, check_size, open_image
 from tltool.maps.pipeline import EngineJudge, Judge, read_tile
 from tltool.maps.scales import ScalesJudge, check_scales
-from tltool.maps.tiles import Grid, Tile, make_grid
+from tltool.maps.tiles import Grid, make_grid
 from tltool.maps.tuning import difference_from_tensorflow
 from tltool.models.loading import load_network
 from tltool.raster import AnyRaster, as_zoom
@@ -118,11 +117,6 @@ class Mapper:
         """The cells of an image; an `ImageError` where it is smaller than a patch."""
         check_size(raster, self.sidecar)
         return make_grid(self.sidecar, raster.width, raster.height)
-
-    def tiles(self, raster: AnyRaster) -> Iterator[tuple[Tile, np.ndarray]]:
-        """Each tile of an image with its (classes, rows, columns) probabilities, row by row."""
-        grid = self.grid(raster)
-        return run_tiles(raster, grid.tiles(self.tile), as_zoom(self.sidecar.zoom), self.engine)
 
     def measured(self, raster: AnyRaster) -> "Mapper":
         """The same with what is not known yet measured on an image: engine and fidelity."""

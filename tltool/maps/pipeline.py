@@ -7,8 +7,9 @@ results to a thread that writes them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -26,7 +27,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, R]]:
+def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Generator[tuple[T, R]]:
     """Apply `function` in a thread that is at most `depth` items ahead; keeps the order."""
     pending: deque[tuple[T, Future[R]]] = deque()
     with ThreadPoolExecutor(1) as pool:
@@ -156,7 +157,7 @@ def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
 
 def judge_tiles(
     image: Image, tiles: Iterable[Tile], judge: Judge, cover: Cover | None = None
-) -> Iterator[tuple[Tile, np.ndarray | None]]:
+) -> Generator[tuple[Tile, np.ndarray | None]]:
     """Each tile with its (classes, rows, columns) probabilities, in order.
 
     Parameters
@@ -167,6 +168,11 @@ def judge_tiles(
     cover : Cover, optional
         A tile that it skips is not read, one whose cells are all empty not
         judged: both come as None. Single empty cells are NaN in every class.
+
+    Notes
+    -----
+    Close it before the image is closed: a thread reads ahead until then. What
+    an exception leaves unfinished is not closed by itself.
     """
 
     def read(tile: Tile) -> tuple[Any, np.ndarray | None] | None:
@@ -179,10 +185,11 @@ def judge_tiles(
             return None
         return judge.read(image, tile), empty
 
-    for tile, found in ahead(read, tiles):
-        if found is None:
-            yield tile, None
-            continue
-        pixels, empty = found
-        values = judge.judge(pixels, tile)
-        yield tile, values if empty is None else np.where(empty, np.float32(np.nan), values)
+    with closing(ahead(read, tiles)) as stream:
+        for tile, found in stream:
+            if found is None:
+                yield tile, None
+                continue
+            pixels, empty = found
+            values = judge.judge(pixels, tile)
+            yield tile, values if empty is None else np.where(empty, np.float32(np.nan), values)

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -224,8 +224,9 @@ class UnfinishedMap:
             Told of each tile that is handed on, and whether it was judged.
         """
         todo = [place for place in range(len(self._tiles)) if place not in self.done]
-        judged = judge_tiles(image, (self._tiles[place] for place in todo), judge, cover)
-        with Behind[tuple[int, np.ndarray | None]](lambda found: self.put(*found)) as keep:
+        stream = judge_tiles(image, (self._tiles[place] for place in todo), judge, cover)
+        behind = Behind[tuple[int, np.ndarray | None]](lambda found: self.put(*found))
+        with behind as keep, closing(stream) as judged:
             for place, (tile, values) in zip(todo, judged, strict=True):
                 keep((place, values))
                 advance(tile, values is not None)

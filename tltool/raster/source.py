@@ -175,8 +175,9 @@ class Source:
             return self.dataset.get_tag_item(name, domain, bidx=band, ovr=overview)
 
     def close(self) -> None:
-        """Release the file."""
-        self.dataset.close()
+        """Release the file, when no other thread reads it any more."""
+        with self._lock:
+            self.dataset.close()
 
 
 def _mask_kind(flags: Sequence[Sequence[MaskFlags]]) -> str:
