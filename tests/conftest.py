@@ -1,9 +1,11 @@
 """What several test folders need."""
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
+from quick_recipes import TINY_RECIPE
 
 from tltool.runtime import quiet_import
 
@@ -22,22 +24,14 @@ def shared() -> Path:
     return folder
 
 
-# The quickest: one step or two of a head.
-HEAD_RECIPE = {
-    "backbone": {"name": "VGG16", "weights": "none"},
-    "augment": [],
-    "training": {"batch": 8, "stages": [{"train": "head", "epochs": 1, "rate": 1e-3}]},
-}
-
-# A few blocks train, from random weights.
-TINY_RECIPE = {
-    "backbone": {"name": "MobileNet", "alpha": 0.25, "weights": "none"},
-    "augment": [],
-    "training": {
-        "batch": 8,
-        "stages": [{"train": {"top": 3}, "epochs": 1, "rate": 1e-3, "batch_norm": "train"}],
-    },
-}
+@pytest.fixture(autouse=True)
+def logger_restored():
+    """The command line gives the logger handlers and a level, for its process alone."""
+    logger = logging.getLogger("tltool")
+    before = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """`tltool heatmap`: what each option reaches."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -20,15 +19,6 @@ from small_runs import ZOO, small_run  # noqa: E402
 from tltool.sidecar import load_sidecar  # noqa: E402
 
 PLACE = Affine(0.5, 0, 500_000, 0, -0.5, 6_000_000)
-
-
-@pytest.fixture(autouse=True)
-def logger_restored():
-    logger = logging.getLogger("tltool")
-    before = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = before[:2]
-    logger.setLevel(before[2])
 
 
 @pytest.fixture(scope="module")

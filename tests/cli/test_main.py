@@ -1,7 +1,6 @@
 import errno
 import importlib
 import json
-import logging
 import subprocess
 import sys
 
@@ -14,15 +13,6 @@ from tltool.cli.main import COMMANDS, main
 from tltool.errors import DataError, ImageError, RecipeError, UsageError
 
 HEAVY = ("keras", "tensorflow", "albumentations", "matplotlib", "sklearn", "scipy", "pandas")
-
-
-@pytest.fixture(autouse=True)
-def logger_restored():
-    logger = logging.getLogger("tltool")
-    before = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = before[:2]
-    logger.setLevel(before[2])
 
 
 def in_process(code):

@@ -34,7 +34,7 @@ def test_the_sidecar_tells_geometry_and_fidelity(run, survey):
 
 
 def test_context_of_half_the_receptive_field_makes_the_map_exact(survey, patch_folder, tmp_path):
-    from conftest import HEAD_RECIPE
+    from quick_recipes import HEAD_RECIPE
 
     image, points = survey
     recipe = {**HEAD_RECIPE, "backbone": {"name": "MobileNet", "alpha": 0.25, "weights": "none"}}

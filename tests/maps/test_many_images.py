@@ -49,15 +49,6 @@ def images(tmp_path):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def logger_restored():
-    logger = logging.getLogger("tltool")
-    before = logger.handlers, logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = before[:2]
-    logger.setLevel(before[2])
-
-
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 

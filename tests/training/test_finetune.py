@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 import yaml
-from conftest import HEAD_RECIPE
 from PIL import Image
+from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.errors import DataError, ImageError, OutputError, RecipeError, UsageError

@@ -2,8 +2,8 @@ import csv
 
 import numpy as np
 import pytest
-from conftest import HEAD_RECIPE
 from PIL import Image
+from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.errors import OutputError, UsageError

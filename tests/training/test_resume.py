@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 import yaml
-from conftest import HEAD_RECIPE
 from PIL import Image
+from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.errors import DataError, ModelError, OutputError, RecipeError

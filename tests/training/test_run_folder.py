@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import HEAD_RECIPE
+from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.errors import DataError, RecipeError

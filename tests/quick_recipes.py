@@ -1,0 +1,18 @@
+"""Recipes that train for a moment."""
+
+# The quickest: one step or two of a head.
+HEAD_RECIPE = {
+    "backbone": {"name": "VGG16", "weights": "none"},
+    "augment": [],
+    "training": {"batch": 8, "stages": [{"train": "head", "epochs": 1, "rate": 1e-3}]},
+}
+
+# A few blocks train, from random weights.
+TINY_RECIPE = {
+    "backbone": {"name": "MobileNet", "alpha": 0.25, "weights": "none"},
+    "augment": [],
+    "training": {
+        "batch": 8,
+        "stages": [{"train": {"top": 3}, "epochs": 1, "rate": 1e-3, "batch_norm": "train"}],
+    },
+}
