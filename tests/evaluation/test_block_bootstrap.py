@@ -20,10 +20,10 @@ def uneven_blocks(rng, number, mean=15):
 def test_covers_the_truth_where_rates_vary_between_places():
     rng = np.random.default_rng(0)
     held, narrow = [], []
-    for _ in range(400):
+    for _ in range(300):
         blocks, new = uneven_blocks(rng, 25), uneven_blocks(rng, 4).sum(axis=0)
         found, true = int(new[0] + new[1]), new[0] + new[2]
-        given = bootstrap_interval(found, blocks.tolist(), draws=500)
+        given = bootstrap_interval(found, blocks.tolist(), draws=400)
         held.append(given.lower <= true <= given.upper)
         tp, fp, fn = blocks.sum(axis=0).tolist()
         model = count_interval(found, Validation(tp=tp, fp=fp, fn=fn))
@@ -35,9 +35,9 @@ def test_covers_the_truth_where_rates_vary_between_places():
 
 def test_covers_the_truth_where_blocks_are_alike():
     rng, held = np.random.default_rng(1), []
-    for _ in range(400):
+    for _ in range(300):
         blocks, new = rng.poisson((12, 3, 3), (30, 3)), rng.poisson((60, 15, 15))
-        given = bootstrap_interval(int(new[0] + new[1]), blocks.tolist(), draws=500)
+        given = bootstrap_interval(int(new[0] + new[1]), blocks.tolist(), draws=400)
         held.append(given.lower <= new[0] + new[2] <= given.upper)
     assert 0.92 <= np.mean(held) <= 0.98
 

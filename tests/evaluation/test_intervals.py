@@ -58,7 +58,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_intervals_cover_the_truth_in_93_to_97_percent(setting):
-    assert 0.93 <= coverage(*setting, draws=1500) <= 0.97
+    assert 0.93 <= coverage(*setting, draws=1200) <= 0.97
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_distribution_is_the_convolution_of_scipys_distributions():
 
 def test_distribution_is_that_of_simulated_gamma_means():
     # The model itself: three Poisson means with gamma posteriors, nothing taken for granted.
-    rng, size, detections = np.random.default_rng(2), 400_000, 5
+    rng, size, detections = np.random.default_rng(2), 200_000, 5
     found, false, missed = (rng.gamma(count + 0.5, size=size) for count in (12, 3, 6))
     scale = rng.gamma(detections + 0.5, size=size) / (found + false)
     number = rng.binomial(detections, found / (found + false)) + rng.poisson(scale * missed)
@@ -103,7 +103,7 @@ def test_distribution_is_that_of_simulated_gamma_means():
     mass = np.zeros(len(every))
     stop = min(len(every), distribution.first + len(distribution.mass))
     mass[distribution.first : stop] = distribution.mass[: stop - distribution.first]
-    assert np.abs(mass - every).max() < 0.004
+    assert np.abs(mass - every).max() < 0.005
 
 
 def test_interval_by_hand():
@@ -122,7 +122,7 @@ def test_estimate_is_corrected_for_false_and_missed_detections():
     assert "assumes" in found.method
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 3000), st.integers(1, 400), st.integers(0, 400), st.integers(0, 400))
 def test_interval_holds_the_estimate_and_wider_levels_hold_narrower(detections, tp, fp, fn):
     given = validation(tp, fp, fn)

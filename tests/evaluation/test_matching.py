@@ -33,7 +33,7 @@ def whole_matrix(detections, truth, radius=RADIUS):
     return kept.sum(), apart[rows, columns][kept].sum()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crowds(), st.booleans())
 def test_equals_scipy_on_the_whole_matrix(crowd, sparse):
     detections, truth, _ = crowd
@@ -105,7 +105,7 @@ def test_bad_points_are_refused(points, radius, message):
         match_points(np.array(points), np.zeros((1, 2)), radius)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(crowds())
 def test_ranked_matches_are_as_many_as_assigned_at_each_threshold(crowd):
     detections, truth, score = crowd
@@ -115,7 +115,7 @@ def test_ranked_matches_are_as_many_as_assigned_at_each_threshold(crowd):
         assert right[above].sum() == len(match_points(detections[above], truth, RADIUS))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**20), st.integers(1, 30), st.integers(0, 10))
 def test_average_precision_is_scikit_learns_where_it_has_one(seed, number, missed):
     rng = np.random.default_rng(seed)

@@ -191,6 +191,7 @@ def tune(
     surface: Surface = "any",
     averaging: float | None = None,
     block: float | None = None,
+    folds: int = 1,
 ) -> DetectionParameters:
     """Choose threshold and distance on validation images, per class.
 
@@ -218,22 +219,47 @@ def tune(
         called radius.
     block : float, optional
         As of `count_blocks`.
+    folds : int
+        1: the validation that is returned is what the choice gives on these
+        images, which is better than on new ones, the more so the fewer points
+        there are. More, up to the number of scenes: each scene is validated
+        with what is chosen on the scenes of the other folds.
 
     Returns
     -------
     DetectionParameters
-        With what the choice gives on these images.
+        Chosen on all scenes, with their validation.
 
     Raises
     ------
     DataError
-        Where there is nothing to tune on.
-
-    Notes
-    -----
-    Precision and recall on the images that a rule was chosen on are better
-    than those on new ones, the more so the fewer points there are.
+        Where there is nothing to tune on, in all or in a fold.
     """
+    if not 1 <= folds <= max(1, len(scenes)):
+        raise DataError(
+            f"folds: expected 1 to {max(1, len(scenes))}, the number of validation images;"
+            f" received {folds}"
+        )
+    options = radius, goal, distances, per_class, surface, averaging
+    chosen = _choose(scenes, *options)
+    if folds == 1:
+        return validate(scenes, chosen, radius, block)
+    judged = []
+    for fold in range(folds):
+        others = [scene for k, scene in enumerate(scenes) if k % folds != fold]
+        judged += _judged(scenes[fold::folds], _choose(others, *options))
+    return _with_validation(chosen, judged, radius, block)
+
+
+def _choose(
+    scenes: Sequence[TuningScene],
+    radius: float,
+    goal: Goal,
+    distances: Sequence[float] | None,
+    per_class: bool,
+    surface: Surface,
+    averaging: float | None,
+) -> DetectionParameters:
     tried = _checked(scenes, goal, distances, radius)
     names = scenes[0].candidates.names
     floor = min(s.candidates.score.min() for s in scenes if len(s.candidates))
@@ -244,7 +270,7 @@ def tune(
     for _ in range(_ROUNDS):
         for label in own:
             rules[label] = tuner.for_class(rules, label)
-    chosen = DetectionParameters(
+    return DetectionParameters(
         surface=surface,
         rule=rule,
         classes={names[label]: rules[label] for label in own},
@@ -252,7 +278,6 @@ def tune(
         goal=goal,
         matching_radius=radius,
     )
-    return validate(scenes, chosen, radius, block)
 
 
 def _own_rules(scenes: Sequence[TuningScene], names: Sequence[str]) -> list[int]:
@@ -285,7 +310,16 @@ def validate(
     DetectionParameters
         Classes without a true point and without a detection have no entry.
     """
-    judged = [scene.scene(suppress(scene.candidates, parameters)) for scene in scenes]
+    return _with_validation(parameters, _judged(scenes, parameters), radius, block)
+
+
+def _judged(scenes: Sequence[TuningScene], parameters: DetectionParameters) -> list[Scene]:
+    return [scene.scene(suppress(scene.candidates, parameters)) for scene in scenes]
+
+
+def _with_validation(
+    parameters: DetectionParameters, judged: Sequence[Scene], radius: float, block: float | None
+) -> DetectionParameters:
     every = [scene.labels for scene in judged] + [scene.truth_labels for scene in judged]
     names = sorted({str(label) for labels in every for label in labels})
     facts = {
