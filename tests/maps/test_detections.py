@@ -9,10 +9,11 @@ from scipy import ndimage
 
 from tests.maps.small_maps import SIDECAR
 from tltool.errors import DataError, ImageError
+from tltool.maps import seeking
 from tltool.maps.cell_maps import ArrayMap, MapGeometry, RasterMap
 from tltool.maps.detection_parameters import DetectionParameters, PeakRule
 from tltool.maps.detections import choose_surface, detect, find_candidates, suppress
-from tltool.maps.seeking import cut_windows
+from tltool.maps.seeking import Seeker, cut_windows
 from tltool.maps.tiles import make_grid
 from tltool.raster import MapWriter
 from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Legend, MapKind
@@ -304,14 +305,54 @@ def test_maps_that_do_not_show_what_is_sought_are_refused():
     assert choose_surface(NAMES, "sea") == "any"
 
 
-@given(st.integers(1, 10000), st.integers(1, 10000), st.integers(1, 60))
-def test_windows_are_whole_blocks_and_cover_a_map(rows, columns, bands):
+class Counted(ArrayMap):
+    """A map that counts how often each cell of each band is read."""
+
+    def __init__(self, values):
+        super().__init__(values, NAMES)
+        self.times = np.zeros(values.shape, int)
+
+    def read(self, band, row, column, rows, columns):
+        self.times[band, row : row + rows, column : column + columns] += 1
+        return super().read(band, row, column, rows, columns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps(), st.sampled_from([1, 2, 5, 8]), st.integers(1, 60), st.sampled_from([None, 14.0]))
+def test_windows_cover_a_map_and_read_each_cell_once_from_top_to_bottom(cells, side, area, radius):
+    counted = Counted(cells._values)
+    options = {"background": "sea", "floor": 0.2, "radius": radius}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeking, "_BLOCK", side)
+        patch.setattr(seeking, "_WINDOW_BYTES", area * 12 * side)
+        windows = list(cut_windows(counted, 3))
+        # Plateaus of several windows are looked at once more.
+        patch.setattr(Seeker, "search_across", lambda *_: [])
+        find_candidates(counted, geometry_of(counted), **options)
+    covered = np.zeros((cells.rows, cells.columns), int)
+    for row, column, rows, columns in windows:
+        assert rows > 0
+        covered[row : row + rows, column : column + columns] += 1
+    assert (covered == 1).all()
+    if len({column for _, column, *_ in windows}) == 1:
+        assert counted.times[0].max() == 1
+        assert counted.times.max() <= 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeking, "_BLOCK", side)
+        patch.setattr(seeking, "_WINDOW_BYTES", area * 12 * side)
+        found = find_candidates(cells, geometry_of(cells), **options)
+    whole = [(0, 0, cells.rows, cells.columns)]
+    assert same(found, find_candidates(cells, geometry_of(cells), windows=whole, **options))
+
+
+@given(st.integers(1, 10000), st.integers(1, 30000), st.integers(1, 60))
+def test_windows_end_where_blocks_do_and_stay_small(rows, columns, bands):
     cells = ArrayMap(np.zeros((bands, 1, 1)), [str(k) for k in range(bands)])
     cells.rows, cells.columns = rows, columns
-    windows = list(cut_windows(cells))
+    windows = list(cut_windows(cells, 2))
     assert sum(height * width for *_, height, width in windows) == rows * columns
-    assert all(r % 256 == c % 256 == 0 for r, c, *_ in windows)
-    assert windows[0][2] * windows[0][3] * bands * 4 <= max(64 << 20, bands * 4 << 16)
+    assert all((r == 0 or (r + 2) % 256 == 0) and c % 256 == 0 for r, c, *_ in windows)
+    assert max(h * w for *_, h, w in windows) * bands * 4 <= 97 << 20
 
 
 def test_parameters_keep_through_json():

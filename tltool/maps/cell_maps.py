@@ -191,6 +191,40 @@ class RasterMap:
         self._environment.__exit__(kind, error, trace)
 
 
+class RowsKept:
+    """A map that is read from top to bottom, each row of it once.
+
+    Parameters
+    ----------
+    cells : CellMap
+    rows : int
+        How many of a window the next one below reads again.
+    """
+
+    def __init__(self, cells: CellMap, rows: int):
+        self.names, self.rows, self.columns = cells.names, cells.rows, cells.columns
+        self._cells, self._keep = cells, rows
+        self._kept: dict[int, tuple[int, int, np.ndarray]] = {}
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """As `CellMap.read`."""
+        top = self._top(band, row, column, columns)[:rows]
+        row, rows = row + len(top), rows - len(top)
+        values = top
+        if rows:
+            values = np.concatenate([top, self._cells.read(band, row, column, rows, columns)])
+        first = max(0, len(values) - self._keep)
+        self._kept[band] = row + rows - len(values) + first, column, values[first:].copy()
+        return values
+
+    def _top(self, band: int, row: int, column: int, columns: int) -> np.ndarray:
+        """Rows from this one on that were read before."""
+        first, left, kept = self._kept.get(band, (0, 0, np.zeros((0, 0), np.float32)))
+        if left == column and kept.shape[1] == columns and first <= row < first + len(kept):
+            return kept[row - first :]
+        return np.zeros((0, columns), np.float32)
+
+
 def read_around(
     cells: CellMap, band: int, row: int, column: int, rows: int, columns: int, halo: int
 ) -> np.ndarray:

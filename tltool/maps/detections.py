@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.maps.cell_maps import CellMap, MapGeometry
+from tltool.maps.cell_maps import CellMap, MapGeometry, RowsKept
 from tltool.maps.detection_parameters import DetectionParameters, Surface
 from tltool.maps.peaks import Plateaus, merge_plateaus
 from tltool.maps.seeking import Block, Peaks, Seeker, Stencil, Window, cut_windows
@@ -158,8 +158,9 @@ def find_candidates(
     around = Stencil.disc(1.5 if radius is None else radius / geometry.pitch)
     found: list[Peaks] = []
     edges: list[list[Plateaus]] = [[] for _ in seekers]
-    for window in cut_windows(cells) if windows is None else windows:
-        block = Block(cells, window, around)
+    kept = RowsKept(cells, 2 * around.halo)
+    for window in cut_windows(cells, around.halo) if windows is None else windows:
+        block = Block(kept, window, around)
         for seeker, parts in zip(seekers, edges, strict=True):
             peaks, part = seeker.search(block)
             found.append(peaks)

@@ -12,16 +12,27 @@ from tltool.maps.peaks import HALO, Plateaus, find_peaks, fit_parabolas
 Window = tuple[int, int, int, int]
 
 # Bytes that the values of a window may take, and cells along a side of a file's blocks.
-_WINDOW_BYTES, _BLOCK = 64 << 20, 256
+_WINDOW_BYTES, _BLOCK = 96 << 20, 256
 
 
-def cut_windows(cells: CellMap) -> Iterator[Window]:
-    """Row, column, rows and columns of windows that cover a map, of whole blocks of its file."""
-    side = int((_WINDOW_BYTES / 4 / len(cells.names)) ** 0.5)
-    side = _BLOCK * max(1, side // _BLOCK)
-    for row in range(0, cells.rows, side):
-        for column in range(0, cells.columns, side):
-            yield row, column, min(side, cells.rows - row), min(side, cells.columns - column)
+def cut_windows(cells: CellMap, halo: int = HALO) -> Iterator[Window]:
+    """Row, column, rows and columns of windows that cover a map from top to bottom.
+
+    With `halo` cells around they end where blocks of the file do: with
+    `tltool.maps.cell_maps.RowsKept` no block is decoded twice, save those
+    along the sides of a map that is too wide for one window.
+    """
+    blocks = max(1, _WINDOW_BYTES // (4 * len(cells.names) * _BLOCK * _BLOCK))
+    across = min(blocks, -(-cells.columns // _BLOCK))
+    width, height = across * _BLOCK, max(1, blocks // across) * _BLOCK
+    # A file of blocks smaller than the halo gains nothing, but must be covered.
+    bottoms = [*range(height, cells.rows + halo, height), cells.rows + halo]
+    bottoms = [bottom - halo for bottom in bottoms if bottom > halo]
+    for column in range(0, cells.columns, width):
+        row = 0
+        for bottom in bottoms:
+            yield row, column, bottom - row, min(width, cells.columns - column)
+            row = bottom
 
 
 @dataclass(frozen=True)
