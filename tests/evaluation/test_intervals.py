@@ -62,15 +62,15 @@ def test_intervals_cover_the_truth_in_93_to_97_percent(setting):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("animals", [30, 80, 300])
+@pytest.mark.parametrize("animals", [30, 200])
 @pytest.mark.parametrize("mean", [5, 30, 150])
 @pytest.mark.parametrize("recall", [0.5, 0.7, 0.9])
 @pytest.mark.parametrize("precision", [0.5, 0.7, 0.9])
 def test_intervals_cover_the_truth_over_the_whole_range(precision, recall, mean, animals):
-    assert 0.93 <= coverage(precision, recall, animals, mean, False, draws=4000) <= 0.97
+    assert 0.93 <= coverage(precision, recall, animals, mean, False, draws=3000) <= 0.97
     # Below a precision of 0.7 a fixed number varies much less than the model says.
     most = {0.5: 1.0, 0.7: 0.985, 0.9: 0.97}[precision]
-    assert 0.93 <= coverage(precision, recall, animals, mean, True, draws=4000) <= most
+    assert 0.93 <= coverage(precision, recall, animals, mean, True, draws=3000) <= most
 
 
 def test_where_one_number_alone_is_nearly_sure_more_is_covered():
@@ -123,7 +123,7 @@ def test_estimate_is_corrected_for_false_and_missed_detections():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 3000), st.integers(1, 400), st.integers(0, 400), st.integers(0, 400))
+@given(st.integers(0, 600), st.integers(1, 400), st.integers(0, 400), st.integers(0, 400))
 def test_interval_holds_the_estimate_and_wider_levels_hold_narrower(detections, tp, fp, fn):
     given = validation(tp, fp, fn)
     half, most = (count_interval(detections, given, level) for level in (0.5, 0.95))
