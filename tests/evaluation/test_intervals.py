@@ -68,8 +68,8 @@ def test_intervals_cover_the_truth_in_93_to_97_percent(setting):
 @pytest.mark.parametrize("precision", [0.5, 0.7, 0.9])
 def test_intervals_cover_the_truth_over_the_whole_range(precision, recall, mean, animals):
     assert 0.93 <= coverage(precision, recall, animals, mean, False, draws=3000) <= 0.97
-    # Below a precision of 0.7 a fixed number varies much less than the model says.
-    most = {0.5: 1.0, 0.7: 0.985, 0.9: 0.97}[precision]
+    # A fixed number varies less than the model says, the more so the lower the precision.
+    most = {0.5: 1.0, 0.7: 0.985, 0.9: 0.975}[precision]
     assert 0.93 <= coverage(precision, recall, animals, mean, True, draws=3000) <= most
 
 
