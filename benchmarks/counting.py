@@ -167,10 +167,11 @@ def main() -> None:
     )
     print_table(header, [_row(taken) for taken in every])
     for taken in every:
-        seconds = taken.detecting + taken.scoring - taken.reading
+        seconds = taken.detecting + taken.scoring
         memory = taken.peak - taken.before
         print_claim(
-            f"stride {taken.stride}: below {MOST_SECONDS} s and {MOST_MEMORY} MiB beyond reading",
+            f"stride {taken.stride}: below {MOST_SECONDS} s, its reading included, and"
+            f" {MOST_MEMORY} MiB beyond reading",
             f"{seconds:.1f} s, {memory:.0f} MiB",
             seconds < MOST_SECONDS and memory < MOST_MEMORY,
         )
