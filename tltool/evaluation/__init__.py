@@ -1,1 +1,1 @@
-"""Numbers that judge a classifier."""
+"""Numbers that judge classifiers, and points found in maps."""

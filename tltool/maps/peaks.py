@@ -1,0 +1,255 @@
+"""Local maxima of a surface, window by window, a plateau counting as one.
+
+Whether a cell is a maximum depends on its eight neighbours, whether a plateau
+is one on all its cells, which may lie in several windows. So each window gives
+its plain peaks, what it knows of its plateaus, and the plateaus' cells along
+its edge, by which `merge_plateaus` joins their parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+# Cells around a window that must be known: whether a neighbour is a maximum depends on its own.
+HALO = 2
+
+_AROUND = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+_EDGE_AHEAD = [(0, 1), (1, -1), (1, 0), (1, 1)]
+
+
+@dataclass(frozen=True)
+class Plateaus:
+    """Connected cells of one value, none of whose own neighbours is higher.
+
+    Attributes
+    ----------
+    height : (n,) float32 array
+    cells, row_sum, column_sum : (n,) int64 arrays
+        How many, and sums of their places.
+    first : (n,) int64 array
+        Least ``row * columns + column`` of the map.
+    slope : (n,) bool array
+        Whether it is no maximum: a cell of the same value beside it has a
+        higher neighbour.
+    edge_cell, edge_of : (m,) int64 arrays
+        Cells, as `first`, along the window's edge, and the plateau of each.
+    """
+
+    height: np.ndarray
+    cells: np.ndarray
+    row_sum: np.ndarray
+    column_sum: np.ndarray
+    first: np.ndarray
+    slope: np.ndarray
+    edge_cell: np.ndarray
+    edge_of: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.height)
+
+    def middle(self) -> np.ndarray:
+        """(n, 2) row and column of the cell at the centre, halves rounded up."""
+        sums = np.stack([self.row_sum, self.column_sum], axis=1)
+        return (2 * sums + self.cells[:, None]) // (2 * self.cells[:, None])
+
+    def places(self, level: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 2) cells that stand for plateaus of a map, and their places in cells.
+
+        The centre, where the cell at the centre is `level` with the plateau;
+        of a ring, whose centre is not, the first cell.
+        """
+        first = np.stack(np.divmod(self.first, columns), axis=1)
+        centre = np.stack([self.row_sum, self.column_sum], axis=1) / self.cells[:, None]
+        own = level[:, None]
+        return np.where(own, self.middle(), first), np.where(own, centre, first)
+
+    def take(self, chosen: np.ndarray) -> "Plateaus":
+        """Those where this (n,) bool array is true."""
+        values = {f.name: getattr(self, f.name)[chosen] for f in fields(self)[:6]}
+        kept = chosen[self.edge_of]
+        of = (np.cumsum(chosen) - 1)[self.edge_of[kept]]
+        return Plateaus(**values, edge_cell=self.edge_cell[kept], edge_of=of)
+
+    @property
+    def at_edge(self) -> np.ndarray:
+        """(n,) bool array: whether the next window may have more of it."""
+        at_edge = np.zeros(len(self), bool)
+        at_edge[self.edge_of] = True
+        return at_edge
+
+
+def _higher_or_level(surface: np.ndarray, floor: float) -> np.ndarray:
+    """Flat places, a cell or more inside, from `floor` on and not below any neighbour."""
+    columns = surface.shape[1]
+    inside = np.flatnonzero(surface[1:-1, 1:-1] >= floor)
+    row, column = np.divmod(inside, columns - 2)
+    places, values = (row + 1) * columns + column + 1, surface.reshape(-1)
+    for r, c in _AROUND:
+        places = places[values[places] >= values[places + r * columns + c]]
+    return places
+
+
+def find_peaks(
+    surface: np.ndarray, floor: float, row: int, column: int, shape: tuple[int, int]
+) -> tuple[np.ndarray, Plateaus]:
+    """Peaks of one window.
+
+    Parameters
+    ----------
+    surface : (rows + 4, columns + 4) float32 array
+        With `HALO` cells around the window; NaN: no data, or beyond the map.
+    floor : float
+        Least height.
+    row, column : int
+        Of the window's first cell in the map.
+    shape : (int, int)
+        Of the map.
+
+    Returns
+    -------
+    peaks : (n, 2) int array
+        Row and column in the map of cells higher than all eight neighbours;
+        no data is lower than anything.
+    plateaus : Plateaus
+    """
+    known = np.where(np.isnan(surface), np.float32(-np.inf), surface)
+    width, values = known.shape[1], known.reshape(-1)
+    places = _higher_or_level(known, floor)
+    level = np.zeros(len(places), bool)
+    for r, c in _AROUND:
+        level |= values[places] == values[places + r * width + c]
+    peaks = np.stack(np.divmod(places[~level], width), axis=1) - HALO
+    inner = ((peaks >= 0) & (peaks < np.array(known.shape) - 2 * HALO)).all(axis=1)
+    plateaus = _plateaus(known, places[level], row, column, shape)
+    return peaks[inner] + [row, column], plateaus
+
+
+def _plateaus(
+    known: np.ndarray, places: np.ndarray, row: int, column: int, shape: tuple[int, int]
+) -> Plateaus:
+    width, values = known.shape[1], known.reshape(-1)
+    mask = np.zeros(known.shape, bool)
+    mask.reshape(-1)[places] = True
+    window = mask[HALO:-HALO, HALO:-HALO]
+    if not window.any():
+        return _join([])
+    parts, number = ndimage.label(window, np.ones((3, 3)))
+    rows, columns = np.nonzero(window)
+    of, places = parts[rows, columns] - 1, (rows + HALO) * width + columns + HALO
+    slope = np.zeros(number, bool)
+    for r, c in _AROUND:
+        beside = places + r * width + c
+        slope[of[(values[places] == values[beside]) & ~mask.reshape(-1)[beside]]] = True
+    bottom, right = np.array(window.shape) - 1
+    edge = (rows == 0) | (columns == 0) | (rows == bottom) | (columns == right)
+    cells = (rows + row) * np.int64(shape[1]) + columns + column
+    height = np.zeros(number, np.float32)
+    height[of] = values[places]
+    sums = _summed(of, number, np.ones_like(cells), rows + row, columns + column)
+    first = _least(of, number, cells)
+    return Plateaus(height, sums[0], sums[1], sums[2], first, slope, cells[edge], of[edge])
+
+
+def _summed(of: np.ndarray, number: int, *values: np.ndarray) -> list[np.ndarray]:
+    """Exact sums of integers by group."""
+    sums = []
+    for each in values:
+        total = np.zeros(number, np.int64)
+        np.add.at(total, of, each)
+        sums.append(total)
+    return sums
+
+
+def _least(of: np.ndarray, number: int, values: np.ndarray) -> np.ndarray:
+    least = np.full(number, np.iinfo(np.int64).max)
+    np.minimum.at(least, of, values)
+    return least
+
+
+def _join(parts: Sequence[Plateaus]) -> Plateaus:
+    """Those of several windows, one after the other."""
+    types = (np.float32, *[np.int64] * 4, bool, np.int64, np.int64)
+    starts = np.cumsum([0, *map(len, parts)])
+    columns = []
+    for f, dtype in zip(fields(Plateaus), types, strict=True):
+        values = [getattr(part, f.name) for part in parts]
+        if f.name == "edge_of":
+            values = [v + start for v, start in zip(values, starts, strict=False)]
+        columns.append(np.concatenate([np.zeros(0, dtype), *values]).astype(dtype))
+    return Plateaus(*columns)
+
+
+def _touching(cells: np.ndarray, of: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of plateaus with neighbouring cells."""
+    order = np.argsort(cells)
+    cells, of = cells[order], of[order]
+    one, other = [], []
+    for r, c in _EDGE_AHEAD:
+        place = cells % columns + c
+        wanted = cells + r * columns + c
+        found = np.searchsorted(cells, wanted).clip(max=len(cells) - 1)
+        hit = (cells[found] == wanted) & (place >= 0) & (place < columns)
+        one.append(of[hit])
+        other.append(of[found[hit]])
+    return np.concatenate(one), np.concatenate(other)
+
+
+def merge_plateaus(parts: Sequence[Plateaus], columns: int) -> Plateaus:
+    """Join plateaus of windows where their cells touch.
+
+    Parameters
+    ----------
+    parts : sequence of Plateaus
+        Of windows that cover each cell once.
+    columns : int
+        Of the map.
+
+    Returns
+    -------
+    Plateaus
+        Without edges, slopes among them.
+    """
+    every = _join(parts)
+    if not len(every):
+        return every
+    one, other = _touching(every.edge_cell, every.edge_of, columns)
+    size = len(every)
+    links = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(size, size))
+    number, of = connected_components(links, directed=False)
+    height = np.zeros(number, np.float32)
+    height[of] = every.height
+    slope = np.zeros(number, bool)
+    slope[of[every.slope]] = True
+    sums = _summed(of, number, every.cells, every.row_sum, every.column_sum)
+    first, none = _least(of, number, every.first), np.zeros(0, np.int64)
+    return Plateaus(height, sums[0], sums[1], sums[2], first, slope, none, none)
+
+
+def fit_parabolas(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where the parabola through three values, a cell apart, is highest.
+
+    Parameters
+    ----------
+    before, peak, after : (n,) arrays
+        `peak` is the largest; NaN where there is no data.
+
+    Returns
+    -------
+    (n,) float64 array in -0.5..0.5, cells from the middle one; 0 where one of
+    the values is missing or all are equal.
+
+    References
+    ----------
+    R. B. Fisher and D. K. Naidu, "A Comparison of Algorithms for Subpixel Peak
+    Detection", in Image Technology, Springer, 1996, pp. 385-404,
+    doi:10.1007/978-3-642-58288-2_15: the parabolic estimator.
+    """
+    left, middle, right = (np.asarray(v, np.float64) for v in (before, peak, after))
+    bend = left - 2 * middle + right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shift = (left - right) / (2 * bend)
+    return np.where(bend < 0, shift, 0.0).clip(-0.5, 0.5)
