@@ -14,6 +14,7 @@ SCRIPTS = (
     "map_wall",
     "map_memory",
     "map_writing",
+    "counting",
     "engines",
     "fidelity",
     "conversion",
