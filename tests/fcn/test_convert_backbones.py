@@ -21,7 +21,7 @@ from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
 from tltool.raster import ArrayImage  # noqa: E402
 
 # Those that are quick to build; the others are slow.
-QUICK = {"MobileNet", "MobileNetV3Small", "ResNet50V2", "VGG16"}
+QUICK = {"MobileNet", "MobileNetV3Small", "VGG16"}
 ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in sorted(BACKBONES)]
 
 # Every family whose layers are local; those with the widest surroundings take long.

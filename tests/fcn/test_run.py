@@ -33,6 +33,7 @@ def test_the_sidecar_tells_geometry_and_fidelity(run, survey):
     assert "--context 160" in done.advice
 
 
+@pytest.mark.slow
 def test_context_of_half_the_receptive_field_makes_the_map_exact(survey, patch_folder, tmp_path):
     from quick_recipes import HEAD_RECIPE
 
