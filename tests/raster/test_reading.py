@@ -188,7 +188,7 @@ def noise(count, dtype, height=HEIGHT, width=WIDTH):
     [
         (1, "uint8", "MINISBLACK", None, 3),
         (1, "uint16", "MINISBLACK", None, 3),
-        (2, "uint16", "MINISBLACK", None, 2),
+        (2, "uint16", "MINISBLACK", None, 3),
         (3, "uint8", "RGB", None, 3),
         (3, "uint16", "RGB", None, 3),
         (3, "uint16", "MINISBLACK", None, 3),

@@ -20,7 +20,7 @@ def read_image(path: Path, bands: Sequence[int] | None = None) -> np.ndarray:
     path : Path
     bands : sequence of int, optional
         Which to take and in which order, from 1. None: as a person sees the
-        image, or all bands where there are several and none is said
+        image, or all bands where there are more than two and none is said
         to be red, green or blue.
 
     Returns

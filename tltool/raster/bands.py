@@ -94,7 +94,7 @@ def seen_bands(meanings: Sequence[ColorInterp]) -> list[int]:
     if set(_RGB) <= set(meanings):
         return [meanings.index(colour) + 1 for colour in _RGB]
     colours = [band for band, c in enumerate(meanings, 1) if c != ColorInterp.alpha] or [1]
-    return colours * 3 if len(colours) == 1 else colours
+    return colours[:1] * 3 if len(colours) < 3 else colours
 
 
 def high_byte(values: np.ndarray) -> np.ndarray:

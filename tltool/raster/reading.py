@@ -59,8 +59,8 @@ class Raster:
     bands : sequence of int, optional
         Which to take and in which order, from 1. None: RGB as a person sees
         the image (grey repeated, a palette looked up, alpha left out), or all
-        bands but alpha where there are several and none is said to be red,
-        green or blue.
+        bands but alpha where there are more than two and none is said to be
+        red, green or blue; of two bands the first is grey.
     scale : (float, float) or 'percentiles', optional
         The numbers that become 0 and 255, those between linearly; or each
         band's 2nd and 98th percentile. None: 8 bits as they are, of 16
