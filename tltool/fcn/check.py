@@ -13,6 +13,7 @@ from tltool.files import refuse_existing
 from tltool.maps.opening import open_image
 from tltool.models.loading import load_network
 from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
+from tltool.training.run_folder import file_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def fidelity(
         The two do not belong together.
     ImageError, UsageError, OutputError
     """
-    path, image = Path(fcn), Path(image)
-    path = path / FCN_NAME if path.is_dir() else path
+    path, image = file_of(Path(fcn), FCN_NAME), Path(image)
     picture = path.with_name(f"{image.stem}.fidelity.png") if out is None else Path(out)
     refuse_existing(picture, overwrite)
     source = read_source(model, told)

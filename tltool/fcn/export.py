@@ -19,6 +19,7 @@ from tltool.maps.engines.openvino import import_openvino, to_openvino
 from tltool.maps.tiles import make_grid
 from tltool.models.loading import load_network
 from tltool.sidecar import Sidecar, load_sidecar
+from tltool.training.run_folder import file_of
 
 logger = logging.getLogger("tltool")
 
@@ -200,7 +201,7 @@ FORMATS = {
 
 
 def _find_fcn(fcn: Path) -> Path:
-    path = fcn / FCN_NAME if fcn.is_dir() else fcn
+    path = file_of(fcn, FCN_NAME)
     if not path.exists():
         raise ModelError(
             f"{path} does not exist: expected an FCN, or a run folder with {FCN_NAME}. Make it"

@@ -7,6 +7,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
+from tltool.maps.interpolation import interpolate
 from tltool.maps.tiles import Axis, Grid
 from tltool.raster import AnyRaster, MapWriter, Place
 from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
@@ -38,15 +39,6 @@ def neighbours(axis: Axis, start: int, stop: int) -> tuple[np.ndarray, np.ndarra
     position = np.clip(position, 0, axis.cells - 1)
     cell = np.minimum(position.astype(np.intp), max(0, axis.cells - 2))
     return cell, (position - cell).astype(np.float32)
-
-
-def interpolate(values: np.ndarray, cell: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
-    """Interpolate between `cell` and the next along an axis of (classes, rows, columns) values."""
-    after = np.minimum(cell + 1, values.shape[axis] - 1)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    first = values.take(cell, axis)
-    return first + (values.take(after, axis) - first) * weight.reshape(shape)
 
 
 def _windows(width: int, height: int, classes: int) -> Iterator[Window]:

@@ -19,6 +19,7 @@ from tltool.maps.unfinished import forget
 from tltool.raster import IMAGE_SUFFIXES, Scale, load_area
 from tltool.raster.geojson import read_polygons
 from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
+from tltool.training.run_folder import file_of
 
 __all__ = ["HeatMap", "Mapper", "Output", "heatmap", "load_mapper", "map_image", "nothing_here"]
 
@@ -60,7 +61,7 @@ def _find(sources: Sequence[str | Path]) -> list[Path]:
 
 
 def _model_path(run: Path, mode: Mode) -> Path:
-    return run / (MODEL_NAME if mode == "patches" else FCN_NAME) if run.is_dir() else run
+    return file_of(run, MODEL_NAME if mode == "patches" else FCN_NAME)
 
 
 def _known_sidecar(run: Path, mode: Mode) -> Sidecar | None:

@@ -29,11 +29,11 @@ from tltool.maps.opening import Reading, check_size, open_image
 from tltool.maps.pipeline import EngineJudge, Judge, read_tile
 from tltool.maps.scales import ScalesJudge, check_scales
 from tltool.maps.tiles import Grid, make_grid
-from tltool.maps.tuning import difference_from_tensorflow
+from tltool.maps.tuning import difference_from_tensorflow, is_reference
 from tltool.models.loading import load_network
 from tltool.raster import AnyRaster, as_zoom
 from tltool.sidecar import Sidecar, load_sidecar
-from tltool.training.run_folder import MODEL_NAME
+from tltool.training.run_folder import MODEL_NAME, file_of
 
 logger = logging.getLogger("tltool")
 
@@ -125,6 +125,8 @@ class Mapper:
     def _with_difference(self, raster: AnyRaster) -> "Mapper":
         if self.fcn is None:
             return self
+        if is_reference(self.engine):
+            return replace(self, difference=0.0)
         tile = next(self.grid(raster).tiles(min(self.tile, _COMPARED)))
         pixels = read_tile(raster, tile, as_zoom(self.sidecar.zoom))
         found = difference_from_tensorflow(self.engine, self.fcn, pixels)
@@ -265,7 +267,7 @@ def _averaged(mapper: Mapper, tile: int | None) -> Mapper:
 
 def _not_measured(mapper: Mapper, run: Path) -> Mapper:
     sidecar = mapper.sidecar.model_copy(update={"fidelity": None})
-    path = run / FCN_NAME if run.is_dir() else run
+    path = file_of(run, FCN_NAME)
     classifier = mapper.classifier or _classifier_beside(path)
     return replace(mapper, sidecar=sidecar, classifier=classifier)
 
@@ -301,10 +303,8 @@ def _load_fcn(
 
 def _converted(run: Path) -> Path:
     """The FCN of a run, converting its classifier first where there is none."""
-    if not run.is_dir():
-        return run
-    path = run / FCN_NAME
-    if not path.exists():
+    path = file_of(run, FCN_NAME)
+    if run.is_dir() and not path.exists():
         logger.info("%s has no FCN yet: converting its classifier", run)
         done = convert(run)
         logger.info("fidelity: %s", describe_fidelity(done.sidecar))
@@ -351,7 +351,7 @@ def _smallest_tile(grid: Grid, tile: int | None) -> int:
 
 
 def _load_sliding(run: Path, tile: int | None, stride: float | None) -> Mapper:
-    path = run / MODEL_NAME if run.is_dir() else run
+    path = file_of(run, MODEL_NAME)
     classifier, sidecar = load_network(path), load_sidecar(path)
     _check_input(classifier, sidecar, path)
     zoom, side = as_zoom(sidecar.zoom), sidecar.input_side

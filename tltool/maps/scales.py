@@ -8,6 +8,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.maps.engines import Engine
+from tltool.maps.interpolation import interpolate
 from tltool.maps.pipeline import keep, read_tile
 from tltool.maps.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
 from tltool.raster import AnyRaster, as_zoom
@@ -88,7 +89,11 @@ class ScalesJudge:
         told = []
         for seen in pixels:
             values = keep(self._engine(seen.pixels), seen.tile)
-            told.append(_interpolate(_interpolate(values, seen.rows, 1), seen.columns, 2))
+            for axis, places in ((1, seen.rows), (2, seen.columns)):
+                cell = places.astype(np.intp)
+                weight = (places - cell).astype(np.float32)
+                values = interpolate(values, cell, weight, axis)
+            told.append(values)
         return self._combine(np.stack(told)).astype(np.float32)
 
 
@@ -101,13 +106,3 @@ def _places(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.nd
     first = int(places[0]) // axis.step * axis.step
     last = min(int(np.ceil(places[-1])), axis.cells - 1)
     return places - first, extent_of(axis, first, last + 1 - first)
-
-
-def _interpolate(values: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
-    low = np.floor(places).astype(int)
-    high = np.minimum(low + 1, values.shape[axis] - 1)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    weight = (places - low).astype(np.float32).reshape(shape)
-    first = values.take(low, axis)
-    return first + (values.take(high, axis) - first) * weight

@@ -22,6 +22,19 @@ _CLEARLY = 1.1
 _FRACTIONS = (1.0, 0.7, 0.5, 0.35)
 
 
+def _innermost(engine: Engine) -> Engine:
+    """What runs the network, under engines that run another several times."""
+    while isinstance(engine, ShiftAndStitchEngine | AveragedEngine):
+        engine = engine.engine
+    return engine
+
+
+def is_reference(engine: Engine) -> bool:
+    """Whether it is TensorFlow in float32 itself."""
+    engine = _innermost(engine)
+    return (engine.name, engine.precision) == ("tensorflow", "f32")
+
+
 def difference_from_tensorflow(engine: Engine, model: keras.Model, pixels: np.ndarray) -> float:
     """Largest difference of any output of an engine from TensorFlow's in float32.
 
@@ -39,10 +52,9 @@ def difference_from_tensorflow(engine: Engine, model: keras.Model, pixels: np.nd
     float
         0 for TensorFlow in float32 itself.
     """
-    while isinstance(engine, ShiftAndStitchEngine | AveragedEngine):
-        engine = engine.engine
-    if (engine.name, engine.precision) == ("tensorflow", "f32"):
+    if is_reference(engine):
         return 0.0
+    engine = _innermost(engine)
     expected = TensorFlowEngine(model, str(pixels.dtype))(pixels)
     return float(np.abs(engine(pixels) - expected).max())
 

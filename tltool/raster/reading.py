@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from tltool.raster.bands import BandView
+from tltool.raster.closing import Closing
 from tltool.raster.cutting import save_bands
 from tltool.raster.emptiness import EmptyBlocks, EmptyOverview
 from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
@@ -47,7 +47,7 @@ _TURNED_ROWS = 512 << 20
 Loader = Callable[[Window], np.ndarray]
 
 
-class Raster:
+class Raster(Closing):
     """An image on disk, read in windows as (height, width, bands) uint8.
 
     Pixels are those of `tltool.data.images.read_image`, so that a map sees
@@ -172,17 +172,6 @@ class Raster:
             limits, nodata = self._view.limits, self._view.nodata
             return self._unscaled_picture.scaled(limits, nodata)
         return self._scaled(self._unscaled_picture)
-
-    def __enter__(self) -> "Raster":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file."""

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,14 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
 from tltool.errors import ImageError
+from tltool.raster.closing import Closing
 from tltool.raster.reading import Raster
 
 # Beyond these a network sees blur or blocks, whatever is done.
 _SMALLEST, _LARGEST = 1 / 16, 16
 
 
-class ResampledRaster:
+class ResampledRaster(Closing):
     """A raster enlarged or reduced as a whole; its windows are those of the whole.
 
     Bilinear, and in reducing the mean under a triangle as wide as two pixels
@@ -73,17 +73,6 @@ class ResampledRaster:
         self._across, self._down = self.width / raster.width, self.height / raster.height
         self.transform = raster.transform @ Affine.scale(1 / self._across, 1 / self._down)
         self.gsd = None if raster.gsd is None else raster.gsd / factor
-
-    def __enter__(self) -> "ResampledRaster":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file."""

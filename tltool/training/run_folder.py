@@ -20,6 +20,11 @@ _CHECKPOINTS = "checkpoints"
 _BEGUN_NAME = "begun.json"
 
 
+def file_of(run: Path, name: str) -> Path:
+    """The file `name` of a run folder; `run` itself where it is a file, or is not there yet."""
+    return run / name if run.is_dir() else run
+
+
 def _as_json(content: Any) -> Any:
     """The same with None for numbers that JSON does not know."""
     if isinstance(content, dict):
