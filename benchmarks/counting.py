@@ -102,9 +102,9 @@ def _peak() -> float:
 
 def count_map(path: Path, side: int, stride: int, number: int) -> Taken:
     """Read, detect and score, and measure."""
+    from tltool.detection_parameters import DetectionParameters, PeakRule
     from tltool.evaluation.scoring import Scene, score_points
     from tltool.maps.cell_maps import MapGeometry, RasterMap
-    from tltool.maps.detection_parameters import DetectionParameters, PeakRule
     from tltool.maps.detections import detect
     from tltool.maps.seeking import cut_windows
 

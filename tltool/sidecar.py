@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tltool.detection_parameters import DetectionParameters
 from tltool.errors import ModelError
 from tltool.files import write_text
 
@@ -75,6 +76,8 @@ class Sidecar(BaseModel):
         Agreement of the map with the classifier (`tltool.fcn.fidelity`).
     data : dict or None
         Fingerprint and counts of the training data.
+    detections : DetectionParameters or None
+        How points are found in the run's maps; None: not tuned.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,6 +100,7 @@ class Sidecar(BaseModel):
     gsd: float | None = None
     fidelity: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
+    detections: DetectionParameters | None = None
 
     @model_validator(mode="after")
     def _known_background(self) -> "Sidecar":

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_scoring import FIRST, SECOND, scene
+from tltool.detection_parameters import Validation
 from tltool.errors import DataError
 from tltool.evaluation.block_bootstrap import bootstrap_interval, bootstrap_rates, count_blocks
 from tltool.evaluation.intervals import count_interval
-from tltool.maps.detection_parameters import Validation
 
 
 def uneven_blocks(rng, number, mean=15):

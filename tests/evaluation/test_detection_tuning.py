@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tltool.detection_parameters import DetectionParameters, PeakRule
 from tltool.errors import DataError
 from tltool.evaluation.detection_tuning import TuningScene, best_cut, tune, validate
 from tltool.evaluation.matching import match_points
 from tltool.evaluation.scoring import score_points
-from tltool.maps.detection_parameters import DetectionParameters, PeakRule
 from tltool.maps.detections import Detections, suppress
 
 NAMES = ("sea", "pup", "bull")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tltool.detection_parameters import Validation
 from tltool.errors import DataError
 from tltool.evaluation.intervals import (
     CountDistribution,
@@ -13,7 +14,6 @@ from tltool.evaluation.intervals import (
     count_distribution,
     count_interval,
 )
-from tltool.maps.detection_parameters import Validation
 
 
 def validation(tp, fp=0, fn=0):

@@ -8,10 +8,10 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from tests.maps.small_maps import SIDECAR
+from tltool.detection_parameters import DetectionParameters, PeakRule
 from tltool.errors import DataError, ImageError
 from tltool.maps import seeking
 from tltool.maps.cell_maps import ArrayMap, MapGeometry, RasterMap
-from tltool.maps.detection_parameters import DetectionParameters, PeakRule
 from tltool.maps.detections import choose_surface, detect, find_candidates, suppress
 from tltool.maps.seeking import Seeker, cut_windows
 from tltool.maps.tiles import make_grid

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tltool.errors import DataError
-from tltool.evaluation.block_bootstrap import count_blocks
-from tltool.evaluation.matching import enlarging_matches
-from tltool.evaluation.scoring import Scene
-from tltool.maps.detection_parameters import (
+from tltool.detection_parameters import (
     DetectionParameters,
     Goal,
     PeakRule,
     Surface,
     Validation,
 )
+from tltool.errors import DataError
+from tltool.evaluation.block_bootstrap import count_blocks
+from tltool.evaluation.matching import enlarging_matches
+from tltool.evaluation.scoring import Scene
 from tltool.maps.detections import Detections, suppress
 from tltool.maps.suppression import suppress_near
 

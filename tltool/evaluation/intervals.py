@@ -58,8 +58,8 @@ import numpy as np
 from scipy.signal import fftconvolve
 from scipy.special import betaln, gammaln
 
+from tltool.detection_parameters import Validation
 from tltool.errors import DataError
-from tltool.maps.detection_parameters import Validation
 
 # Jeffreys' prior of a Poisson mean is a gamma of this shape.
 _PRIOR = 0.5

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tltool.detection_parameters import DetectionParameters, Surface
 from tltool.errors import DataError
 from tltool.maps.cell_maps import CellMap, MapGeometry, RowsKept
-from tltool.maps.detection_parameters import DetectionParameters, Surface
 from tltool.maps.peaks import Plateaus, merge_plateaus
 from tltool.maps.seeking import Block, Peaks, Seeker, Stencil, Window, cut_windows
 from tltool.maps.suppression import suppress_near
