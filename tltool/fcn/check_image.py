@@ -10,7 +10,7 @@ import numpy as np
 
 from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
-from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME
+from tltool.data.patch_writing import CUT_COLUMNS, MANIFEST_NAME
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.maps.opening import open_image
 from tltool.raster import ArrayImage, Image
@@ -71,7 +71,7 @@ def _source_images(data: Path, split: str) -> list[Path]:
     with manifest.open(newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file)
         # In other manifests `image` may be the labelled image itself.
-        if not {*MANIFEST_COLUMNS} <= {*(reader.fieldnames or ())}:
+        if not {*CUT_COLUMNS} <= {*(reader.fieldnames or ())}:
             return []
         rows = list(reader)
     wanted = [row["image"] for row in rows if row["split"] == split] or [r["image"] for r in rows]
