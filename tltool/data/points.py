@@ -33,7 +33,8 @@ logger = logging.getLogger("tltool")
 SPLIT_BY = ("auto", "image", "block")
 
 
-def _check_inside(raster: Raster, points: Sequence[Point]) -> None:
+def check_inside(raster: Raster, points: Sequence[Point]) -> None:
+    """Raise a `DataError` that names the first point outside its image."""
     for point in points:
         if not (0 <= point.x < raster.width and 0 <= point.y < raster.height):
             raise DataError(
@@ -42,7 +43,8 @@ def _check_inside(raster: Raster, points: Sequence[Point]) -> None:
             )
 
 
-def _check_known(points: Sequence[Point], classes: Sequence[str]) -> None:
+def check_known(points: Sequence[Point], classes: Sequence[str]) -> None:
+    """Raise a `DataError` that names the first point with a label that is none of a run's."""
     unknown = next((p for p in points if p.label not in classes), None)
     if unknown is not None:
         raise DataError(
@@ -66,7 +68,7 @@ def _select(
     selected, missed = [], []
     for path, points in by_image.items():
         with Raster(path) as raster:
-            _check_inside(raster, points)
+            check_inside(raster, points)
             _check_large_enough(raster, settings.size)
             coverage = Coverage.load(raster, settings.aoi, settings.ignore, may_miss=True)
         xs, ys = np.array([(point.x, point.y) for point in points]).T
@@ -235,7 +237,7 @@ def patches(
         sidecar = load_sidecar(Path(run) / "model.keras")
         size, context = size or sidecar.patch, sidecar.context if context is None else context
         background = sidecar.background or background
-        _check_known(all_points, sidecar.classes)
+        check_known(all_points, sidecar.classes)
     size, context = size or 96, context or 0
     away = size if distance is None else distance
     areas = [None if area is None else Path(area) for area in (aoi, ignore)]
