@@ -1,0 +1,342 @@
+"""`tltool count`: points and counts of images, with intervals, files and a summary."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tltool.counting.detecting import (
+    ImageMap,
+    Maps,
+    classes_of,
+    countable_sidecar,
+    make_maps,
+    take_maps,
+)
+from tltool.counting.estimates import check_interval, count_labels, why_unknown
+from tltool.counting.parameters import Choice, choose_parameters, default_radius
+from tltool.counting.survey import ImageCount, Survey, labels_of
+from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
+from tltool.counting.unannotated import warn_of_far
+from tltool.counting.writing import check_survey_files, write_survey
+from tltool.data.coverage import Coverage
+from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
+from tltool.evaluation.scoring import score_points
+from tltool.maps.mapper import images_of
+from tltool.maps.outputs import Output, check_outputs
+from tltool.raster import Raster, Scale
+from tltool.raster.geojson import read_polygons
+from tltool.sidecar import Sidecar
+
+logger = logging.getLogger("tltool")
+
+MAPS_NAME = "maps"
+
+# How maps are made where nothing is said.
+_DEFAULTS = {"engine": "auto", "precision": "f32", "resample": False}
+
+
+@dataclass(frozen=True)
+class Areas:
+    """What of the images counts.
+
+    Attributes
+    ----------
+    covered : dict of Path to Coverage
+        Of each image that can be read and that the area has a part of.
+    left_out : list of Path
+        Those the area has no part of.
+    """
+
+    covered: dict[Path, Coverage]
+    left_out: list[Path]
+
+    def __contains__(self, image: Path) -> bool:
+        return image not in self.left_out
+
+
+def find_areas(
+    images: Sequence[Path], aoi: str | Path | None = None, ignore: str | Path | None = None
+) -> Areas:
+    """Place the areas on each image.
+
+    Parameters
+    ----------
+    images : sequence of Path
+        Those that cannot be read are passed over.
+    aoi, ignore : str or Path, optional
+        GeoJSON, see `tltool.data.coverage.Coverage.load`.
+
+    Raises
+    ------
+    DataError
+        An area cannot be read, or `aoi` has no part of any image.
+    """
+    for area in (aoi, ignore):
+        if area is not None:
+            read_polygons(Path(area))
+    areas = Areas({}, [])
+    for image in images:
+        try:
+            with Raster(image, scale=(0, 1)) as raster:
+                found = Coverage.load(raster, aoi, ignore, may_miss=True)
+        except ImageError:
+            continue
+        if found.nothing:
+            areas.left_out.append(image)
+        else:
+            areas.covered[image] = found
+    if areas.left_out and not areas.covered:
+        with Raster(areas.left_out[0], scale=(0, 1)) as raster:
+            # It says where both lie.
+            Coverage.load(raster, aoi)
+    for image in areas.left_out:
+        logger.warning("%s: %s has no part of it and is left out", aoi, image.name)
+    return areas
+
+
+def maps_for(
+    run: str | Path,
+    images: Sequence[Path],
+    folder: Path,
+    maps: str | Path | None,
+    overwrite: bool,
+    seeing: dict[str, Any],
+) -> Maps:
+    """Make maps into `folder`, or take those in `maps`.
+
+    Raises
+    ------
+    UsageError
+        `maps`, and an option that would make others.
+    """
+    given = {key: told for key, told in seeing.items() if told != _DEFAULTS.get(key)}
+    if maps is None:
+        return make_maps(run, images, folder, overwrite=overwrite, **given)
+    if given:
+        raise UsageError(
+            f"--maps: expected no option of making maps beside it; received --{', --'.join(given)}."
+            " Leave one out"
+        )
+    return take_maps(run, images, maps)
+
+
+def _count_image(
+    image_map: ImageMap,
+    choice: Choice,
+    coverage: Coverage,
+    truth: ImageTruth | None,
+    bound: Callable[..., Any],
+) -> ImageCount:
+    parameters = choice.parameters
+    found = image_map.in_image(image_map.detect(parameters))
+    inside = coverage.covers(found.x, found.y)
+    points = found.take(inside)
+    counts = bound(points.labels, parameters)
+    known = None if truth is None else truth.within(coverage)
+    return ImageCount(image_map, points, counts, coverage, int((~inside).sum()), known)
+
+
+def _count_all(
+    maps: Maps,
+    choice: Choice,
+    areas: Areas,
+    truth: dict[Path, ImageTruth],
+    bound: Callable[..., Any],
+) -> tuple[list[ImageCount], Choice]:
+    """The images' counts, and the choice that holds for all of them."""
+    counted = []
+    together = choice
+    for image_map in maps.maps:
+        own = choice.for_map(image_map)
+        together = own if own.doubt else together
+        if own.doubt and not choice.doubt:
+            logger.warning("%s: %s", image_map.path, own.doubt)
+        try:
+            known = truth.get(image_map.image)
+            coverage = areas.covered[image_map.image]
+            counted.append(_count_image(image_map, own, coverage, known, bound))
+        except (DataError, ImageError) as error:
+            maps.failed[image_map.image] = error
+    return counted, together
+
+
+def count(
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    maps: str | Path | None = None,
+    threshold: float | None = None,
+    distance: float | None = None,
+    aoi: str | Path | None = None,
+    ignore: str | Path | None = None,
+    truth: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    radius: float | None = None,
+    level: float = 0.95,
+    interval: str = "beta-binomial",
+    points_formats: Sequence[str] = (),
+    stride: float | None = None,
+    engine: str = "auto",
+    precision: str = "f32",
+    scale: Scale = None,
+    bands: Sequence[int] | None = None,
+    resample: bool = False,
+    overwrite: bool = False,
+) -> Survey:
+    """Count what a run's network finds on images.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder, or the path of an FCN with its sidecar.
+    images : sequence of str or Path
+        Files, folders or patterns, as of `tltool.heatmap`.
+    out : str or Path
+        Folder for ``points.geojson`` (in the images' CRS, pixel coordinates as
+        properties), ``points.csv`` (``image,x,y,label,score``), ``counts.csv``
+        (a row an image and class), ``counts.json`` (all of it, with the method
+        of the intervals and what it assumes), ``<stem>.points.png``,
+        ``summary.html``, with `truth` ``scores.json``, and ``maps/``.
+    maps : str or Path, optional
+        A folder of maps that `tltool.heatmap` made of these images with this
+        run, to use in place of new ones.
+    threshold, distance : float, optional
+        In place of the tuned ones: least score, 0..1, and least distance of
+        two points in px. Intervals are unknown then.
+    aoi, ignore : str or Path, optional
+        GeoJSON of the areas to count in and to leave out (see
+        `tltool.raster.load_area`), of detections and truth alike. Maps are
+        made of whole images, so that an animal beside the area is none in it.
+    truth : str or Path, optional
+        Annotated points to score against, in any format of
+        `tltool.data.annotations.read_points`.
+    columns : sequence of str, optional
+        Of `truth`, as of `read_points`.
+    radius : float, optional
+        Within which a detection can stand for a true point, px of the image.
+        Default: that of the tuning, else half the patch.
+    level : float
+        Of the intervals.
+    interval : 'beta-binomial' or 'bootstrap'
+        Their method: `tltool.evaluation.intervals` or
+        `tltool.evaluation.block_bootstrap`, where assumptions are told.
+    points_formats : sequence of str
+        Beside CSV and GeoJSON: ``gpkg``, ``coco``.
+    stride, engine, precision, scale, bands, resample
+        As of `tltool.heatmap`. With `resample` distances are in px of the
+        resampled image, points in those of the image.
+    overwrite : bool
+        Replace earlier counts and maps.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    CountError
+        Some of several images could not be counted; the others are.
+    ImageError
+        The only image cannot be read.
+    DataError
+        Truth that does not fit the images or the run, an area that cannot be
+        read or misses all images, maps that do not fit.
+    ModelError
+        Maps of another model; a run that cannot count.
+    OutputError, UsageError
+    """
+    check_interval(interval, level)
+    folder, paths = Path(out), images_of(images)
+    sidecar = countable_sidecar(run)
+    choice = choose_parameters(run, sidecar, threshold, distance)
+    radius = _radius(radius, truth, choice, sidecar)
+    check_outputs(folder / MAPS_NAME, paths, True, Output())
+    check_survey_files(folder, points_formats, overwrite, [truth, aoi, ignore])
+    areas = find_areas(paths, aoi, ignore)
+    wanted = [path for path in paths if path in areas]
+    classes = classes_of(sidecar)
+    known = _known(truth, wanted, classes, sidecar, columns)
+    seeing: dict[str, Any] = {"stride": stride, "engine": engine, "precision": precision}
+    seeing |= {"scale": scale, "bands": bands, "resample": resample}
+    ready = maps_for(run, wanted, folder / MAPS_NAME, maps, overwrite, seeing)
+
+    def bound(labels: Any, parameters: Any) -> Any:
+        return count_labels(labels, classes, parameters, level, interval)
+
+    counted, choice = _count_all(ready, choice, areas, known, bound)
+    if not counted:
+        raise next(iter(ready.failed.values()))
+    survey = Survey(
+        folder=folder,
+        run=Path(run),
+        classes=classes,
+        images=counted,
+        totals=bound(labels_of(counted), choice.parameters),
+        choice=choice,
+        level=level,
+        interval=interval,
+        doubts={},
+        failed=ready.failed,
+        left_out=areas.left_out,
+    )
+    survey = replace(survey, doubts=_doubts(survey))
+    if truth is not None:
+        score = score_points([each.scene for each in counted], radius, classes)
+        survey = replace(survey, score=score)
+        warn_of_blank(known, truth)
+        if aoi is None:
+            warn_of_far([each.scene for each in counted], radius, truth)
+    survey = replace(survey, files=write_survey(survey, points_formats))
+    _report(survey, len(wanted))
+    return survey
+
+
+def _radius(
+    radius: float | None, truth: str | Path | None, choice: Choice, sidecar: Sidecar
+) -> float:
+    if radius is not None and truth is None:
+        raise UsageError("--radius: expected --truth beside it, whose points it matches")
+    if radius is not None and not 0 < radius < float("inf"):
+        raise UsageError(f"--radius: expected px above 0, received {radius:g}")
+    return radius or choice.parameters.matching_radius or default_radius(sidecar)
+
+
+def _known(
+    truth: str | Path | None,
+    images: Sequence[Path],
+    classes: Sequence[str],
+    sidecar: Sidecar,
+    columns: Sequence[str] | None,
+) -> dict[Path, ImageTruth]:
+    if truth is None:
+        return {}
+    return read_truth(truth, images, classes, sidecar.background, columns)
+
+
+def _doubts(survey: Survey) -> dict[str, str]:
+    choice = survey.choice
+    return {
+        count.label: choice.doubt or why_unknown(count.label, choice.parameters, survey.interval)
+        for count in survey.totals
+        if count.interval is None
+    }
+
+
+def _report(survey: Survey, asked: int) -> None:
+    if not any(len(each.points) for each in survey.images):
+        logger.warning(
+            "no point reaches the threshold in any image: is the run the one for these images? A"
+            " lower --threshold shows what it doubts"
+        )
+    if not survey.failed:
+        return
+    failed: dict[Path, TltoolError] = survey.failed
+    reasons = "; ".join(str(error) for error in failed.values())
+    message = (
+        f"{len(failed)} of {asked} images could not be counted: {reasons}. The counts of the others"
+        f" are in {survey.folder}"
+    )
+    raise CountError(message, survey, failed)
