@@ -17,7 +17,7 @@ from tltool.counting.detecting import (
 from tltool.counting.estimates import check_interval, count_labels, why_unknown
 from tltool.counting.parameters import Choice, choose_parameters, default_radius
 from tltool.counting.survey import ImageCount, Survey, labels_of
-from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
+from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
 from tltool.data.coverage import Coverage
@@ -284,7 +284,8 @@ def count(
     )
     survey = replace(survey, doubts=_doubts(survey))
     if truth is not None:
-        score = score_points([each.scene for each in counted], radius, classes)
+        names = labels_with(classes, known.values())
+        score = score_points([each.scene for each in counted], radius, names)
         survey = replace(survey, score=score)
         warn_of_blank(known, truth)
         if aoi is None:

@@ -1,7 +1,8 @@
 """The true points of images, checked before anything is compared with them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from tltool.data.annotations import Point, points_by_image, read_points
 from tltool.data.coverage import Coverage
-from tltool.data.points import check_inside, check_known
-from tltool.errors import ImageError
+from tltool.data.points import check_inside
+from tltool.errors import DataError, ImageError
 from tltool.raster import Raster
 
 logger = logging.getLogger("tltool")
@@ -64,7 +65,7 @@ def read_truth(
     images : sequence of Path
         Points on others are left out, with a warning.
     classes : sequence of str
-        Labels that may occur.
+        That the run knows.
     background : str, optional
         A label that means "nothing here": its points are left out, with a
         message.
@@ -79,9 +80,14 @@ def read_truth(
     Raises
     ------
     DataError
-        A label that is none of the classes: counting it as any animal would
-        hide a typing error. A point outside its image, or none on any image.
-        Names file and line.
+        A point outside its image (names file and line), none on any image, or
+        none with a label that the run knows.
+
+    Notes
+    -----
+    Surveys tell kinds that a network was not trained on. Points of labels that
+    are none of the classes are kept, with a warning: they can be found as any
+    animal, never as what they are.
     """
     path = Path(path)
     readable = [image for image in images if _can_be_read(image)]
@@ -94,12 +100,33 @@ def read_truth(
             len(points) - len(animals),
             background,
         )
-    check_known(animals, classes)
+    _judge_labels(animals, classes, path)
     grouped = points_by_image(readable, animals, path) if animals else {}
     for image, own in grouped.items():
         with Raster(image, scale=(0, 1)) as raster:
             check_inside(raster, own)
     return {image: _as_truth(grouped.get(image, ())) for image in readable}
+
+
+def _judge_labels(points: Sequence[Point], classes: Sequence[str], path: Path) -> None:
+    """Warn of labels that are none of the classes; raise where all are."""
+    number = Counter(point.label for point in points if point.label not in classes)
+    if not number:
+        return
+    first = next(point for point in points if point.label in number)
+    told = ", ".join(f"{label} ({n})" for label, n in sorted(number.items()))
+    if number.total() == len(points):
+        raise DataError(
+            f"{first.where}: expected a label that the run knows, {', '.join(classes)}; received"
+            f" {told} and none else. --columns says which column holds it"
+        )
+    logger.warning(
+        "%s: labels that the run does not know: %s. These points can be found as any animal, never"
+        " as what they are. It knows %s",
+        path,
+        told,
+        ", ".join(classes),
+    )
 
 
 def _can_be_read(image: Path) -> bool:
@@ -108,6 +135,12 @@ def _can_be_read(image: Path) -> bool:
     except ImageError:
         return False
     return True
+
+
+def labels_with(classes: Sequence[str], truth: Iterable[ImageTruth]) -> tuple[str, ...]:
+    """The classes, and behind them the labels of a truth that are none of them."""
+    every = {str(label) for own in truth for label in own.labels}
+    return (*classes, *sorted(every.difference(classes)))
 
 
 def warn_of_blank(truth: Mapping[Path, ImageTruth], path: str | Path) -> None:

@@ -43,8 +43,7 @@ def check_inside(raster: Raster, points: Sequence[Point]) -> None:
             )
 
 
-def check_known(points: Sequence[Point], classes: Sequence[str]) -> None:
-    """Raise a `DataError` that names the first point with a label that is none of a run's."""
+def _check_known(points: Sequence[Point], classes: Sequence[str]) -> None:
     unknown = next((p for p in points if p.label not in classes), None)
     if unknown is not None:
         raise DataError(
@@ -237,7 +236,7 @@ def patches(
         sidecar = load_sidecar(Path(run) / "model.keras")
         size, context = size or sidecar.patch, sidecar.context if context is None else context
         background = sidecar.background or background
-        check_known(all_points, sidecar.classes)
+        _check_known(all_points, sidecar.classes)
     size, context = size or 96, context or 0
     away = size if distance is None else distance
     areas = [None if area is None else Path(area) for area in (aoi, ignore)]
