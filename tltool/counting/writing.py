@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tltool.counting.estimates import METHODS, Count
+from tltool.counting.picture import write_picture
+from tltool.counting.summary import SUMMARY_NAME, thumbnail_side, write_summary
 from tltool.counting.survey import ImageCount, Survey
 from tltool.data.annotations import WRITERS, write_points
 from tltool.errors import UsageError
@@ -19,6 +21,8 @@ UNKNOWN = "unknown"
 
 POINTS_NAME, COUNTS_NAME = "points", "counts.csv"
 JSON_NAME, SCORES_NAME = "counts.json", "scores.json"
+
+_NAMES = (COUNTS_NAME, SCORES_NAME, JSON_NAME, SUMMARY_NAME)
 
 # Beside CSV and GeoJSON.
 MORE_FORMATS = tuple(name for name in WRITERS if name not in ("csv", "geojson"))
@@ -49,7 +53,7 @@ def check_survey_files(
         )
     points = [_points_path(folder, name) for name in ("csv", "geojson", *formats)]
     given = {Path(path).resolve() for path in inputs if path is not None}
-    for path in [*points, *(folder / n for n in (COUNTS_NAME, SCORES_NAME, JSON_NAME))]:
+    for path in [*points, *(folder / name for name in _NAMES)]:
         if path.resolve() in given:
             raise UsageError(
                 f"{path}: expected another output folder than that of what is read. Choose another"
@@ -166,7 +170,13 @@ def write_survey(survey: Survey, formats: Sequence[str]) -> list[Path]:
     -------
     list of Path
     """
+    radius = None if survey.score is None else survey.score.radius
+    side = thumbnail_side(len(survey.images))
+    pictures = [
+        write_picture(each, survey.classes, survey.folder, radius, side) for each in survey.images
+    ]
     written = [*write_points_files(survey, formats), write_counts(survey)]
+    written.append(write_summary(survey, pictures))
     if survey.score is not None:
         written.append(_write_json(survey.folder / SCORES_NAME, asdict(survey.score)))
     written.append(_write_json(survey.folder / JSON_NAME, survey_facts(survey)))
