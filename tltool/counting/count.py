@@ -2,18 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tltool.counting.detecting import (
-    ImageMap,
-    Maps,
-    classes_of,
-    countable_sidecar,
-    make_maps,
-    take_maps,
-)
+from tltool.counting.areas import Areas, find_areas
+from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
 from tltool.counting.estimates import check_interval, count_labels, why_unknown
 from tltool.counting.parameters import Choice, choose_parameters, default_radius
 from tltool.counting.survey import ImageCount, Survey, labels_of
@@ -25,101 +19,12 @@ from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageE
 from tltool.evaluation.scoring import score_points
 from tltool.maps.mapper import images_of
 from tltool.maps.outputs import Output, check_outputs
-from tltool.raster import Raster, Scale
-from tltool.raster.geojson import read_polygons
+from tltool.raster import Scale
 from tltool.sidecar import Sidecar
 
 logger = logging.getLogger("tltool")
 
 MAPS_NAME = "maps"
-
-# How maps are made where nothing is said.
-_DEFAULTS = {"engine": "auto", "precision": "f32", "resample": False}
-
-
-@dataclass(frozen=True)
-class Areas:
-    """What of the images counts.
-
-    Attributes
-    ----------
-    covered : dict of Path to Coverage
-        Of each image that can be read and that the area has a part of.
-    left_out : list of Path
-        Those the area has no part of.
-    """
-
-    covered: dict[Path, Coverage]
-    left_out: list[Path]
-
-    def __contains__(self, image: Path) -> bool:
-        return image not in self.left_out
-
-
-def find_areas(
-    images: Sequence[Path], aoi: str | Path | None = None, ignore: str | Path | None = None
-) -> Areas:
-    """Place the areas on each image.
-
-    Parameters
-    ----------
-    images : sequence of Path
-        Those that cannot be read are passed over.
-    aoi, ignore : str or Path, optional
-        GeoJSON, see `tltool.data.coverage.Coverage.load`.
-
-    Raises
-    ------
-    DataError
-        An area cannot be read, or `aoi` has no part of any image.
-    """
-    for area in (aoi, ignore):
-        if area is not None:
-            read_polygons(Path(area))
-    areas = Areas({}, [])
-    for image in images:
-        try:
-            with Raster(image, scale=(0, 1)) as raster:
-                found = Coverage.load(raster, aoi, ignore, may_miss=True)
-        except ImageError:
-            continue
-        if found.nothing:
-            areas.left_out.append(image)
-        else:
-            areas.covered[image] = found
-    if areas.left_out and not areas.covered:
-        with Raster(areas.left_out[0], scale=(0, 1)) as raster:
-            # It says where both lie.
-            Coverage.load(raster, aoi)
-    for image in areas.left_out:
-        logger.warning("%s: %s has no part of it and is left out", aoi, image.name)
-    return areas
-
-
-def maps_for(
-    run: str | Path,
-    images: Sequence[Path],
-    folder: Path,
-    maps: str | Path | None,
-    overwrite: bool,
-    seeing: dict[str, Any],
-) -> Maps:
-    """Make maps into `folder`, or take those in `maps`.
-
-    Raises
-    ------
-    UsageError
-        `maps`, and an option that would make others.
-    """
-    given = {key: told for key, told in seeing.items() if told != _DEFAULTS.get(key)}
-    if maps is None:
-        return make_maps(run, images, folder, overwrite=overwrite, **given)
-    if given:
-        raise UsageError(
-            f"--maps: expected no option of making maps beside it; received --{', --'.join(given)}."
-            " Leave one out"
-        )
-    return take_maps(run, images, maps)
 
 
 def _count_image(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.detection_parameters import DetectionParameters, Surface
-from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolError
+from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolError, UsageError
 from tltool.fcn.run import FCN_NAME, MODEL_NAME
 from tltool.maps.cell_maps import MapGeometry, RasterMap
 from tltool.maps.detections import Detections, choose_surface, find_candidates, suppress
@@ -19,6 +19,9 @@ from tltool.raster import Raster
 from tltool.sidecar import Sidecar
 
 logger = logging.getLogger("tltool")
+
+# How maps are made where nothing is said.
+_DEFAULTS = {"engine": "auto", "precision": "f32", "resample": False}
 
 # What decides where peaks lie and how high they are, beside the network.
 _SEEING = ("stride", "tta", "scales", "combine", "resample")
@@ -217,6 +220,32 @@ def take_maps(run: str | Path, images: Sequence[Path], folder: str | Path) -> Ma
     if not taken.maps:
         raise next(iter(taken.failed.values()))
     return taken
+
+
+def maps_for(
+    run: str | Path,
+    images: Sequence[Path],
+    folder: Path,
+    maps: str | Path | None,
+    overwrite: bool,
+    seeing: dict[str, Any],
+) -> Maps:
+    """Make maps into `folder`, or take those in `maps`.
+
+    Raises
+    ------
+    UsageError
+        `maps`, and an option that would make others.
+    """
+    given = {key: told for key, told in seeing.items() if told != _DEFAULTS.get(key)}
+    if maps is None:
+        return make_maps(run, images, folder, overwrite=overwrite, **given)
+    if given:
+        raise UsageError(
+            f"--maps: expected no option of making maps beside it; received --{', --'.join(given)}."
+            " Leave one out"
+        )
+    return take_maps(run, images, maps)
 
 
 def _take(

@@ -105,13 +105,12 @@ def place_images(images: Sequence[ImageCount]) -> SurveyMap | None:
         found.append(np.stack(corners, axis=1))
     if None in known or any(crs != known[0] for crs in known):
         return None
-    corners = np.array(found)
-    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    every = np.array(found)
+    low, high = every.min(axis=(0, 1)), every.max(axis=(0, 1))
     # Degrees of longitude are shorter than those of latitude.
     shrink = np.cos(np.deg2rad((low[1] + high[1]) / 2)) if known[0].is_geographic else 1.0
-    corners = (corners - [low[0], high[1]]) * [shrink, -1]
     size = (high - low) * [shrink, 1]
-    places = [_footprint(own, size) for own in corners]
+    places = [_footprint(own, size) for own in (every - [low[0], high[1]]) * [shrink, -1]]
     return SurveyMap(places, float(size[0] / size[1]), _caption(known[0], high - low))
 
 

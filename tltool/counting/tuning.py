@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tltool.counting.count import Areas, find_areas, maps_for
-from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar
+from tltool.counting.areas import Areas, find_areas
+from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
 from tltool.counting.heldout import PatchPlaces, trained_places
 from tltool.counting.parameters import default_radius, store_parameters
 from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
