@@ -22,6 +22,12 @@ from tltool.cli import options
     help="f1: the best F1 score; count: as many detections as there are animals [f1].",
 )
 @click.option(
+    "--one-rule",
+    is_flag=True,
+    help="One threshold and distance for all classes, whatever the label told [one for each class"
+    " of 10 points or more].",
+)
+@click.option(
     "--radius",
     type=float,
     metavar="PX",
@@ -50,7 +56,14 @@ from tltool.cli import options
 @options.scale
 @options.bands
 @options.resample
-def tune(run: Path, images: tuple[Path, ...], points: Path, scale: str | None, **more: Any) -> None:
+def tune(
+    run: Path,
+    images: tuple[Path, ...],
+    points: Path,
+    scale: str | None,
+    one_rule: bool,
+    **more: Any,
+) -> None:
     """Choose threshold and distance per class for RUN on annotated IMAGEs.
 
     POINTS are their animals, in any format of `tltool patches`. The choice goes
@@ -63,7 +76,8 @@ def tune(run: Path, images: tuple[Path, ...], points: Path, scale: str | None, *
     from tltool.raster import parse_scale
 
     numbers = None if scale is None else parse_scale(scale)
-    _show(tltool.tune_count(run, images, points, scale=numbers, **more))
+    per_class = not one_rule
+    _show(tltool.tune_count(run, images, points, scale=numbers, per_class=per_class, **more))
 
 
 def _show(tuning: Any) -> None:

@@ -1,20 +1,22 @@
 """`tltool count`: points and counts of images, with intervals, files and a summary."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tltool.counting.areas import Areas, find_areas
 from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
-from tltool.counting.estimates import check_interval, count_labels, why_unknown
+from tltool.counting.estimates import Count, check_interval, count_labels, why_unknown
 from tltool.counting.parameters import Choice, choose_parameters, default_radius
 from tltool.counting.survey import ImageCount, Survey, labels_of
 from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
-from tltool.data.coverage import Coverage
+from tltool.detection_parameters import DetectionParameters
 from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
 from tltool.evaluation.scoring import score_points
 from tltool.maps.mapper import images_of
@@ -27,44 +29,54 @@ logger = logging.getLogger("tltool")
 MAPS_NAME = "maps"
 
 
-def _count_image(
-    image_map: ImageMap,
-    choice: Choice,
-    coverage: Coverage,
-    truth: ImageTruth | None,
-    bound: Callable[..., Any],
-) -> ImageCount:
-    parameters = choice.parameters
-    found = image_map.in_image(image_map.detect(parameters))
-    inside = coverage.covers(found.x, found.y)
-    points = found.take(inside)
-    counts = bound(points.labels, parameters)
-    known = None if truth is None else truth.within(coverage)
-    return ImageCount(image_map, points, counts, coverage, int((~inside).sum()), known)
+@dataclass(frozen=True)
+class _Counter:
+    """Counts points of images.
 
+    Attributes
+    ----------
+    classes : tuple of str
+    level, interval
+        As of `count`.
+    areas : Areas
+    truth : dict of Path to ImageTruth
+    """
 
-def _count_all(
-    maps: Maps,
-    choice: Choice,
-    areas: Areas,
-    truth: dict[Path, ImageTruth],
-    bound: Callable[..., Any],
-) -> tuple[list[ImageCount], Choice]:
-    """The images' counts, and the choice that holds for all of them."""
-    counted = []
-    together = choice
-    for image_map in maps.maps:
-        own = choice.for_map(image_map)
-        together = own if own.doubt else together
-        if own.doubt and not choice.doubt:
-            logger.warning("%s: %s", image_map.path, own.doubt)
-        try:
-            known = truth.get(image_map.image)
-            coverage = areas.covered[image_map.image]
-            counted.append(_count_image(image_map, own, coverage, known, bound))
-        except (DataError, ImageError) as error:
-            maps.failed[image_map.image] = error
-    return counted, together
+    classes: tuple[str, ...]
+    level: float
+    interval: str
+    areas: Areas
+    truth: dict[Path, ImageTruth]
+
+    def bound(self, labels: np.ndarray, parameters: DetectionParameters) -> list[Count]:
+        """Counts with their intervals."""
+        return count_labels(labels, self.classes, parameters, self.level, self.interval)
+
+    def count(self, image_map: ImageMap, choice: Choice) -> ImageCount:
+        """The points of an image."""
+        parameters, coverage = choice.parameters, self.areas.covered[image_map.image]
+        found = image_map.in_image(image_map.detect(parameters))
+        inside = coverage.covers(found.x, found.y)
+        points, truth = found.take(inside), self.truth.get(image_map.image)
+        counts = self.bound(points.labels, parameters)
+        known = None if truth is None else truth.within(coverage)
+        return ImageCount(image_map, points, counts, coverage, int((~inside).sum()), known)
+
+    def count_all(self, maps: Maps, choice: Choice) -> tuple[list[ImageCount], Choice]:
+        """The images' counts, and the choice that holds for all of them; failures go to `maps`."""
+        counted, together = [], choice
+        for image_map in maps.maps:
+            own = choice.for_map(image_map)
+            if own.doubt and not choice.doubt:
+                logger.warning("%s: %s", image_map.path, own.doubt)
+                together = own
+            try:
+                counted.append(self.count(image_map, own))
+            except (DataError, ImageError) as error:
+                maps.failed[image_map.image] = error
+        if not counted:
+            raise next(iter(maps.failed.values()))
+        return counted, together
 
 
 def count(
@@ -167,34 +179,29 @@ def count(
     seeing: dict[str, Any] = {"stride": stride, "engine": engine, "precision": precision}
     seeing |= {"scale": scale, "bands": bands, "resample": resample}
     ready = maps_for(run, wanted, folder / MAPS_NAME, maps, overwrite, seeing)
-
-    def bound(labels: Any, parameters: Any) -> Any:
-        return count_labels(labels, classes, parameters, level, interval)
-
-    counted, choice = _count_all(ready, choice, areas, known, bound)
-    if not counted:
-        raise next(iter(ready.failed.values()))
+    counter = _Counter(classes, level, interval, areas, known)
+    counted, choice = counter.count_all(ready, choice)
+    totals = counter.bound(labels_of(counted), choice.parameters)
     survey = Survey(
         folder=folder,
         run=Path(run),
         classes=classes,
         images=counted,
-        totals=bound(labels_of(counted), choice.parameters),
+        totals=totals,
         choice=choice,
         level=level,
         interval=interval,
-        doubts={},
+        doubts=_doubts(totals, choice, interval),
         failed=ready.failed,
         left_out=areas.left_out,
     )
-    survey = replace(survey, doubts=_doubts(survey))
     if truth is not None:
-        names = labels_with(classes, known.values())
-        score = score_points([each.scene for each in counted], radius, names)
-        survey = replace(survey, score=score)
         warn_of_blank(known, truth)
+        names = labels_with(classes, known.values())
+        scenes = [each.scene for each in counted]
+        survey = replace(survey, score=score_points(scenes, radius, names))
         if aoi is None:
-            warn_of_far([each.scene for each in counted], radius, truth)
+            warn_of_far(scenes, radius, truth)
     survey = replace(survey, files=write_survey(survey, points_formats))
     _report(survey, len(wanted))
     return survey
@@ -222,11 +229,10 @@ def _known(
     return read_truth(truth, images, classes, sidecar.background, columns)
 
 
-def _doubts(survey: Survey) -> dict[str, str]:
-    choice = survey.choice
+def _doubts(totals: Sequence[Count], choice: Choice, interval: str) -> dict[str, str]:
     return {
-        count.label: choice.doubt or why_unknown(count.label, choice.parameters, survey.interval)
-        for count in survey.totals
+        count.label: choice.doubt or why_unknown(count.label, choice.parameters, interval)
+        for count in totals
         if count.interval is None
     }
 

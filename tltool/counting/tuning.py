@@ -148,6 +148,7 @@ def tune_count(
     points: str | Path,
     *,
     goal: Goal = "f1",
+    per_class: bool = True,
     radius: float | None = None,
     aoi: str | Path | None = None,
     ignore: str | Path | None = None,
@@ -176,6 +177,10 @@ def tune_count(
         Their true points, in any format of `tltool.data.annotations.read_points`.
     goal : 'f1' or 'count'
         Highest F1, or as many detections as true points.
+    per_class : bool
+        A rule of its own for each class that has 10 points or more, by matches
+        of the same label; else one for all, by matches of any label, which
+        finds animals best where classes are told badly.
     radius : float, optional
         Within which a detection can stand for a true point, px that the
         network sees (those of the image without `resample`). Default: half the
@@ -226,7 +231,15 @@ def tune_count(
         warn_of_far([part.scene.scene(part.scene.candidates) for part in parts], within, points)
     scenes = sorted((part.scene for part in parts), key=lambda scene: -len(scene.truth))
     number = _folds(scenes, folds)
-    chosen = tune(scenes, within, goal=goal, surface=_surface(sidecar), block=blocks, folds=number)
+    chosen = tune(
+        scenes,
+        within,
+        goal=goal,
+        per_class=per_class,
+        surface=_surface(sidecar),
+        block=blocks,
+        folds=number,
+    )
     chosen = chosen.model_copy(update={"seeing": _seeing(ready)})
     notes += [OPTIMISTIC] if number == 1 else []
     tuned = Tuning(chosen, classes_of(sidecar), len(parts), _points(parts), number, notes)
