@@ -16,6 +16,8 @@ prepare_environment()
 
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
+    from tltool.counting.count import count
+    from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
     from tltool.fcn.adapt import adapt
     from tltool.fcn.check import fidelity
@@ -38,6 +40,7 @@ _PUBLIC = {
     "adapt": ("tltool.fcn.adapt", True),
     "build_classifier": ("tltool.models.network", True),
     "convert": ("tltool.fcn.run", True),
+    "count": ("tltool.counting.count", True),
     "demo": ("tltool.showcase.demo", False),
     "fidelity": ("tltool.fcn.check", True),
     "export": ("tltool.fcn.export", True),
@@ -52,6 +55,7 @@ _PUBLIC = {
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
     "to_fcn": ("tltool.fcn.convert", True),
+    "tune_count": ("tltool.counting.tuning", True),
     "upgrade": ("tltool.models.loading", True),
 }
 
@@ -61,6 +65,7 @@ __all__ = [
     "adapt",
     "build_classifier",
     "convert",
+    "count",
     "demo",
     "export",
     "fidelity",
@@ -75,6 +80,7 @@ __all__ = [
     "resume",
     "to_dense",
     "to_fcn",
+    "tune_count",
     "upgrade",
 ]
 

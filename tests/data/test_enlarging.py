@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_blocks_of_a_divided_image_are_remembered(survey, data):
     found = known.assign(image, everywhere)
     assert set(found) == {0, 1, 2}
     assert -1 in known.assign(image, everywhere, margin=6)
+    assert known.trained_on(image)
     assert set(known.assign(survey / "other.png", everywhere)) == {-1}
+    assert not KnownSplits.load(survey).trained_on(image)
 
 
 def test_whole_images_are_of_the_split_of_their_patches(survey, tmp_path):
@@ -101,8 +104,10 @@ def test_whole_images_are_of_the_split_of_their_patches(survey, tmp_path):
     (tmp_path / "points.csv").write_text("\n".join(["image,x,y,label", *rows]) + "\n")
     patches([tmp_path], tmp_path / "points.csv", tmp_path / "data", size=8, split_by="image")
     known = KnownSplits.load(tmp_path / "data")
+    trained = {image for image in "abc" if known.trained_on(tmp_path / f"{image}.png")}
     by_row = {row["image"]: row["split"] for row in rows_of(tmp_path / "data")}
     assert len(by_row) == 3
+    assert trained == {Path(i).stem for i, split in by_row.items() if split == "train"}
     for image, split in by_row.items():
         found = known.assign(tmp_path / image, np.array([(1, 1), (200, 9)]), margin=100)
         assert [SPLITS[k] for k in found] == [split, split]

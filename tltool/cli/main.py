@@ -22,6 +22,7 @@ COMMANDS = {
     "fidelity": "Measure how far a map says what its classifier says.",
     "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
+    "count": "Count animals on images: points, numbers, intervals.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }
@@ -48,7 +49,7 @@ class _Group(click.Group):
 def cli(debug: bool) -> None:
     """Fine-tune a Keras backbone on patches and map huge aerial images with it.
 
-    The usual way: patches, finetune, convert, heatmap. `tltool COMMAND --help`
+    The usual way: patches, finetune, convert, heatmap, count. `tltool COMMAND --help`
     tells the options of each.
     """
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tltool.data.blocks import Blocks
-from tltool.data.dataset import Rectangle
-from tltool.data.patch_writing import read_patches
+from tltool.data.dataset import Rectangle, read_facts
+from tltool.data.patch_writing import patch_rows
 from tltool.data.splits import SPLITS
+from tltool.sidecar import Sidecar
 
 _OPEN = np.array([-np.inf, -np.inf, np.inf, np.inf])
 
@@ -47,21 +48,26 @@ class KnownSplits:
 
     @classmethod
     def load(cls, folder: Path) -> "KnownSplits":
-        """Read them from a folder of patches.
+        """Read them from what `tltool patches` wrote; of other data nothing is known.
 
-        Raises
-        ------
-        DataError
-            `tltool patches` did not write it.
+        Parameters
+        ----------
+        folder : Path
+            Of the patches, or their manifest.
         """
-        facts, rows = read_patches(folder)
-        blocks = {Path(image): told for image, told in (facts.blocks or {}).items()}
-        found = {Path(row["image"]): SPLITS.index(row["split"]) for row in rows}
-        return cls({image: k for image, k in found.items() if image not in blocks}, blocks)
+        rows = patch_rows(folder)
+        facts = read_facts(folder if folder.is_dir() else folder.parent) if rows else None
+        blocks = {Path(image): told for image, told in ((facts and facts.blocks) or {}).items()}
+        splits: dict[Path, set[str]] = {}
+        for row in rows:
+            splits.setdefault(Path(row["image"]), set()).add(row["split"])
+        whole = {image: SPLITS.index(min(told)) for image, told in splits.items() if len(told) == 1}
+        return cls({image: k for image, k in whole.items() if image not in blocks}, blocks)
 
-    def knows(self, image: Path) -> bool:
-        """Whether patches were cut from an image."""
-        return image.resolve() in self.images or image.resolve() in self.blocks
+    def trained_on(self, image: Path) -> bool:
+        """Whether an image, or a part of it, belongs to the training split."""
+        path = image.resolve()
+        return path in self.blocks or self.images.get(path) == 0
 
     def assign(self, image: Path, positions: np.ndarray, margin: float = 0) -> np.ndarray:
         """Split of places on an image.
@@ -83,3 +89,9 @@ class KnownSplits:
         if path in self.blocks:
             return _blocks_of_facts(self.blocks[path], margin).assign(positions)
         return np.full(len(positions), self.images.get(path, -1))
+
+
+def known_splits(sidecar: Sidecar) -> KnownSplits:
+    """The splits of the images that a run's patches were cut from, as far as they are known."""
+    folder = (sidecar.data or {}).get("folder")
+    return KnownSplits.load(Path(folder)) if folder else KnownSplits({}, {})

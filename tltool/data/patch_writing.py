@@ -162,3 +162,22 @@ class PatchWriter:
             writer.writerows(sorted(self._rows))
         blocks = self._blocks or self._facts.blocks
         replace(self._facts, gsd=gsd, blocks=blocks).save(self._folder)
+
+
+def patch_rows(data: Path) -> list[Row]:
+    """Rows of the manifest that `tltool patches` wrote; none where `data` has no such one.
+
+    Parameters
+    ----------
+    data : Path
+        The folder of patches, or the manifest itself.
+    """
+    manifest = data / MANIFEST_NAME if data.is_dir() else data
+    if not manifest.is_file():
+        return []
+    with manifest.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        # In other manifests `image` may be the labelled image itself.
+        if not {*CUT_COLUMNS} <= {*(reader.fieldnames or ())}:
+            return []
+        return list(reader)

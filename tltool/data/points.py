@@ -34,7 +34,8 @@ logger = logging.getLogger("tltool")
 SPLIT_BY = ("auto", "image", "block")
 
 
-def _check_inside(raster: Raster, points: Sequence[Point]) -> None:
+def check_inside(raster: Raster, points: Sequence[Point]) -> None:
+    """Raise a `DataError` that names the first point outside its image."""
     for point in points:
         if not (0 <= point.x < raster.width and 0 <= point.y < raster.height):
             raise DataError(
@@ -67,7 +68,7 @@ def _select(
     selected, missed = [], []
     for path, points in by_image.items():
         with Raster(path) as raster:
-            _check_inside(raster, points)
+            check_inside(raster, points)
             _check_large_enough(raster, settings.size)
             coverage = Coverage.load(raster, settings.aoi, settings.ignore, may_miss=True)
         xs, ys = np.array([(point.x, point.y) for point in points]).T
