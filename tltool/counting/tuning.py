@@ -183,8 +183,8 @@ def tune_count(
         finds animals best where classes are told badly.
     radius : float, optional
         Within which a detection can stand for a true point, px that the
-        network sees (those of the image without `resample`). Default: half the
-        patch, at least a cell.
+        network sees (those of the image without `resample`). Default: the
+        patch's side, at least a cell.
     aoi, ignore : str or Path, optional
         GeoJSON of what is annotated, and of what to leave out.
     columns : sequence of str, optional

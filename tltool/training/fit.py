@@ -126,11 +126,12 @@ class _Fitting:
         )
 
     def _material(self, number: int, stage: StageRecipe, done: int, first: int) -> _Material:
-        """The whole network on images, or the head on features that are computed here."""
-        if not (stage.draws and stage.epochs and backbone_is_frozen(self._classifier)):
+        """The whole network on images, or what trains on features that are computed here."""
+        cached = stage.cache == "frozen" or backbone_is_frozen(self._classifier)
+        halves = halve(self._classifier) if stage.draws and stage.epochs and cached else None
+        if halves is None:
             self._train.start(first + done)
             return _Material(self._classifier.model, self._train, self._valid)
-        halves = halve(self._classifier)
         number_of_draws = min(stage.draws, stage.epochs) if self._train.differs else 1
         epochs = range(first, first + number_of_draws)
         title = f"stage {number + 1}: features"
