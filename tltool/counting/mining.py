@@ -159,7 +159,7 @@ class _Miner:
     def judge(self, number: int, mining: bool) -> tuple[Round, list[Addition], Tuning]:
         """Tune on the maps of the run as it is, and choose what is mined from them."""
         with tempfile.TemporaryDirectory(prefix="tltool-mine-") as folder:
-            maps = make_maps(self.run, self.images, Path(folder), aoi=self.options["aoi"])
+            maps = make_maps(self.run, self.images, Path(folder))
             if maps.failed:
                 raise next(iter(maps.failed.values()))
             tuned = tune_count(self.run, self.images, self.points, maps=folder, **self.options)
