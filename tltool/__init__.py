@@ -17,6 +17,7 @@ prepare_environment()
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
     from tltool.counting.count import count
+    from tltool.counting.mining import mine
     from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
     from tltool.fcn.adapt import adapt
@@ -49,6 +50,7 @@ _PUBLIC = {
     "load_recipe": ("tltool.recipe", False),
     "lr_find": ("tltool.training.lr_finder", True),
     "measure_fidelity": ("tltool.fcn.fidelity", True),
+    "mine": ("tltool.counting.mining", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
     "preview": ("tltool.augment.preview", False),
@@ -74,6 +76,7 @@ __all__ = [
     "load_recipe",
     "lr_find",
     "measure_fidelity",
+    "mine",
     "open_model",
     "patches",
     "preview",

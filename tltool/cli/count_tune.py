@@ -31,7 +31,7 @@ from tltool.cli import options
     "--radius",
     type=float,
     metavar="PX",
-    help="Largest distance of a detection from the point it stands for [half the patch].",
+    help="Largest distance of a detection from the point it stands for [the patch's side].",
 )
 @options.aoi
 @options.ignore

@@ -22,6 +22,7 @@ COMMANDS = {
     "fidelity": "Measure how far a map says what its classifier says.",
     "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
+    "mine": "Train again with a run's false detections as background.",
     "count": "Count animals on images: points, numbers, intervals.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",

@@ -134,7 +134,7 @@ def count(
         Of `truth`, as of `read_points`.
     radius : float, optional
         Within which a detection can stand for a true point, px of the image.
-        Default: that of the tuning, else half the patch.
+        Default: that of the tuning, else the patch's side.
     level : float
         Of the intervals.
     interval : 'beta-binomial' or 'bootstrap'

@@ -54,8 +54,8 @@ def default_parameters(sidecar: Sidecar) -> DetectionParameters:
 
 
 def default_radius(sidecar: Sidecar) -> float:
-    """Half the patch's side, at least a cell's: from there a patch still holds the point, px."""
-    return max(sidecar.patch / 2, sidecar.stride or 0)
+    """The patch's side, at least a cell's, px: from there patches share what they show."""
+    return max(sidecar.patch, sidecar.stride or 0)
 
 
 def choose_parameters(

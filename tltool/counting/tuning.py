@@ -11,10 +11,10 @@ import numpy as np
 
 from tltool.counting.areas import Areas, find_areas
 from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
-from tltool.counting.heldout import PatchPlaces, trained_places
 from tltool.counting.parameters import default_radius, store_parameters
 from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
+from tltool.data.known_splits import KnownSplits, known_splits
 from tltool.detection_parameters import DetectionParameters, Goal
 from tltool.errors import DataError, UsageError
 from tltool.evaluation.detection_tuning import GOALS, TuningScene, tune
@@ -75,27 +75,27 @@ class _Part:
 
     map: ImageMap
     scene: TuningScene
-    places: PatchPlaces | None
+    splits: KnownSplits | None
 
     def held_out(self) -> "_Part":
         """What lies where the network was not trained."""
-        if self.places is None:
+        if self.splits is None:
             return self
         candidates, truth = self.scene.candidates, np.asarray(self.scene.truth)
-        scale = np.array(self.map.scale)
-        told, true = (self.places.held_out(xy / scale) for xy in (candidates.xy, truth))
+        scale, image = np.array(self.map.scale), self.map.image
+        told, true = (self.splits.assign(image, xy / scale) > 0 for xy in (candidates.xy, truth))
         labels = np.asarray(self.scene.truth_labels)[true]
         return replace(self, scene=TuningScene(candidates.take(told), truth[true], labels))
 
 
 def _part(
-    image_map: ImageMap, areas: Areas, truth: ImageTruth, places: PatchPlaces | None, surface: Any
+    image_map: ImageMap, areas: Areas, truth: ImageTruth, splits: KnownSplits | None, surface: Any
 ) -> _Part:
     found = image_map.candidates(surface=surface)
     coverage, scale = areas.covered[image_map.image], np.array(image_map.scale)
     inside = found.take(coverage.covers(*(found.xy / scale).T))
     true = truth.within(coverage)
-    return _Part(image_map, TuningScene(inside, true.xy * scale, true.labels), places)
+    return _Part(image_map, TuningScene(inside, true.xy * scale, true.labels), splits)
 
 
 def _points(parts: Sequence[_Part]) -> int:
@@ -104,7 +104,7 @@ def _points(parts: Sequence[_Part]) -> int:
 
 def _unseen(parts: Sequence[_Part]) -> tuple[list[_Part], list[str]]:
     """What to tune on, and what to say of it."""
-    trained = sum(part.places is not None for part in parts)
+    trained = sum(part.splits is not None for part in parts)
     if not trained:
         return list(parts), []
     unseen = [part.held_out() for part in parts]
@@ -183,8 +183,8 @@ def tune_count(
         finds animals best where classes are told badly.
     radius : float, optional
         Within which a detection can stand for a true point, px that the
-        network sees (those of the image without `resample`). Default: half the
-        patch, at least a cell.
+        network sees (those of the image without `resample`). Default: the
+        patch's side, at least a cell.
     aoi, ignore : str or Path, optional
         GeoJSON of what is annotated, and of what to leave out.
     columns : sequence of str, optional
@@ -272,8 +272,15 @@ def _check_inside(truth: dict[Path, ImageTruth], areas: Areas, points: str | Pat
 def _parts(
     maps: Maps, areas: Areas, truth: dict[Path, ImageTruth], sidecar: Sidecar
 ) -> list[_Part]:
-    places = trained_places(sidecar, [each.image for each in maps.maps])
+    known = known_splits(sidecar)
     surface = _surface(sidecar)
     return [
-        _part(each, areas, truth[each.image], places.get(each.image), surface) for each in maps.maps
+        _part(
+            each,
+            areas,
+            truth[each.image],
+            known if known.trained_on(each.image) else None,
+            surface,
+        )
+        for each in maps.maps
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from tltool.data.annotations import Point, find_images, points_by_image, read_points
 from tltool.data.annotations.files import check_is_file
 from tltool.data.coverage import Coverage, none_inside
+from tltool.data.known_splits import blocks_as_facts
 from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
 from tltool.data.planning import AnnotatedImage, CutSettings, draw_backgrounds, plan_image
 from tltool.data.splits import SPLITS, Fractions, split_by_group
@@ -112,7 +113,9 @@ def _cut_images(
     for image, group in zip(images, groups.tolist(), strict=True):
         with Raster(image.path) as raster:
             gsds.add(raster.gsd)
-            planned = plan_image(raster, image, group if by_image else None, settings, rng)
+            planned, blocks = plan_image(raster, image, group if by_image else None, settings, rng)
+            if blocks is not None:
+                writer.divided(raster, blocks_as_facts(blocks))
             for point, split in planned:
                 bar.advance()
                 if split < 0:
