@@ -38,7 +38,7 @@ def test_tuning_and_counting_print_their_tables(folder, tmp_path, capsys):
     assert call("count", "tune", run, image, truth, "--one-rule", "--for", "count") == 0
     out = capsys.readouterr().out
     assert "threshold" in out
-    assert "chosen for unbiased counts on 4 points of 1 image, matched within 8 px" in out
+    assert "chosen for unbiased counts on 4 points of 1 image, matched within 16 px" in out
     assert f"stored in {run}/model.json and {run}/fcn.json" in out.replace("\n", "")
     assert call("count", run, image, "-o", tmp_path / "out", "--truth", truth, "--level", 0.9) == 0
     out = capsys.readouterr().out

@@ -4,14 +4,13 @@ import csv
 import json
 import shutil
 
-import numpy as np
 import pytest
 from painted import ANIMALS, paint, write_csv
 
 import tltool
 from tltool.counting import tuning
-from tltool.counting.heldout import PatchPlaces, trained_places
-from tltool.data.patch_writing import MANIFEST_COLUMNS
+from tltool.data.dataset import PatchFacts
+from tltool.data.patch_writing import CUT_COLUMNS
 from tltool.errors import DataError, UsageError
 from tltool.sidecar import load_sidecar
 
@@ -71,13 +70,15 @@ def test_several_images_are_validated_in_folds(run, tmp_path):
     assert not list(run.glob("*maps*"))
 
 
-def manifest(folder, rows):
+def manifest(folder, rows, blocks=None):
+    """What `tltool patches` leaves of a folder: (image, x, y, split) of each patch."""
     folder.mkdir()
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(MANIFEST_COLUMNS)
+        writer.writerow(CUT_COLUMNS)
         for image, x, y, split in rows:
             writer.writerow(("p.png", split, "seal", image.resolve(), x, y, 16, 0, 0))
+    PatchFacts(16, 0, "none", blocks=blocks).save(folder)
     return folder
 
 
@@ -92,7 +93,8 @@ def test_only_what_was_held_out_is_tuned_on(run, tmp_path, monkeypatch):
     animals = [(42 + 40 * k, y, "seal") for y in (42, 142) for k in range(5)]
     image, truth = paint(tmp_path / "a.tif", animals), write_csv(tmp_path / "t.csv", animals)
     rows = [(image, x, y, "train" if y < 100 else "test") for x, y, _ in animals]
-    trained_on(run, manifest(tmp_path / "data", rows))
+    blocks = {"train": [None, None, None, 90], "test": [None, 90, None, None]}
+    trained_on(run, manifest(tmp_path / "data", rows, {str(image.resolve()): blocks}))
     monkeypatch.setattr(tuning, "ENOUGH", 5)
     tuned = tltool.tune_count(run, [image], truth)
     assert tuned.points == 5
@@ -103,25 +105,6 @@ def test_only_what_was_held_out_is_tuned_on(run, tmp_path, monkeypatch):
     assert tuned.points == 10
     assert "only 5 points lie in parts of their valid and test splits" in tuned.notes[0]
     assert "flatter" in tuned.notes[0]
-
-
-def test_places_belong_to_the_split_of_the_nearest_patch():
-    places = PatchPlaces(np.array([[0.0, 0], [0, 100]]), np.array([True, False]))
-    asked = np.array([[900.0, 49], [-5, 51], [0, 100]])
-    assert places.held_out(asked).tolist() == [False, True, True]
-    assert places.held_out(np.zeros((0, 2))).tolist() == []
-
-
-def test_images_without_training_patches_are_held_out(run, image, tmp_path):
-    sidecar = load_sidecar(run / "model.keras")
-    assert trained_places(sidecar, [image]) == {}
-    data = manifest(
-        tmp_path / "data", [(image, 5, 5, "valid"), (tmp_path / "b.tif", 5, 5, "train")]
-    )
-    sidecar = sidecar.model_copy(update={"data": {"folder": str(data)}})
-    assert trained_places(sidecar, [image]) == {}
-    shutil.rmtree(data)
-    assert trained_places(sidecar, [image]) == {}
 
 
 def test_maps_of_one_kind_are_needed(run, image, maps, tmp_path, truth):
