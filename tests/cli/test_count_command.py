@@ -65,9 +65,12 @@ def test_some_images_fail_and_the_others_are_shown(folder, tmp_path, capsys):
         (["--truth", "none.csv"], 1, "none.csv: expected a file of points, found none"),
         (["--maps", "nowhere"], 1, "nowhere: expected a folder of maps"),
         (["--aoi", "none.geojson"], 1, "none.geojson: expected a GeoJSON file"),
+        (["--aoi", "empty.geojson"], 1, "expected a Polygon or MultiPolygon, received nothing"),
     ],
 )
-def test_errors_are_one_line(folder, tmp_path, capsys, words, status, message):
+def test_errors_are_one_line(folder, tmp_path, capsys, monkeypatch, words, status, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     assert call("count", folder / "run", folder / "a.tif", "-o", tmp_path / "o", *words) == status
     assert message in capsys.readouterr().err
 

@@ -65,6 +65,14 @@ def test_a_map_without_some_class_is_refused(converted, image, tmp_path):
         take_maps(converted, [image], tmp_path / "maps")
 
 
+def test_a_map_of_an_area_is_told(converted, mapped, tmp_path, told):
+    folder = shutil.copytree(mapped[1], tmp_path / "maps")
+    facts = json.loads((folder / "a.json").read_text())
+    (folder / "a.json").write_text(json.dumps(facts | {"aoi": "0123"}))
+    take_maps(converted, [mapped[0]], folder)
+    assert "a.heatmap.tif: made with --aoi, so nothing is found outside that area" in told.text
+
+
 def test_a_broken_json_is_told(converted, mapped, tmp_path):
     folder = shutil.copytree(mapped[1], tmp_path / "maps")
     for text, message in (("{", r"a\.json: expected what tltool heatmap"), ("{}", "the keys st")):
