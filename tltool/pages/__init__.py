@@ -1,0 +1,47 @@
+"""What the HTML pages share: their look, how they are filled in, pictures inside them."""
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image
+
+
+def render_page(package: str, template: str, **content: Any) -> str:
+    """Fill in a page; all text is escaped.
+
+    Parameters
+    ----------
+    package : str
+        Whose ``templates/`` hold the page; what pages share lies in those of
+        `tltool.pages`.
+    template : str
+    **content
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # slow to import
+
+    loader = ChoiceLoader([PackageLoader(package), PackageLoader("tltool.pages")])
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template(template).render(**content)
+
+
+def data_uri(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> str:
+    """A picture inside the page.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    kind : 'JPEG' or 'WEBP'
+        The latter where it is transparent.
+    quality : int
+        0..100.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality, optimize=True, method=6)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
