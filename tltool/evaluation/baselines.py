@@ -5,7 +5,6 @@ Arrays in, answers out; scikit-learn does the learning.
 
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from PIL import Image
 from tltool.data.tasks import Task
 from tltool.errors import DataError
 
-# Images that pixels are compared of at most, to learn from and to judge, and their longest side, px.
+# Images whose pixels are compared at most, to learn from and to judge; their side, px.
 PIXEL_LIMITS, PIXEL_SIDE = (3000, 1000), 32
 # Images that features are learnt from at most.
 FEATURE_LIMIT = 20_000

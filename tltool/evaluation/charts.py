@@ -144,7 +144,7 @@ def _draw(line: Line, x: Axis, y: Axis) -> Drawn | None:
     dots = []
     if line.sizes is not None:
         sizes = np.asarray(line.sizes, float)[known]
-        dots = [(round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes)]
+        dots = [(round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes, strict=True)]
     path = _path(pixels, line.stepped)
     return Drawn(line.label, line.colour, line.value, line.dashed, path, dots)
 
@@ -350,6 +350,4 @@ def matrix_chart(
     bottom = side * number
     # The names below stand at 45 degrees.
     below = 26 + 5.6 * max(map(len, short))
-    return Matrix(
-        description, short, cells, side, left, left + bottom + 14, bottom + below, bottom
-    )
+    return Matrix(description, short, cells, side, left, left + bottom + 14, bottom + below, bottom)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tltool.typeface import load_font, typeface_for
+
 # Images that are laid out at most, and shown as thumbnails; the others are dots.
 MOST_IMAGES, MOST_THUMBNAILS = 1000, 300
 # Components that t-SNE sees, and fewest images that it is run for.
@@ -14,6 +16,9 @@ _COMPONENTS, _FEWEST = 50, 6
 SIDE, _SMALLEST, _LARGEST, _FRAME, _DOT = 1200, 26, 96, 4, 5
 # Share of the picture that thumbnails may cover.
 _COVER = 0.3
+# Of a sheet: text and margin, px; colours.
+_EM, _MARGIN = 22, 24
+_PAPER, _INK = (255, 255, 255), (28, 32, 38)
 
 
 @dataclass(frozen=True)
@@ -194,3 +199,47 @@ def draw_layout(
         picture.paste(_thumbnail(images[k], size, tuple(colours[k])), corner)
     _, top, _, bottom = picture.getbbox() or (0, 0, side, side)
     return picture.crop((0, max(0, top - 2), side, min(side, bottom + 2)))
+
+
+def _legend(
+    pen: ImageDraw.ImageDraw, top: int, legend: Sequence[tuple[str, tuple[int, ...]]]
+) -> int:
+    """Write names beside their colours, in rows; gives where they end, px."""
+    x, y, square = _MARGIN, top, _EM - 4
+    for name, colour in legend:
+        font = load_font(_EM, typeface_for(name))
+        width = round(square + 10 + font.getlength(name) + 28)
+        if x > _MARGIN and x + width > SIDE:
+            x, y = _MARGIN, y + round(1.6 * _EM)
+        pen.rectangle((x, y, x + square, y + square), fill=colour)
+        pen.text((x + square + 10, y + square / 2), name, _INK, font, anchor="lm")
+        x += width
+    return y + round(1.6 * _EM)
+
+
+def draw_sheet(
+    layouts: Sequence[tuple[str, Image.Image]], legend: Sequence[tuple[str, tuple[int, ...]]]
+) -> Image.Image:
+    """Put layouts under each other on white, with what their colours mean.
+
+    Parameters
+    ----------
+    layouts : sequence of (str, Image)
+        Titles, and pictures of `draw_layout`.
+    legend : sequence of (str, (r, g, b))
+
+    Returns
+    -------
+    RGB image
+    """
+    heading = round(2 * _EM)
+    room = sum(picture.height + heading + _MARGIN for _, picture in layouts)
+    sheet = Image.new("RGB", (SIDE, room + 2 * _MARGIN + 2 * _EM * (len(legend) + 1)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    top = _legend(pen, _MARGIN, legend)
+    for title, picture in layouts:
+        font = load_font(round(1.2 * _EM), typeface_for(title))
+        pen.text((_MARGIN, top + heading / 2), title, _INK, font, anchor="lm")
+        sheet.paste(picture, (0, top + heading), picture)
+        top += heading + picture.height + _MARGIN
+    return sheet.crop((0, 0, SIDE, top))

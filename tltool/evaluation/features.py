@@ -1,5 +1,4 @@
-"""What a network makes of images before its last layer decides, and what its backbone made of them
-before it was fine-tuned."""
+"""Features of images: what a network's last layer sees, and what its backbone makes of them."""
 
 from collections.abc import Sequence
 from fractions import Fraction

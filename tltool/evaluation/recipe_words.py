@@ -129,7 +129,9 @@ def _trained(stage: StageRecipe) -> str:
         return f"the head and the last {_count(int(train['top']), 'block')} of the backbone"
     if list(train) == ["from"]:
         return f"the head and the backbone from {train['from']} on"
-    rates = [f"{k} {'frozen' if v == 'frozen' else f'at {v:g} times the rate'}" for k, v in train.items()]  # noqa: E501
+    rates = [
+        f"{k} {'frozen' if v == 'frozen' else f'at {v:g} times the rate'}" for k, v in train.items()
+    ]
     return "layers by name: " + ", ".join(rates)
 
 
@@ -148,7 +150,9 @@ def _stage(stage: StageRecipe) -> str:
         parts.append(f"weights averaged over steps (momentum {stage.ema:g})")
     if stage.batch_norm == "train":
         parts.append("batch normalisation learns its statistics anew")
-    parts.append(f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss")
+    parts.append(
+        f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss"
+    )
     trained = _trained(stage)
     return f"{trained[0].upper()}{trained[1:]}: {'; '.join(parts)}."
 

@@ -11,13 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw, ImageFont
+
+from tltool.typeface import load_font, typeface_for
 
 Extent = tuple[float, float, float, float]
 Background = str | Sequence[str] | None
@@ -167,7 +166,9 @@ def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Exten
 # ---------------------------------------------------------------- colours
 
 
-def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
+def class_colours(
+    classes: Sequence[str], background: Background, lightness: float = LIGHTNESS
+) -> np.ndarray:
     """Choose colours of equal lightness and chroma, a hue for each class but the background.
 
     Parameters
@@ -176,6 +177,8 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
         The C class names.
     background : str, sequence of str or None
         The classes without a colour.
+    lightness : float
+        Of OKLCH, 0..1; lines on white need darker colours than areas.
 
     Returns
     -------
@@ -187,7 +190,7 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
     count = len(interest)
     even = HUES[0] + np.arange(count) * 360 / max(1, count)
     hues = np.deg2rad(HUES[:count] if count <= len(HUES) else even)
-    lab = np.stack([np.full(count, LIGHTNESS), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
+    lab = np.stack([np.full(count, lightness), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
     linear = ((lab @ LAB_TO_LMS.T) ** 3 @ LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     colours = np.full((len(classes), 3), np.nan, np.float32)
@@ -394,10 +397,10 @@ class _Style:
     @classmethod
     def suited(cls, side: int, text: str) -> "_Style":
         """Choose for a main panel of `side` px; Pillow's own typeface knows ASCII alone."""
-        return cls(max(16, round(side / 70)), None if text.isascii() else _dejavu())
+        return cls(max(16, round(side / 70)), typeface_for(text))
 
     def font(self, scale: float = 1.0) -> ImageFont.FreeTypeFont:
-        return _font(round(self.em * scale), self.typeface)
+        return load_font(round(self.em * scale), self.typeface)
 
     def fit(self, text: str, width: float, scale: float = 1.0) -> str:
         """Shorten a text to `width` px, with an ellipsis."""
@@ -419,20 +422,6 @@ class _Style:
     ) -> None:
         ink, font = (FAINT_INK, self.font(0.85)) if faint else (INK, self.font())
         ImageDraw.Draw(page).text((x, y), text, ink, font, anchor=anchor)
-
-
-@cache
-def _font(size: int, typeface: str | None) -> ImageFont.FreeTypeFont:
-    if typeface is None:
-        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
-    return ImageFont.truetype(typeface, size)
-
-
-def _dejavu() -> str | None:
-    """Find the typeface that comes with matplotlib, without the slow import of it."""
-    spec = find_spec("matplotlib")
-    folders = spec.submodule_search_locations if spec else None
-    return str(Path(folders[0], "mpl-data/fonts/ttf/DejaVuSans.ttf")) if folders else None
 
 
 # ---------------------------------------------------------------- the page

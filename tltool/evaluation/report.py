@@ -1,0 +1,188 @@
+"""The report of an evaluation: one HTML file that needs no network and no server."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tltool.data.splits import SPLITS
+from tltool.evaluation import views
+from tltool.evaluation.evaluate import Evaluation
+from tltool.evaluation.feature_map import draw_sheet
+from tltool.evaluation.material import Material
+from tltool.evaluation.pictures import colours_of
+from tltool.evaluation.recipe_words import describe_recipe
+from tltool.evaluation.run_facts import (
+    class_samples,
+    commands,
+    environment,
+    fidelity,
+    read_history,
+)
+from tltool.evaluation.task_view import TaskView, add_baselines, add_examples, add_maps, view_of
+from tltool.files import atomic_path, write_text
+from tltool.pages import render_page
+from tltool.training.run_folder import HISTORY_NAME
+
+logger = logging.getLogger("tltool")
+
+REPORT_NAME, MAP_NAME = "report.html", "feature_map.png"
+# Lightness (OKLCH) of the classes' lines on white.
+_ON_WHITE = 0.56
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of the classes: CSS variables, and what they are on white and on black."""
+
+    of_task: dict[str, dict[str, str]]
+    variables: list[tuple[str, str, str]]
+
+
+def _palette(material: Material) -> Palette:
+    of_task: dict[str, dict[str, str]] = {task.name: {} for task in material.tasks}
+    variables = []
+    for task in material.tasks:
+        background = material.sidecar.background
+        pairs = zip(
+            colours_of(task.classes, background, _ON_WHITE),
+            colours_of(task.classes, background),
+            strict=True,
+        )
+        for name, (light, dark) in zip(task.classes, pairs, strict=True):
+            variable = f"--k{len(variables)}"
+            of_task[task.name][name] = f"var({variable})"
+            variables.append((variable, _hexadecimal(light), _hexadecimal(dark)))
+    return Palette(of_task, variables)
+
+
+def _hexadecimal(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
+    metrics = material.evaluation.metrics
+    found = [view_of(metrics, task, palette.of_task[task.name]) for task in material.tasks]
+    compared, pretrained = {}, None
+    if not material.no_baselines():
+        compared, pretrained = material.baselines()
+    for view in found:
+        if pretrained is not None and view.task.name in compared:
+            add_baselines(view, compared[view.task.name], pretrained)
+        if len(material.answers(view.task)):
+            add_examples(view, material)
+            if feature_map:
+                add_maps(view, material)
+    return found
+
+
+def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> bool:
+    """Write the feature maps of all tasks as a picture; False where there are none."""
+    several = len(found) > 1
+    layouts = [
+        (f"{view.task.name}: {drawn.layout.method}" if several else drawn.layout.method,
+         drawn.picture)
+        for view in found
+        for drawn in view.maps
+    ]  # fmt: skip
+    if not layouts:
+        return False
+    legend = [
+        pair
+        for view in found
+        for pair in zip(
+            view.task.classes,
+            colours_of(view.task.classes, material.sidecar.background),
+            strict=True,
+        )
+    ]
+    with atomic_path(path) as partial:
+        draw_sheet(layouts, legend).save(partial)
+    return True
+
+
+def render_report(material: Material, found: Sequence[TaskView], palette: Palette) -> str:
+    """Fill in the page.
+
+    Parameters
+    ----------
+    material : Material
+    found : sequence of TaskView
+    palette : Palette
+    """
+    evaluation, recipe = material.evaluation, material.recipe
+    metrics, folder = evaluation.metrics, evaluation.run.parent
+    told: dict[str, Any] = {"topics": None, "stages": []}
+    if recipe is not None:
+        told["topics"], told["stages"] = describe_recipe(recipe)
+    return render_page(
+        "tltool.evaluation",
+        "report.html.j2",
+        title=folder.resolve().name,
+        metrics=metrics,
+        views=found,
+        several=len(found) > 1,
+        palette=palette,
+        class_header=views.class_header(metrics["beta"]),
+        no_baselines=material.no_baselines(),
+        splits=SPLITS,
+        samples=[class_samples(material, place) for place in range(len(material.tasks))],
+        unreadable=[str(path) for path in metrics["unreadable"]],
+        history=views.history_charts(read_history(folder / HISTORY_NAME)),
+        recipe=told,
+        fidelity=fidelity(folder),
+        environment=environment(material),
+        commands=commands(material),
+        percent=views.percent,
+        percent_ends=views.percent_ends,
+        points=views.points,
+        points_ends=views.points_ends,
+    )
+
+
+def write_report(
+    evaluation: Evaluation,
+    model: keras.Model,
+    *,
+    feature_map: bool = True,
+    batch: int = 32,
+    seed: int = 0,
+) -> list[Path]:
+    """Write ``report.html`` into the evaluation's folder, and ``feature_map.png``.
+
+    Baselines are learnt on the training images of the data, and the judged
+    images run through the network once more for their features: the report
+    takes about as long as a few evaluations.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    model : keras.Model
+        The run's.
+    feature_map : bool
+        Whether images are laid out by their features; without, no t-SNE.
+    batch : int
+        Images that a network sees at a time.
+    seed : int
+        Of t-SNE, folds, the bootstrap, and of what is drawn.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    started = time.perf_counter()
+    material = Material(evaluation, model, batch, seed)
+    palette = _palette(material)
+    found = _task_views(material, palette, feature_map)
+    report, picture = evaluation.folder / REPORT_NAME, evaluation.folder / MAP_NAME
+    write_text(report, render_report(material, found, palette))
+    written = [report]
+    if feature_map and _save_maps(found, material, picture):
+        written.append(picture)
+    logger.info("report: %.1f s", time.perf_counter() - started)
+    return written
