@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tltool.evaluation.charts import Chart, Line, Matrix, line_chart, matrix_chart, room_for
 from tltool.evaluation.comparison import Compared
+from tltool.evaluation.report.charts import Chart, Line, Matrix, line_chart, matrix_chart, room_for
 
 NONE, _MINUS, _TO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{EN DASH}"
 # Classes whose curves are told apart in one chart.

@@ -144,7 +144,9 @@ def _draw(line: Line, x: Axis, y: Axis) -> Drawn | None:
     dots = []
     if line.sizes is not None:
         sizes = np.asarray(line.sizes, float)[known]
-        dots = [(round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes, strict=True)]
+        dots = [
+            (round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes, strict=True)
+        ]
     path = _path(pixels, line.stepped)
     return Drawn(line.label, line.colour, line.value, line.dashed, path, dots)
 

@@ -16,8 +16,8 @@ import numpy as np
 from tltool import __version__
 from tltool.data.splits import SPLITS
 from tltool.errors import TltoolError
-from tltool.evaluation.material import Material
-from tltool.evaluation.pictures import strip
+from tltool.evaluation.report.material import Material
+from tltool.evaluation.report.pictures import strip
 from tltool.fcn.fidelity import describe_fidelity
 from tltool.fcn.run import FCN_NAME
 from tltool.pages import data_uri

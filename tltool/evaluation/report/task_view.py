@@ -9,10 +9,7 @@ from PIL import Image
 
 from tltool.data.tasks import Task
 from tltool.errors import ModelError, UsageError
-from tltool.evaluation import views
-from tltool.evaluation.charts import Chart, Matrix, Whiskers, whiskers
 from tltool.evaluation.comparison import Compared
-from tltool.evaluation.examples import Example, Examples
 from tltool.evaluation.feature_map import (
     MOST_IMAGES,
     MOST_THUMBNAILS,
@@ -21,8 +18,11 @@ from tltool.evaluation.feature_map import (
     neighbourhoods,
     principal_components,
 )
-from tltool.evaluation.material import Material, Pretrained
-from tltool.evaluation.pictures import GREY, as_seen, colours_of, thumbnail, with_heat
+from tltool.evaluation.report import numbers as shown
+from tltool.evaluation.report.charts import Chart, Matrix, Whiskers, whiskers
+from tltool.evaluation.report.examples import Example, Examples
+from tltool.evaluation.report.material import Material, Pretrained
+from tltool.evaluation.report.pictures import GREY, as_seen, colours_of, thumbnail, with_heat
 from tltool.explanation.methods import heat_of
 from tltool.pages import data_uri
 
@@ -111,33 +111,33 @@ def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> Tas
     colours : dict of class to str
         CSS.
     """
-    numbers, names = views.numbers_of(metrics, task.name), task.classes
+    numbers, names = shown.numbers_of(metrics, task.name), task.classes
     tables = numbers.get("thresholds") or {}
-    charts = [views.threshold_chart(name, rows) for name, rows in tables.items()]
+    charts = [shown.threshold_chart(name, rows) for name, rows in tables.items()]
     return TaskView(
         task=task,
         numbers=numbers,
         colours=colours,
-        summary=views.summary(numbers, metrics["split"]),
-        headline=views.headline(numbers),
-        more=views.more_numbers(numbers, metrics["beta"]),
-        classes=views.class_rows(numbers),
-        confusion=views.confusion_chart(names, numbers),
-        confusions=views.confusions(names, numbers),
-        curves=views.curve_charts(names, colours, numbers),
-        calibration=views.calibration_chart(numbers),
-        calibration_rows=views.calibration_rows(numbers),
+        summary=shown.summary(numbers, metrics["split"]),
+        headline=shown.headline(numbers),
+        more=shown.more_numbers(numbers, metrics["beta"]),
+        classes=shown.class_rows(numbers),
+        confusion=shown.confusion_chart(names, numbers),
+        confusions=shown.confusions(names, numbers),
+        curves=shown.curve_charts(names, colours, numbers),
+        calibration=shown.calibration_chart(numbers),
+        calibration_rows=shown.calibration_rows(numbers),
         threshold_charts=[c for c in charts if c is not None][:_THRESHOLDS],
-        threshold_rows=views.threshold_rows(numbers),
-        averaged=views.averaged_rows(metrics, task.name),
+        threshold_rows=shown.threshold_rows(numbers),
+        averaged=shown.averaged_rows(metrics, task.name),
     )
 
 
 def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) -> None:
     """Put the network beside its baselines."""
     view.compared, view.pretrained = rows, pretrained
-    view.gain = views.gain_sentence(rows, not pretrained.warning)
-    told = ", ".join(f"{row.name} {views.percent(row.accuracy)}" for row in rows)
+    view.gain = shown.gain_sentence(rows, not pretrained.warning)
+    told = ", ".join(f"{row.name} {shown.percent(row.accuracy)}" for row in rows)
     view.whiskers = whiskers(
         f"Accuracies with their 95 % intervals: {told}.",
         [(row.name, row.accuracy, row.interval, row is rows[-1]) for row in rows],

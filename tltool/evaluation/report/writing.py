@@ -10,20 +10,26 @@ from typing import Any
 import keras
 
 from tltool.data.splits import SPLITS
-from tltool.evaluation import views
 from tltool.evaluation.evaluate import Evaluation
 from tltool.evaluation.feature_map import draw_sheet
-from tltool.evaluation.material import Material
-from tltool.evaluation.pictures import colours_of
-from tltool.evaluation.recipe_words import describe_recipe
-from tltool.evaluation.run_facts import (
+from tltool.evaluation.report import numbers as shown
+from tltool.evaluation.report.material import Material
+from tltool.evaluation.report.pictures import colours_of
+from tltool.evaluation.report.recipe_words import describe_recipe
+from tltool.evaluation.report.run_facts import (
     class_samples,
     commands,
     environment,
     fidelity,
     read_history,
 )
-from tltool.evaluation.task_view import TaskView, add_baselines, add_examples, add_maps, view_of
+from tltool.evaluation.report.task_view import (
+    TaskView,
+    add_baselines,
+    add_examples,
+    add_maps,
+    view_of,
+)
 from tltool.files import atomic_path, write_text
 from tltool.pages import render_page
 from tltool.training.run_folder import HISTORY_NAME
@@ -120,27 +126,27 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
     if recipe is not None:
         told["topics"], told["stages"] = describe_recipe(recipe)
     return render_page(
-        "tltool.evaluation",
+        "tltool.evaluation.report",
         "report.html.j2",
         title=folder.resolve().name,
         metrics=metrics,
         views=found,
         several=len(found) > 1,
         palette=palette,
-        class_header=views.class_header(metrics["beta"]),
+        class_header=shown.class_header(metrics["beta"]),
         no_baselines=material.no_baselines(),
         splits=SPLITS,
         samples=[class_samples(material, place) for place in range(len(material.tasks))],
         unreadable=[str(path) for path in metrics["unreadable"]],
-        history=views.history_charts(read_history(folder / HISTORY_NAME)),
+        history=shown.history_charts(read_history(folder / HISTORY_NAME)),
         recipe=told,
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),
-        percent=views.percent,
-        percent_ends=views.percent_ends,
-        points=views.points,
-        points_ends=views.points_ends,
+        percent=shown.percent,
+        percent_ends=shown.percent_ends,
+        points=shown.points,
+        points_ends=shown.points_ends,
     )
 
 
