@@ -4,9 +4,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tltool.data.dataset import Dataset
+from tltool.data.tasks import Task
+from tltool.evaluation.answers import answers, with_negatives
+from tltool.evaluation.bootstrap import LEVEL
+from tltool.evaluation.judge import Timed, choose_samples, judge_samples, read_to_judge
 from tltool.evaluation.judged import Judged
+from tltool.evaluation.opened_run import OpenedRun, open_run
+from tltool.evaluation.predictions import write_judged
+from tltool.evaluation.task_metrics import (
+    Choices,
+    gains,
+    task_draws,
+    task_metrics,
+)
+from tltool.evaluation.temperature import Temperature, temperatures
+from tltool.evaluation.views import Views
+from tltool.files import atomic_path, refuse_existing
 from tltool.sidecar import Sidecar
+from tltool.training.run_folder import METRICS_NAME, write_json
 
 FOLDER_NAME = "evaluation"
 PREDICTIONS_NAME = "predictions.csv"
@@ -41,6 +59,75 @@ class Evaluation:
     dataset: Dataset
     sidecar: Sidecar = field(repr=False)
     files: list[Path]
+
+
+def _head(run: OpenedRun, dataset: Dataset, judged: Judged, choices: Choices) -> dict[str, Any]:
+    """What was judged, and how."""
+    lacking = {
+        task.name: [
+            name
+            for name, column in zip(task.classes, _columns(task, judged), strict=True)
+            if not column.any()
+        ]
+        for task in judged.tasks
+    }
+    return {
+        "format": 1,
+        "run": str(run.path.parent),
+        "data": str(dataset.source),
+        "split": judged.split,
+        "samples": len(judged),
+        "unreadable": [str(error) for error in judged.unreadable],
+        "lacking": {task: names for task, names in lacking.items() if names},
+        "beta": choices.beta,
+        "level": LEVEL,
+        "resamples": choices.resamples,
+        "seed": choices.seed,
+    }
+
+
+def _columns(task: Task, judged: Judged) -> np.ndarray:
+    """(classes, n) bool: which images have a class."""
+    return (with_negatives(task, judged.targets[task.name]) == 1).T
+
+
+def _numbers(
+    timed: Timed, temperature: dict[str, Temperature], choices: Choices, views: Views | None
+) -> dict[str, Any]:
+    """The numbers of all tasks, and those with test-time augmentation."""
+    judged = timed.judged
+    plain, averaged, gained = {}, {}, {}
+    for task in judged.tasks:
+        targets = judged.targets[task.name]
+        told = answers(task, judged.probabilities[task.name], targets)
+        draws = task_draws(told, judged.groups, choices)
+        before = task_metrics(told, draws, choices, temperature.get(task.name))
+        plain[task.name] = before[0]
+        if judged.averaged is not None:
+            mean = answers(task, judged.averaged[task.name], targets)
+            after = task_metrics(mean, draws, choices)
+            averaged[task.name], gained[task.name] = after[0], gains(before, after, draws)
+    numbers: dict[str, Any] = _of_one(plain)
+    if views is not None:
+        gain = gained if len(gained) > 1 else next(iter(gained.values()))
+        cost = timed.averaged / timed.plain
+        numbers["averaged"] = _of_one(averaged)
+        numbers["tta"] = {"kind": views.kind, "views": views.number, "cost": cost, "gain": gain}
+    return numbers
+
+
+def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the one task that there is, or of the tasks by name."""
+    return {"tasks": numbers} if len(numbers) > 1 else dict(next(iter(numbers.values())))
+
+
+def _write(folder: Path, metrics: dict[str, Any], judged: Judged) -> list[Path]:
+    predictions = folder / PREDICTIONS_NAME
+    with atomic_path(predictions) as partial, partial.open("w", encoding="utf-8") as file:
+        write_judged(judged, file)
+    # The last: where it is, the evaluation is whole.
+    write_json(folder / METRICS_NAME, metrics)
+    return [folder / METRICS_NAME, predictions]
 
 
 def evaluate(
@@ -111,8 +198,8 @@ def evaluate(
     ``metrics.json`` holds
 
     - ``format`` (1), ``run``, ``data``, ``split``, ``samples``, ``unreadable``
-      (paths), ``lacking`` (task -> classes without an image), ``beta``,
-      ``level`` (0.95), ``resamples``, ``seed``;
+      (what is wrong with each of them), ``lacking`` (task -> classes without
+      an image), ``beta``, ``level`` (0.95), ``resamples``, ``seed``;
     - of a single task its numbers; of several ``tasks``: name -> numbers;
     - ``averaged``: the same numbers with test-time augmentation, and ``tta``:
       ``kind`` ('d4' or 'draws'), ``views``, ``cost`` (time over that without,
@@ -150,6 +237,28 @@ def evaluate(
     - ``thresholds``, of a binary or multi-label task: class -> list of
       ``threshold``, ``precision``, ``recall``, ``f1``, ``best``;
     - ``intervals``: path in these numbers such as ``accuracy``, ``macro.f1``,
-      ``classes.NAME.recall`` -> [low, high] or null.
+      ``classes.NAME.recall`` -> [low, high] or null, 95 % by the bootstrap
+      (`tltool.evaluation.bootstrap`); rows of a manifest with the same
+      ``group`` are drawn together.
+
+    Calibration and its bins: `tltool.evaluation.calibration`. All
+    probabilities but those under ``calibrated`` are the network's own. The
+    temperature is fitted on the validation split where the data has one and
+    ``train`` or ``test`` is judged, and stored in the run's sidecars.
     """
-    raise NotImplementedError
+    opened = open_run(run)
+    folder = Path(out) if out is not None else opened.path.parent / FOLDER_NAME
+    for name in (METRICS_NAME, PREDICTIONS_NAME):
+        refuse_existing(folder / name, overwrite)
+    views = opened.views(tta, seed)
+    dataset = read_to_judge(data, opened)
+    name, samples = choose_samples(dataset, split)
+    timed = judge_samples(opened, dataset, name, samples, views, batch, strict)
+    temperature = temperatures(opened, dataset, name, batch)
+    choices = Choices(beta, top_k, resamples, seed)
+    metrics = {
+        **_head(opened, dataset, timed.judged, choices),
+        **_numbers(timed, temperature, choices, views),
+    }
+    files = _write(folder, metrics, timed.judged)
+    return Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
