@@ -162,9 +162,7 @@ def pixel_neighbour(
     )
 
 
-def feature_neighbours(
-    train: np.ndarray, labels: np.ndarray, judged: np.ndarray, source: str
-) -> Baseline:
+def feature_neighbours(train: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> Baseline:
     """A vote of the `NEIGHBOURS` nearest training images, Euclidean in standardised features.
 
     Parameters
@@ -172,8 +170,6 @@ def feature_neighbours(
     train, judged : (n, features) arrays
     labels : (n,) or (n, classes) int array
         As `labels_of`.
-    source : str
-        What made the features, in words.
     """
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -181,7 +177,7 @@ def feature_neighbours(
 
     number = min(NEIGHBOURS, len(train))
     learner = make_pipeline(StandardScaler(), KNeighborsClassifier(number))
-    note = f"vote of {number} neighbours, {source}"
+    note = f"vote of the {number} nearest of {len(train)} training images"
     return _answer("nearest neighbours on features", note, learner, (train, labels), judged)
 
 
@@ -195,7 +191,7 @@ def _may_choose(labels: np.ndarray) -> bool:
 
 
 def linear_probe(
-    train: np.ndarray, labels: np.ndarray, judged: np.ndarray, source: str, seed: int = 0
+    train: np.ndarray, labels: np.ndarray, judged: np.ndarray, seed: int = 0
 ) -> Baseline:
     """Logistic regression on standardised features.
 
@@ -204,7 +200,7 @@ def linear_probe(
 
     Parameters
     ----------
-    train, judged, labels, source
+    train, judged, labels
         As of `feature_neighbours`.
     seed : int
         Of the folds.
@@ -223,7 +219,7 @@ def linear_probe(
     elif len(np.unique(labels)) < 2:
         regression = DummyClassifier()
     learner: Any = make_pipeline(StandardScaler(), regression)
-    note = f"one linear layer, {source}"
+    note = f"one linear layer, learnt on {len(train)} training images"
     if _may_choose(labels) and not isinstance(regression, DummyClassifier):
         folds = KFold(_FOLDS, shuffle=True, random_state=seed)
         learner = GridSearchCV(learner, {key: _STRENGTHS}, cv=folds)
@@ -235,8 +231,7 @@ def all_baselines(
     task: Task,
     targets: np.ndarray,
     images: tuple[np.ndarray, np.ndarray],
-    features: tuple[np.ndarray, np.ndarray] | None,
-    source: str,
+    features: tuple[np.ndarray, np.ndarray],
     seed: int = 0,
 ) -> list[Baseline]:
     """Every baseline of a task.
@@ -249,10 +244,8 @@ def all_baselines(
         for the task are left out.
     images : two (n, side, side, bands) uint8 arrays
         Training and judged.
-    features : two (n, features) arrays, or None
+    features : two (n, features) arrays
         Of the same images.
-    source : str
-        What made the features, in words.
     seed : int
 
     Raises
@@ -264,17 +257,11 @@ def all_baselines(
     if not len(labelled):
         raise DataError(f"task {task.name}: no training image is labelled; baselines learn of them")
     labels, judged = labels_of(task, targets[labelled]), images[1]
-    found = [
+    some = _some(len(labelled), FEATURE_LIMIT, np.random.default_rng(seed))
+    known, told = features[0][labelled[some]], labels[some]
+    return [
         majority(labels, len(judged)),
         pixel_neighbour(images[0][labelled], labels, judged, seed),
+        feature_neighbours(known, told, features[1]),
+        linear_probe(known, told, features[1], seed),
     ]
-    if features is not None:
-        some = _some(len(labelled), FEATURE_LIMIT, np.random.default_rng(seed))
-        known, told = features[0][labelled[some]], labels[some]
-        if len(some) < len(labelled):
-            source += f", {len(some)} of {len(labelled)} training images"
-        found += [
-            feature_neighbours(known, told, features[1], source),
-            linear_probe(known, told, features[1], source, seed),
-        ]
-    return found

@@ -34,7 +34,7 @@ def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Mo
     Parameters
     ----------
     model : keras.Model
-        A classifier, with an output for each task.
+        A classifier, with an output for each task by its name, or a single one.
     tasks : sequence of Task
 
     Returns
@@ -45,10 +45,11 @@ def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Mo
     """
     if any(is_model(layer) for layer in model.layers):
         model = flatten(model)
-    told = model.output if isinstance(model.output, dict) else None
     found = {}
-    for place, task in enumerate(tasks):
-        output = told[task.name] if told else model.outputs[place]
+    for task in tasks:
+        named = isinstance(model.output, dict)
+        # Else all outputs stand side by side in one.
+        output = model.output[task.name] if named else model.outputs[0]
         features = _pooled(_before_last_weights(model, output))
         found[task.name] = keras.Model(model.inputs[0], features)
     return found

@@ -1,6 +1,5 @@
 """What a report needs beyond the numbers: images, features, baselines and maps of a run."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,13 +20,12 @@ from tltool.evaluation.baselines import all_baselines
 from tltool.evaluation.comparison import Compared, compare
 from tltool.evaluation.evaluate import Evaluation
 from tltool.evaluation.features import backbone_features, compute_features, penultimate
+from tltool.evaluation.opened_run import OpenedRun
 from tltool.models.network import Classifier, build_classifier
 from tltool.models.normalisation import normalisation_layers
-from tltool.raster import as_zoom, enlarge
-from tltool.recipe import Recipe, load_recipe
+from tltool.raster import as_zoom
+from tltool.recipe import Recipe
 from tltool.training.run_folder import RECIPE_NAME
-
-logger = logging.getLogger("tltool")
 
 # Images that baselines learn of and are judged on at most.
 _LEARNT, _ASKED = 20_000, 2000
@@ -66,29 +64,20 @@ class Material:
 
     Parameters
     ----------
+    run : OpenedRun
     evaluation : Evaluation
-    model : keras.Model
-        The run's.
+        Of this run.
     batch : int
     seed : int
         Of what is drawn where there are too many images.
     """
 
-    def __init__(self, evaluation: Evaluation, model: keras.Model, batch: int = 32, seed: int = 0):
-        self.evaluation, self.model, self.batch, self.seed = evaluation, model, batch, seed
-        self.sidecar, self.dataset = evaluation.sidecar, evaluation.dataset
-        self.tasks = evaluation.judged.tasks
+    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch: int = 32, seed: int = 0):
+        self.evaluation, self.batch, self.seed = evaluation, batch, seed
+        self.model, self.recipe = run.network.model, run.recipe
+        self.as_input = run.network.prepare
+        self.sidecar, self.dataset, self.tasks = run.sidecar, evaluation.dataset, run.tasks
         self.zoom = as_zoom(self.sidecar.zoom)
-
-    @cached_property
-    def recipe(self) -> Recipe | None:
-        """Of the run, where it has one that can be read."""
-        path = self.evaluation.run.parent / RECIPE_NAME
-        try:
-            return load_recipe(path) if path.exists() else None
-        except TltoolError as error:
-            logger.warning("%s", error)
-            return None
 
     def answers(self, task: Task) -> Answers:
         """What the run says to the images that are labelled for a task."""
@@ -134,10 +123,6 @@ class Material:
         """Training images of the data, or as many as baselines learn of."""
         samples = self.dataset.samples["train"]
         return self.load([samples[place] for place in self._drawn(samples, _LEARNT)])
-
-    def as_input(self, images: np.ndarray) -> np.ndarray:
-        """As the network takes them: enlarged, float32."""
-        return np.stack([enlarge(image, self.zoom) for image in images]).astype(np.float32)
 
     def features(self, network: keras.Model, patches: Patches, title: str) -> np.ndarray:
         """Of all images: (n, features)."""
@@ -226,7 +211,6 @@ class Material:
                 targets[task.name],
                 (pixels[0], pixels[1][rows]),
                 (known[id(network)][0], known[id(network)][1][rows]),
-                pretrained.source,
                 self.seed,
             )
             # Among the labelled images.

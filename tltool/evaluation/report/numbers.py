@@ -15,12 +15,14 @@ NONE, _MINUS, _TO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{EN DASH}"
 _CURVES = 8
 _CONFUSED = 6
 
+_PERCENT = "\N{NO-BREAK SPACE}%"
+
 Ends = Sequence[float] | None
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage; a dash where there is none."""
-    return NONE if value is None else f"{100 * value:.{digits}f} %"
+    return NONE if value is None else f"{100 * value:.{digits}f}{_PERCENT}"
 
 
 def decimal(value: float | None) -> str:
@@ -35,7 +37,7 @@ def points(value: float) -> str:
 
 def percent_ends(ends: Ends) -> str:
     """An interval of shares."""
-    return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
+    return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{_PERCENT}"
 
 
 def points_ends(ends: Ends) -> str:
@@ -400,10 +402,15 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
     found = []
     for name, rows in (numbers.get("thresholds") or {}).items():
         best = next((row for row in rows if row["best"]), None)
-        half = next((row for row in rows if math.isclose(row["threshold"], 0.5)), {})
+        half = [row for row in rows if math.isclose(row["threshold"], 0.5)]
         if best is not None:
             texts = [percent(best[key]) for key in ("precision", "recall", "f1")]
-            found.append((name, [percent(half.get("f1")), f"{best['threshold']:.2f}", *texts]))
+            found.append(
+                (
+                    name,
+                    [percent(half[0]["f1"] if half else None), f"{best['threshold']:.2f}", *texts],
+                )
+            )
     return found
 
 

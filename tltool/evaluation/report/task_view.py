@@ -78,9 +78,9 @@ class TaskView:
     numbers: dict[str, Any]
     colours: dict[str, str]
     summary: str
-    headline: list[views.Number]
-    more: list[views.Number]
-    classes: list[views.ClassRow]
+    headline: list[shown.Number]
+    more: list[shown.Number]
+    classes: list[shown.ClassRow]
     confusion: Matrix | None
     confusions: list[str]
     curves: list[Chart]
@@ -146,9 +146,15 @@ def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) 
 
 def _heat(material: Material, task: Task, images: np.ndarray, found: Sequence[Example]) -> Any:
     targets = np.array([example.target for example in found])
-    several = task.name if len(material.tasks) > 1 else None
+    name = None
+    if isinstance(material.model.output, dict):
+        name = task.name
+    else:
+        # The outputs of several tasks stand side by side.
+        before = sum(t.outputs for t in material.tasks[: material.tasks.index(task)])
+        targets = np.where(targets < 0, targets - before, targets + before)
     return heat_of(
-        material.model, material.as_input(images), targets, "gradcam", batch=8, task=several
+        material.model, material.as_input(images), targets, "gradcam", batch=8, task=name
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tltool.data.splits import SPLITS
+from tltool.evaluation.comparison import Compared
 from tltool.evaluation.evaluate import Evaluation
 from tltool.evaluation.feature_map import draw_sheet
+from tltool.evaluation.opened_run import OpenedRun
 from tltool.evaluation.report import numbers as shown
 from tltool.evaluation.report.material import Material
 from tltool.evaluation.report.pictures import colours_of
@@ -43,27 +43,37 @@ _ON_WHITE = 0.56
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of the classes: CSS variables, and what they are on white and on black."""
+    """Colours of the classes in CSS.
+
+    Attributes
+    ----------
+    of_task : dict of task to dict of class to str
+        Variables.
+    frames : dict of task to list of str
+        Of thumbnails, on any ground.
+    variables : list of (str, str, str)
+        Their names, and what they are on white and on black.
+    """
 
     of_task: dict[str, dict[str, str]]
+    frames: dict[str, list[str]]
     variables: list[tuple[str, str, str]]
 
 
 def _palette(material: Material) -> Palette:
-    of_task: dict[str, dict[str, str]] = {task.name: {} for task in material.tasks}
-    variables = []
+    palette = Palette({}, {}, [])
     for task in material.tasks:
         background = material.sidecar.background
-        pairs = zip(
-            colours_of(task.classes, background, _ON_WHITE),
-            colours_of(task.classes, background),
-            strict=True,
+        light, dark = (
+            [_hexadecimal(colour) for colour in colours_of(task.classes, background, *lightness)]
+            for lightness in ((_ON_WHITE,), ())
         )
-        for name, (light, dark) in zip(task.classes, pairs, strict=True):
-            variable = f"--k{len(variables)}"
-            of_task[task.name][name] = f"var({variable})"
-            variables.append((variable, _hexadecimal(light), _hexadecimal(dark)))
-    return Palette(of_task, variables)
+        names = [f"--k{len(palette.variables) + place}" for place in range(len(light))]
+        palette.variables.extend(zip(names, light, dark, strict=True))
+        palette.frames[task.name] = dark
+        variables = (f"var({name})" for name in names)
+        palette.of_task[task.name] = dict(zip(task.classes, variables, strict=True))
+    return palette
 
 
 def _hexadecimal(colour: tuple[int, int, int]) -> str:
@@ -73,7 +83,8 @@ def _hexadecimal(colour: tuple[int, int, int]) -> str:
 def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
     metrics = material.evaluation.metrics
     found = [view_of(metrics, task, palette.of_task[task.name]) for task in material.tasks]
-    compared, pretrained = {}, None
+    compared: dict[str, list[Compared]] = {}
+    pretrained = None
     if not material.no_baselines():
         compared, pretrained = material.baselines()
     for view in found:
@@ -111,6 +122,20 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
     return True
 
 
+def _about(material: Material) -> list[str]:
+    """What was judged, in a few words."""
+    metrics, recipe = material.evaluation.metrics, material.recipe
+    classes = sum(len(task.classes) for task in material.tasks)
+    return [
+        *([recipe.backbone.name] if recipe is not None else []),
+        f"{len(material.tasks)} tasks, {classes} classes"
+        if len(material.tasks) > 1
+        else f"{classes} classes",
+        f"{metrics['samples']} images judged",
+        time.strftime("%Y-%m-%d"),
+    ]
+
+
 def render_report(material: Material, found: Sequence[TaskView], palette: Palette) -> str:
     """Fill in the page.
 
@@ -129,6 +154,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         "tltool.evaluation.report",
         "report.html.j2",
         title=folder.resolve().name,
+        about=_about(material),
         metrics=metrics,
         views=found,
         several=len(found) > 1,
@@ -137,22 +163,21 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         no_baselines=material.no_baselines(),
         splits=SPLITS,
         samples=[class_samples(material, place) for place in range(len(material.tasks))],
-        unreadable=[str(path) for path in metrics["unreadable"]],
         history=shown.history_charts(read_history(folder / HISTORY_NAME)),
         recipe=told,
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),
         percent=shown.percent,
-        percent_ends=shown.percent_ends,
         points=shown.points,
+        percent_ends=shown.percent_ends,
         points_ends=shown.points_ends,
     )
 
 
 def write_report(
+    run: OpenedRun,
     evaluation: Evaluation,
-    model: keras.Model,
     *,
     feature_map: bool = True,
     batch: int = 32,
@@ -166,9 +191,9 @@ def write_report(
 
     Parameters
     ----------
+    run : OpenedRun
     evaluation : Evaluation
-    model : keras.Model
-        The run's.
+        Of this run.
     feature_map : bool
         Whether images are laid out by their features; without, no t-SNE.
     batch : int
@@ -182,7 +207,7 @@ def write_report(
         What was written.
     """
     started = time.perf_counter()
-    material = Material(evaluation, model, batch, seed)
+    material = Material(run, evaluation, batch, seed)
     palette = _palette(material)
     found = _task_views(material, palette, feature_map)
     report, picture = evaluation.folder / REPORT_NAME, evaluation.folder / MAP_NAME
