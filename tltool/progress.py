@@ -58,7 +58,6 @@ def progress_bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(
-        *columns, console=console, disable=not (shown and console.is_terminal)
-    ) as progress:
+    hidden = not (shown and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden) as progress:
         yield Bar(progress, progress.add_task(description, total=total, note=""))

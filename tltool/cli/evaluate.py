@@ -26,9 +26,6 @@ _ROWS = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "ece": "calibration error",
-    "calibrated.log_loss": "log loss, calibrated",
-    "calibrated.brier": "Brier score, calibrated",
-    "calibrated.ece": "calibration error, calibrated",
 }
 _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 
@@ -118,6 +115,16 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def _found(numbers: Mapping[str, Any], path: str) -> str:
+    """The number at a path, where there may be none."""
+    from tltool.evaluation.paths import find
+
+    try:
+        return _number(find(numbers, path))
+    except KeyError:
+        return ""
+
+
 def _between(limits: Sequence[float] | None) -> str:
     return "" if limits is None else f"{limits[0]:.3f} .. {limits[1]:.3f}"
 
@@ -157,17 +164,14 @@ def _show_whole(
     names = {key: name.format(beta=beta) for key, name in _ROWS.items()}
     for k in numbers.get("top_k", {}):
         names[f"top_k.{k}"] = f"among the {k} most probable"
+    given = {"averaged": averaged, "calibrated": numbers["calibrated"]}
+    others = {name: other for name, other in given.items() if other is not None}
     rows = []
     for path, name in names.items():
-        if path not in numbers["intervals"]:
-            continue
-        cells = [name, _number(find(numbers, path)), _between(numbers["intervals"][path])]
-        if averaged is not None:
-            there = path in averaged["intervals"]
-            cells.append(_number(find(averaged, path)) if there else "")
-        rows.append(cells)
-    header = [title, "", "95 %", *(["averaged"] if averaged is not None else [])]
-    show.table(header, rows, numbers=(1, 2, 3))
+        if path in numbers["intervals"]:
+            told = [_number(find(numbers, path)), _between(numbers["intervals"][path])]
+            rows.append([name, *told, *(_found(other, path) for other in others.values())])
+    show.table([title, "", "95 %", *others], rows, numbers=(1, 2, 3, 4))
 
 
 def _show_thresholds(numbers: Mapping[str, Any]) -> None:

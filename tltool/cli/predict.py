@@ -48,7 +48,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl"]),
-    help="[csv; of -o FILE.jsonl jsonl]",
+    help="Of the output [csv; of -o FILE.jsonl jsonl].",
 )
 @options.batch
 @options.seed
