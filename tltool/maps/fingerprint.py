@@ -77,7 +77,9 @@ def map_fingerprint(
     """
     engine, sidecar = mapper.engine.name, mapper.sidecar
     network = f"{model.name} {file_digest(model)[:16]}" if model else uuid.uuid4().hex
-    geometry = sidecar.model_dump(exclude={"format", "fidelity", "data"}, mode="json")
+    geometry = sidecar.model_dump(
+        exclude={"format", "fidelity", "data", "temperature"}, mode="json"
+    )
     written = {f"output {key}": value for key, value in asdict(output).items() if key in _WRITTEN}
     return {
         "journal": 1,
