@@ -106,6 +106,11 @@ class Subject:
         return _arrays(self._backward(*_tensors(images, targets)))
 
 
+def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
+    """Open a classifier that is laid flat; as `open_subject`."""
+    return Subject(flat, flat.find(layer, task), task, told=layer is not None)
+
+
 def open_subject(
     model: keras.Model,
     shape: tuple[int, ...],
@@ -134,8 +139,7 @@ def open_subject(
     ModelError
         A model whose graph cannot be read.
     """
-    flat = lay_flat(model, shape)
-    return Subject(flat, flat.find(layer, task), task, told=layer is not None)
+    return open_at(lay_flat(model, shape), layer, task)
 
 
 def _tensors(images: np.ndarray, targets: np.ndarray) -> tuple[Any, Any]:
