@@ -1,20 +1,27 @@
 """Class activation maps of images, by any of the methods."""
 
+import contextlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from tltool.errors import ModelError, UsageError
+from tltool.explanation.augmented import augmented_gradcam
+from tltool.explanation.cam import at_pool, cam
 from tltool.explanation.gradients import gradcam, gradcam_plus_plus, layercam
-from tltool.explanation.subject import Subject
+from tltool.explanation.scorecam import scorecam
+from tltool.explanation.subject import Subject, open_subject
 
 Method = Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]
 
 # One table for dispatch and the error's list; the names are also in `names`, for --help.
 METHODS: dict[str, Method] = {
+    "cam": cam,
     "gradcam": gradcam,
     "gradcam++": gradcam_plus_plus,
+    "augmented-gradcam": augmented_gradcam,
+    "scorecam": scorecam,
     "layercam": layercam,
 }
 
@@ -30,6 +37,27 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UsageError(f"--method: expected one of {', '.join(METHODS)}; received {name}")
     return METHODS[name]
+
+
+def subject_for(subject: Subject, method: str) -> Subject:
+    """The classifier opened where `method` looks at it: CAM at what the head pools.
+
+    Raises
+    ------
+    UsageError
+        No such method, or the head does not allow it.
+    """
+    find_method(method)
+    return at_pool(subject) if method == "cam" else subject
+
+
+def allowed_methods(subject: Subject) -> dict[str, Subject]:
+    """The methods that the head and the chosen layer allow, each with where it looks."""
+    allowed = {}
+    for method in METHODS:
+        with contextlib.suppress(UsageError):
+            allowed[method] = subject_for(subject, method)
+    return allowed
 
 
 def maps_of_subject(
@@ -95,7 +123,7 @@ def maps_of(
         Outputs that are no numbers, naming the image's place.
     """
     images = np.asarray(images)
-    subject = Subject(model, images.shape[1:], layer, task)
+    subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
     return maps_of_subject(subject, images, targets, method, batch)
 
 
@@ -115,7 +143,7 @@ def heat_of(
     (n, height, width) float32 array, 0..1; a map without a positive value is 0.
     """
     images = np.asarray(images)
-    subject = Subject(model, images.shape[1:], layer, task)
+    subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
     return as_heat(subject, maps_of_subject(subject, images, targets, method, batch))
 
 

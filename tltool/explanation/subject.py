@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tltool.explanation.flat import lay_flat
+from tltool.explanation.flat import Call, Flat, lay_flat
 from tltool.explanation.placement import Placement, place_map
 from tltool.explanation.scores import scores_of
 
@@ -18,16 +18,13 @@ class Subject:
 
     Parameters
     ----------
-    model : keras.Model
-        With one image input; it stays as it is.
-    shape : (height, width, bands)
-        Of the images.
-    layer : str, optional
-        Its path, or its name where only one has it. Default: the last map
-        before the head, not counting pools and dropout.
+    flat : Flat
+    call : Call
+        Whose map is looked at.
     task : str or int, optional
-        Which output, where there are several: its name, or its place where
-        they are a list.
+        Which output, where there are several.
+    told : bool
+        Whether the layer is one that somebody asked for.
 
     Attributes
     ----------
@@ -35,31 +32,22 @@ class Subject:
         Path of the layer.
     cells : (int, int)
         Of its map, down and across.
-    placement : Placement
-        Where they lie on the image.
-
-    Raises
-    ------
-    UsageError
-        A layer or task that there is not, or a layer without map.
-    ModelError
-        A model whose graph cannot be read.
+    shape : (height, width, bands)
+        Of the images.
+    output : KerasTensor
+        The task's.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        shape: tuple[int, ...],
-        layer: str | None = None,
-        task: str | int | None = None,
-    ):
-        self.flat = lay_flat(model, shape)
-        self.task, self.output = task, self.flat.output(task)
-        self.call = self.flat.find(layer, task)
-        self.layer, self.cells = self.call.path, self.call.shape[:2]
-        self.shape = shape
-        ends = [self.call.output, scores_of(self.flat, self.output)]
-        self._network = keras.Model(self.flat.inputs, ends, name="subject")
+    def __init__(self, flat: Flat, call: Call, task: str | int | None, told: bool = False):
+        self.flat, self.call, self.task, self.told = flat, call, task, told
+        self.layer, self.cells = call.path, call.shape[:2]
+        self.shape, self.output = tuple(flat.inputs.shape[1:]), flat.output(task)
+        ends = [call.output, scores_of(flat, self.output)]
+        self._network = keras.Model(flat.inputs, ends, name="subject")
+
+    def at(self, call: Call) -> "Subject":
+        """The same classifier opened at another layer."""
+        return Subject(self.flat, call, self.task)
 
     @cached_property
     def placement(self) -> Placement:
@@ -116,6 +104,42 @@ class Subject:
         two (n, rows, columns, channels) and a (n,) float32 array
         """
         return _arrays(self._backward(*_tensors(images, targets)))
+
+
+def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
+    """Open a classifier that is laid flat; as `open_subject`."""
+    return Subject(flat, flat.find(layer, task), task, told=layer is not None)
+
+
+def open_subject(
+    model: keras.Model,
+    shape: tuple[int, ...],
+    layer: str | None = None,
+    task: str | int | None = None,
+) -> Subject:
+    """Open a classifier at a layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one image input; it stays as it is.
+    shape : (height, width, bands)
+        Of the images.
+    layer : str, optional
+        Its path, or its name where only one has it. Default: the last map
+        before the head, not counting pools and dropout.
+    task : str or int, optional
+        Which output, where there are several: its name, or its place where
+        they are a list.
+
+    Raises
+    ------
+    UsageError
+        A layer or task that there is not, or a layer without map.
+    ModelError
+        A model whose graph cannot be read.
+    """
+    return open_at(lay_flat(model, shape), layer, task)
 
 
 def _tensors(images: np.ndarray, targets: np.ndarray) -> tuple[Any, Any]:
