@@ -21,7 +21,7 @@ _OPACITY = (0.12, 0.78)
 
 def as_seen(pixels: np.ndarray) -> np.ndarray:
     """Three bands to look at: the first ones, or grey."""
-    return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    return pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
 @cache

@@ -202,7 +202,7 @@ def room_for(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(known.min()), float(known.max())
     low = 0.0 if 0 <= low < 0.6 * high else low
-    return (low - 0.5, high + 0.5) if math.isclose(low, high) else (low, high)
+    return (low - 0.5, high + 0.5) if math.isclose(low, high) else (low, 1.04 * high - 0.04 * low)
 
 
 @dataclass(frozen=True)

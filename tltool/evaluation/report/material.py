@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -18,7 +19,6 @@ from tltool.errors import TltoolError
 from tltool.evaluation.answers import Answers, answers
 from tltool.evaluation.baselines import all_baselines
 from tltool.evaluation.comparison import Compared, compare
-from tltool.evaluation.evaluate import Evaluation
 from tltool.evaluation.features import backbone_features, compute_features, penultimate
 from tltool.evaluation.opened_run import OpenedRun
 from tltool.models.network import Classifier, build_classifier
@@ -26,6 +26,9 @@ from tltool.models.normalisation import normalisation_layers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe
 from tltool.training.run_folder import RECIPE_NAME
+
+if TYPE_CHECKING:
+    from tltool.evaluation.evaluate import Evaluation
 
 # Images that baselines learn of and are judged on at most.
 _LEARNT, _ASKED = 20_000, 2000
@@ -53,10 +56,10 @@ class Pretrained:
 
 def _began_with(weights: str) -> str:
     if weights == "imagenet":
-        return "features of the backbone with ImageNet weights, before fine-tuning"
+        return "the backbone with ImageNet weights, before fine-tuning"
     if weights == "none":
-        return "features of the backbone with the random weights that training began with"
-    return f"features of the backbone with the weights of {Path(weights).name}, before fine-tuning"
+        return "the backbone with the random weights that training began with"
+    return f"the backbone with the weights of {Path(weights).name}, before fine-tuning"
 
 
 class Material:
@@ -72,7 +75,7 @@ class Material:
         Of what is drawn where there are too many images.
     """
 
-    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch: int = 32, seed: int = 0):
+    def __init__(self, run: OpenedRun, evaluation: "Evaluation", batch: int = 32, seed: int = 0):
         self.evaluation, self.batch, self.seed = evaluation, batch, seed
         self.model, self.recipe = run.network.model, run.recipe
         self.as_input = run.network.prepare
@@ -170,7 +173,7 @@ class Material:
                 reason = str(error)
         return Pretrained(
             penultimate(self.model, self.tasks),
-            "features of the fine-tuned network",
+            "the fine-tuned network itself",
             "The weights that the run began with cannot be had, so that the features are those of"
             f" the fine-tuned network: they do not tell what fine-tuning bought. {reason}",
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tltool.evaluation import paths
 from tltool.evaluation.comparison import Compared
 from tltool.evaluation.report.charts import Chart, Line, Matrix, line_chart, matrix_chart, room_for
 
@@ -132,10 +133,10 @@ def numbers_of(metrics: dict[str, Any], task: str) -> dict[str, Any]:
 
 def find(numbers: dict[str, Any], path: str) -> float | None:
     """The number at a path such as ``macro.f1``; None where there is none."""
-    place: Any = numbers
-    for key in path.split("."):
-        place = place.get(key) if isinstance(place, dict) else None
-    return place
+    try:
+        return paths.find(numbers, path)
+    except KeyError:
+        return None
 
 
 def _shown(numbers: dict[str, Any], known: _Known) -> Number:
@@ -265,24 +266,21 @@ class _Curve:
     area: str
     title: str
     labels: tuple[str, str]
-    measure: str
 
 
 _ROC = _Curve(
     "roc",
     ("fpr", "tpr"),
     "roc_auc",
-    "ROC curve",
+    "ROC curve and the area under it",
     ("false alarms among images without the class", "found among images of it"),
-    "AUC",
 )
 _PR = _Curve(
     "precision_recall",
     ("recall", "precision"),
     "average_precision",
-    "Precision-recall curve",
+    "Precision-recall curve and average precision",
     ("recall", "precision"),
-    "average precision",
 )
 
 
@@ -305,7 +303,7 @@ def _curve_chart(
                 "all classes together" if average else name,
                 "currentColor" if average else colours[name],
                 both,
-                decimal(area)[:-1] if area is not None else "",
+                "" if area is None else f"{area:.2f}",
                 dashed=average,
                 stepped=kind is _PR,
             )
@@ -313,7 +311,7 @@ def _curve_chart(
     if not lines:
         return None
     areas = ", ".join(f"{line.label} {line.value}" for line in lines)
-    text = f"{kind.title}; {kind.measure}: {areas}."
+    text = f"{kind.title}: {areas}."
     if len(chosen) < len(names):
         text += f" The {len(chosen)} classes with the lowest of {len(names)} are shown."
     return line_chart(kind.title, text, kind.labels, lines, diagonal=kind is _ROC)
@@ -330,7 +328,7 @@ def curve_charts(
 def _bins(bins: Sequence[dict[str, Any]], label: str, colour: str, value: str) -> Line:
     places = np.array([(b["confidence"], b["frequency"]) for b in bins], float).reshape(-1, 2)
     samples = np.array([b["samples"] for b in bins], float)
-    sizes = 2.5 + 6 * np.sqrt(samples / max(1, samples.sum()))
+    sizes = 2 + 7 * np.sqrt(samples / max(1, samples.max(initial=1)))
     return Line(label, colour, places, value, sizes=sizes)
 
 
@@ -490,7 +488,7 @@ def summary(numbers: dict[str, Any], split: str) -> str:
     ends = numbers["intervals"].get("accuracy")
     sure = "" if ends is None else f" (95 % interval {percent_ends(ends)})"
     images = f"{number} image{'s' * (number != 1)}"
-    where = "" if split == "all" else f" of the split {split}"
+    where = "" if split == "all" else f" of the {split} split"
     if numbers["kind"] == "multi-label":
         return f"Of all labels of {images}{where}, {percent(share)} are right{sure}."
     return f"Of {images}{where}, {percent(share)} get the right class{sure}."
@@ -506,8 +504,8 @@ _AVERAGED = [
 ]
 
 
-def averaged_rows(metrics: dict[str, Any], task: str) -> list[tuple[str, str, str, str]]:
-    """Name, without, with and gain of test-time augmentation; none where it was not asked for."""
+def averaged_rows(metrics: dict[str, Any], task: str) -> list[tuple[str, str, str, str, str]]:
+    """Name, without, with, gain and its interval of test-time augmentation, where it was made."""
     if "averaged" not in metrics:
         return []
     before, after = numbers_of(metrics, task), numbers_of(metrics["averaged"], task)
@@ -525,6 +523,6 @@ def averaged_rows(metrics: dict[str, Any], task: str) -> list[tuple[str, str, st
             f"{scale * value:+.{digits}f}".replace("-", _MINUS)
             for value in (pair[1] - pair[0], *(ends or ()))
         ]
-        gain = f"{texts[0]} ({texts[1]} to {texts[2]})" if ends else texts[0]
-        rows.append((known.name, show(pair[0]), show(pair[1]), gain))
+        between = f"{texts[1]} to {texts[2]}" if ends else ""
+        rows.append((known.name, show(pair[0]), show(pair[1]), texts[0], between))
     return rows

@@ -1,32 +1,17 @@
-"""Small pictures for the report: thumbnails, strips of them, maps laid over images."""
+"""Small pictures for the report, and the colours of classes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from tltool.explanation.picture import as_seen
 from tltool.maps.overlay import class_colours
 from tltool.pages import data_uri
 
 # Px.
 THUMBNAIL, STRIP = 176, 88
 GREY = (150, 156, 164)
-# Of the heat where the map is 0 and where it is 1.
-_OPACITIES = 0.15, 0.75
-
-
-def as_seen(images: np.ndarray) -> np.ndarray:
-    """What a screen can show: the first three bands, or the first one as grey.
-
-    Parameters
-    ----------
-    images : (..., bands) uint8 array
-
-    Returns
-    -------
-    (..., 3) uint8 array
-    """
-    return images[..., :3] if images.shape[-1] >= 3 else np.repeat(images[..., :1], 3, axis=-1)
 
 
 def fitted(image: np.ndarray, side: int) -> Image.Image:
@@ -42,29 +27,6 @@ def strip(images: Sequence[np.ndarray], side: int = STRIP, gap: int = 4) -> Imag
     for place, image in enumerate(images):
         picture.paste(fitted(image, side), (place * (side + gap), 0))
     return picture
-
-
-def with_heat(image: np.ndarray, heat: np.ndarray, side: int = THUMBNAIL) -> Image.Image:
-    """Lay a map over an image that is made grey.
-
-    Parameters
-    ----------
-    image : (height, width, bands) uint8 array
-    heat : (height, width) array
-        0..1; of any size.
-    side : int
-        Of the result, px.
-    """
-    from matplotlib import colormaps  # slow to import
-
-    grey = np.asarray(fitted(image, side).convert("L").convert("RGB"), np.float32)
-    shown = Image.fromarray(heat.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
-    values = np.asarray(shown).clip(0, 1)[..., None]
-    low, high = _OPACITIES
-    opacity = low + (high - low) * values
-    colours = 255 * colormaps["inferno"](values[..., 0])[..., :3]
-    mixed = (1 - opacity) * grey + opacity * colours
-    return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 
 def thumbnail(image: np.ndarray, side: int = THUMBNAIL) -> str:

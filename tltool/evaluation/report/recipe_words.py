@@ -1,6 +1,7 @@
 """A recipe in words, for people who were not there."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tltool.recipe import Recipe, StageRecipe
@@ -42,7 +43,7 @@ def _weights(told: str) -> str:
         return "weights trained on ImageNet"
     if told == "none":
         return "random weights"
-    return f"the weights of {told}"
+    return f"the weights of {Path(told).name}"
 
 
 def _backbone(recipe: Recipe) -> str:
@@ -101,12 +102,15 @@ def _augmentation(recipe: Recipe) -> str:
     return "; ".join(map(_entry, recipe.augment)) + "." if recipe.augment else "None."
 
 
-def _loss(loss: LossRecipe) -> str:
+def _loss(loss: LossRecipe, task: str | None) -> str:
     parts = ["Cross-entropy" if loss.name == "cross-entropy" else f"Focal, gamma {loss.gamma:g}"]
     if loss.alpha is not None:
         parts.append(f"alpha {_value(loss.alpha)}")
-    if loss.label_smoothing is None:
-        parts.append("labels smoothed by 0.1 where one class is told of several")
+    if loss.label_smoothing is None and loss.name == "cross-entropy":
+        if task is None:
+            parts.append("labels smoothed by 0.1 where one class is told of several")
+        if task == "multi-class":
+            parts.append("labels smoothed by 0.1")
     elif loss.label_smoothing:
         parts.append(f"labels smoothed by {loss.label_smoothing:g}")
     if loss.class_weights == "inverse":
@@ -166,7 +170,7 @@ def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
 
 def _training(recipe: Recipe) -> str:
     training = recipe.training
-    parts = [f"batches of {training.batch}", f"seed {training.seed}", training.precision]
+    parts = [f"batches of {training.batch}", f"seed {training.seed}", f"in {training.precision}"]
     if training.deterministic:
         parts.append("repeatable bit for bit")
     text = ", ".join(parts)
@@ -195,7 +199,7 @@ def describe_recipe(recipe: Recipe) -> tuple[Sequence[tuple[str, str]], list[str
         *_tasks(recipe),
         ("Images", _images(recipe)),
         ("Augmentation", _augmentation(recipe)),
-        ("Loss", _loss(training.loss)),
+        ("Loss", _loss(training.loss, recipe.task)),
         ("Sampling", _SAMPLING[training.sampling]),
         ("Training", _training(recipe)),
     ]

@@ -22,8 +22,10 @@ from tltool.evaluation.report import numbers as shown
 from tltool.evaluation.report.charts import Chart, Matrix, Whiskers, whiskers
 from tltool.evaluation.report.examples import Example, Examples
 from tltool.evaluation.report.material import Material, Pretrained
-from tltool.evaluation.report.pictures import GREY, as_seen, colours_of, thumbnail, with_heat
-from tltool.explanation.methods import heat_of
+from tltool.evaluation.report.pictures import GREY, THUMBNAIL, colours_of, thumbnail
+from tltool.explanation.methods import as_heat, maps_of_subject
+from tltool.explanation.picture import as_seen, lay_over
+from tltool.explanation.subject import open_subject
 from tltool.pages import data_uri
 
 # Examples of each kind.
@@ -69,6 +71,8 @@ class TaskView:
         The network and its baselines: rows, their chart, what fine-tuning
         brought, what made the features.
     mistakes, uncertain : list of Card
+    cells : tuple of int, or None
+        Of the Grad-CAMs, down and across.
     no_heat, map_note : str
         Why there are no maps; what is to know of the feature map.
     maps : list of MapPicture
@@ -88,7 +92,7 @@ class TaskView:
     calibration_rows: list[tuple[str, str, str]]
     threshold_charts: list[Chart]
     threshold_rows: list[tuple[str, list[str]]]
-    averaged: list[tuple[str, str, str, str]]
+    averaged: list[tuple[str, str, str, str, str]]
     compared: list[Compared] = field(default_factory=list)
     whiskers: Whiskers | None = None
     gain: str = ""
@@ -96,6 +100,7 @@ class TaskView:
     mistakes: list[Card] = field(default_factory=list)
     uncertain: list[Card] = field(default_factory=list)
     no_heat: str = ""
+    cells: tuple[int, ...] | None = None
     maps: list[MapPicture] = field(default_factory=list)
     map_note: str = ""
 
@@ -144,7 +149,10 @@ def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) 
     )
 
 
-def _heat(material: Material, task: Task, images: np.ndarray, found: Sequence[Example]) -> Any:
+def _heat(
+    material: Material, task: Task, images: np.ndarray, found: Sequence[Example]
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Grad-CAMs for the answers, and how many cells their maps have."""
     targets = np.array([example.target for example in found])
     name = None
     if isinstance(material.model.output, dict):
@@ -153,9 +161,10 @@ def _heat(material: Material, task: Task, images: np.ndarray, found: Sequence[Ex
         # The outputs of several tasks stand side by side.
         before = sum(t.outputs for t in material.tasks[: material.tasks.index(task)])
         targets = np.where(targets < 0, targets - before, targets + before)
-    return heat_of(
-        material.model, material.as_input(images), targets, "gradcam", batch=8, task=name
-    )
+    prepared = material.as_input(images)
+    subject = open_subject(material.model, prepared.shape[1:], task=name)
+    maps = maps_of_subject(subject, prepared, targets, "gradcam", batch=8)
+    return as_heat(subject, maps), subject.cells
 
 
 def add_examples(view: TaskView, material: Material) -> None:
@@ -166,9 +175,9 @@ def add_examples(view: TaskView, material: Material) -> None:
     if not found:
         return
     images = material.images([example.place for example in found])
-    heats: Sequence[Any] = [None] * len(found)
+    heats: Any = [None] * len(found)
     try:
-        heats = _heat(material, view.task, images, found)
+        heats, view.cells = _heat(material, view.task, images, found)
     except (ModelError, UsageError) as error:
         view.no_heat = f"There are no maps of what the network looks at: {error}"
     paths = material.evaluation.judged.paths
@@ -177,7 +186,7 @@ def add_examples(view: TaskView, material: Material) -> None:
             example,
             "/".join(paths[example.place].parts[-2:]),
             thumbnail(image),
-            "" if heat is None else data_uri(with_heat(image, heat), quality=80),
+            "" if heat is None else thumbnail(lay_over(image, heat, THUMBNAIL)),
         )
         for example, image, heat in zip(found, images, heats, strict=True)
     ]

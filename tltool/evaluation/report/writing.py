@@ -5,13 +5,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tltool.data.splits import SPLITS
 from tltool.evaluation.comparison import Compared
-from tltool.evaluation.evaluate import Evaluation
 from tltool.evaluation.feature_map import draw_sheet
 from tltool.evaluation.opened_run import OpenedRun
+from tltool.evaluation.report import MAP_NAME, REPORT_NAME
 from tltool.evaluation.report import numbers as shown
 from tltool.evaluation.report.material import Material
 from tltool.evaluation.report.pictures import colours_of
@@ -34,9 +34,11 @@ from tltool.files import atomic_path, write_text
 from tltool.pages import render_page
 from tltool.training.run_folder import HISTORY_NAME
 
+if TYPE_CHECKING:
+    from tltool.evaluation.evaluate import Evaluation
+
 logger = logging.getLogger("tltool")
 
-REPORT_NAME, MAP_NAME = "report.html", "feature_map.png"
 # Lightness (OKLCH) of the classes' lines on white.
 _ON_WHITE = 0.56
 
@@ -177,7 +179,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
 
 def write_report(
     run: OpenedRun,
-    evaluation: Evaluation,
+    evaluation: "Evaluation",
     *,
     feature_map: bool = True,
     batch: int = 32,
