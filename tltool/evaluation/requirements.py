@@ -18,7 +18,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_FORM = re.compile(rf"\s*(.+?)\s*({'|'.join(_COMPARISONS)})\s*([^<>=!]+?)\s*")
+_FORM = re.compile(rf"\s*(.*[^<>=!\s])\s*({'|'.join(_COMPARISONS)})\s*([^<>=!]+?)\s*")
 
 
 @dataclass(frozen=True)
