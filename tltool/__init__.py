@@ -16,6 +16,9 @@ prepare_environment()
 
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
+    from tltool.counting.count import count
+    from tltool.counting.mining import mine
+    from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
     from tltool.evaluation.evaluate import evaluate
     from tltool.evaluation.predict import predict
@@ -40,6 +43,7 @@ _PUBLIC = {
     "adapt": ("tltool.fcn.adapt", True),
     "build_classifier": ("tltool.models.network", True),
     "convert": ("tltool.fcn.run", True),
+    "count": ("tltool.counting.count", True),
     "demo": ("tltool.showcase.demo", False),
     "evaluate": ("tltool.evaluation.evaluate", True),
     "fidelity": ("tltool.fcn.check", True),
@@ -49,6 +53,7 @@ _PUBLIC = {
     "load_recipe": ("tltool.recipe", False),
     "lr_find": ("tltool.training.lr_finder", True),
     "measure_fidelity": ("tltool.fcn.fidelity", True),
+    "mine": ("tltool.counting.mining", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
     "predict": ("tltool.evaluation.predict", True),
@@ -56,6 +61,7 @@ _PUBLIC = {
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
     "to_fcn": ("tltool.fcn.convert", True),
+    "tune_count": ("tltool.counting.tuning", True),
     "upgrade": ("tltool.models.loading", True),
 }
 
@@ -65,6 +71,7 @@ __all__ = [
     "adapt",
     "build_classifier",
     "convert",
+    "count",
     "demo",
     "evaluate",
     "export",
@@ -74,6 +81,7 @@ __all__ = [
     "load_recipe",
     "lr_find",
     "measure_fidelity",
+    "mine",
     "open_model",
     "patches",
     "predict",
@@ -81,6 +89,7 @@ __all__ = [
     "resume",
     "to_dense",
     "to_fcn",
+    "tune_count",
     "upgrade",
 ]
 

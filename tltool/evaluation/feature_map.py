@@ -128,6 +128,7 @@ def spread(points: np.ndarray, size: float, side: float, rounds: int = 120) -> n
     moved = points.astype(float).copy()
     # The same place twice has no direction to part in.
     moved += np.random.default_rng(0).uniform(-0.5, 0.5, moved.shape)
+    moved = moved.clip(size / 2, side - size / 2)
     for _ in range(rounds):
         apart = moved[:, None] - moved[None]
         missing = size - np.abs(apart)

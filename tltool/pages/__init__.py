@@ -44,4 +44,13 @@ def data_uri(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> str:
     """
     buffer = io.BytesIO()
     image.save(buffer, kind, quality=quality, optimize=True, method=6)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _uri(buffer.getvalue(), kind.lower())
+
+
+def jpeg_uri(content: bytes) -> str:
+    """A JPEG file inside the page."""
+    return _uri(content, "jpeg")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -187,7 +187,7 @@ def line_chart(
         description,
         *labels,
         x.ticks(6, whole),
-        y.ticks(5),
+        y.ticks(6),
         [line for line in drawn if line is not None],
         [Mark(round(float(x(place)), 1), text) for place, text in marks],
         diagonal,
