@@ -43,7 +43,7 @@ def data_uri(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> str:
         0..100.
     """
     buffer = io.BytesIO()
-    image.save(buffer, kind, quality=quality, optimize=True, method=6)
+    image.save(buffer, kind, quality=quality, optimize=True, method=4)
     return _uri(buffer.getvalue(), kind.lower())
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-WIDTH, HEIGHT = 440, 340
+WIDTH, HEIGHT = 400, 320
 # Around the plot, px: left, top, right, bottom.
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 12, 14, 48
 # Points of a line that lie closer than this, px, are left out.
@@ -250,7 +250,7 @@ def whiskers(
         The text alternative.
     rows : sequence of (label, value, (low, high) or None, strong)
     """
-    width, left, right, step, top = 440, 12, 428, 44, 8
+    width, left, right, step, top = 360, 8, 352, 44, 8
     bottom = top + step * len(rows)
     x = Axis(0, 1, left, right)
 
