@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tltool.counting.mining import mine
     from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
+    from tltool.evaluation.evaluate import evaluate
+    from tltool.evaluation.predict import predict
     from tltool.fcn.adapt import adapt
     from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
@@ -43,6 +45,7 @@ _PUBLIC = {
     "convert": ("tltool.fcn.run", True),
     "count": ("tltool.counting.count", True),
     "demo": ("tltool.showcase.demo", False),
+    "evaluate": ("tltool.evaluation.evaluate", True),
     "fidelity": ("tltool.fcn.check", True),
     "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
@@ -53,6 +56,7 @@ _PUBLIC = {
     "mine": ("tltool.counting.mining", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
+    "predict": ("tltool.evaluation.predict", True),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
@@ -69,6 +73,7 @@ __all__ = [
     "convert",
     "count",
     "demo",
+    "evaluate",
     "export",
     "fidelity",
     "finetune",
@@ -79,6 +84,7 @@ __all__ = [
     "mine",
     "open_model",
     "patches",
+    "predict",
     "preview",
     "resume",
     "to_dense",

@@ -1,6 +1,5 @@
 """The page that sums a survey up: one HTML file that needs no server and no network."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tltool.counting.picture import Picture
 from tltool.counting.survey import ImageCount, Survey
 from tltool.files import write_text
 from tltool.maps.overlay import class_colours
+from tltool.pages import jpeg_uri, render_page
 from tltool.raster import Raster
 
 SUMMARY_NAME = "summary.html"
@@ -148,7 +148,7 @@ def _shots(survey: Survey, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
                 "number": number,
                 "alt": f"{each.image.name}: {number} {'point' if number == 1 else 'points'}",
                 "link": quote(picture.path.name),
-                "source": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
+                "source": jpeg_uri(picture.thumbnail),
             }
         )
     return shots
@@ -185,12 +185,11 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     pictures : sequence of Picture
         Of its images.
     """
-    from jinja2 import Environment, PackageLoader  # slow to import
-
     labels = [count.label for count in survey.totals]
     colours = class_colours(survey.classes, None)
-    environment = Environment(loader=PackageLoader("tltool.counting"), autoescape=True)
-    return environment.get_template("summary.html.j2").render(
+    return render_page(
+        "tltool.counting",
+        "summary.html.j2",
         survey=survey,
         total=survey.totals[-1],
         several=len(survey.totals) > 1,
