@@ -61,7 +61,9 @@ def score(photograph: str, points: str, folder: Path, area: Path) -> dict[int, f
     return found
 
 
-def main(photograph: str, points: str, out: str, weights: str = "imagenet", seeds: str = "3") -> None:
+def main(
+    photograph: str, points: str, out: str, weights: str = "imagenet", seeds: str = "3"
+) -> None:
     """Train and score with several seeds."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = Path(out)

@@ -24,15 +24,15 @@ from tltool.cli import options
 @click.option(
     "--ratio",
     type=float,
-    default=8.0,
+    default=16.0,
     metavar="X",
-    help="Patches that a round adds at most, for each animal of the training [8].",
+    help="Patches that a round adds at most, for each animal of the training [16].",
 )
 @click.option(
     "--distance",
     type=float,
     metavar="PX",
-    help="Least distance of a new patch from every point [the patch's side].",
+    help="Least distance of a new patch from every point [1.5 of the patch's side].",
 )
 @click.option(
     "--radius",

@@ -222,7 +222,7 @@ def mine(
     out: str | Path,
     *,
     rounds: int = 1,
-    ratio: float = 8.0,
+    ratio: float = 16.0,
     distance: float | None = None,
     radius: float | None = None,
     aoi: str | Path | None = None,
@@ -255,7 +255,8 @@ def mine(
         Patches that a round adds, at most, for each animal of the training.
     distance : float, optional
         Least distance of a new patch's centre from every point along the
-        farther axis, px. Default: the patch's side.
+        farther axis, px. Default: one and a half of the patch's side: points
+        are not always set on the middle of what they mean.
     radius : float, optional
         As of `tune_count`.
     aoi, ignore : str or Path, optional
@@ -303,7 +304,7 @@ def mine(
         areas,
         facts.patch,
         facts.patch + 2 * facts.context,
-        facts.patch if distance is None else distance,
+        1.5 * facts.patch if distance is None else distance,
         max(1, round(ratio * animals)),
         background,
     )
