@@ -43,7 +43,7 @@ class Network:
         scores: bool = False,
     ):
         self.tasks = tuple(tasks)
-        self._model, self._zoom, self._scores = model, zoom, scores
+        self.model, self._zoom, self._scores = model, zoom, scores
         self._rows = 0
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ class Network:
         self._rows = max(self._rows, count)
         # Another number of images would be another graph: the last batch is filled up.
         missing = [(0, self._rows - count), *[(0, 0)] * (prepared.ndim - 1)]
-        told = self._model.predict_on_batch(np.pad(prepared, missing))
+        told = self.model.predict_on_batch(np.pad(prepared, missing))
         return {name: self._finish(name, values[:count]) for name, values in self._split(told)}
 
     def _split(self, told: Any) -> list[tuple[str, np.ndarray]]:
