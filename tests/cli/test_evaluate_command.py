@@ -49,7 +49,9 @@ def test_the_table_has_the_numbers_with_intervals(place, tmp_path, capsys):
     assert loss[-1] == f"{metrics['calibrated']['log_loss']:.3f}"
     assert any(line.startswith("F-beta 3, macro ") for line in lines)
     assert "temperature 2.000, stored before" in lines
-    assert any(line.startswith("averaged over 8 flips and rotations: accuracy ") for line in lines)
+    assert any(line.startswith("averaged over 8 flips and rotations, for ") for line in lines)
+    gain = 100 * metrics["tta"]["gain"]["accuracy"]["value"]
+    assert any(line.startswith(f"  accuracy {gain:+.1f} points, 95 % ") for line in lines)
     assert lines[-2:] == [str(out / "metrics.json"), str(out / "predictions.csv")]
 
 
