@@ -18,6 +18,7 @@ SCRIPTS = (
     "engines",
     "fidelity",
     "conversion",
+    "evaluating",
     "dense",
 )
 
