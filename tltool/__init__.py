@@ -17,6 +17,8 @@ prepare_environment()
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
     from tltool.data.points import patches
+    from tltool.evaluation.evaluate import evaluate
+    from tltool.evaluation.predict import predict
     from tltool.fcn.adapt import adapt
     from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
@@ -39,6 +41,7 @@ _PUBLIC = {
     "build_classifier": ("tltool.models.network", True),
     "convert": ("tltool.fcn.run", True),
     "demo": ("tltool.showcase.demo", False),
+    "evaluate": ("tltool.evaluation.evaluate", True),
     "fidelity": ("tltool.fcn.check", True),
     "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
@@ -48,6 +51,7 @@ _PUBLIC = {
     "measure_fidelity": ("tltool.fcn.fidelity", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
+    "predict": ("tltool.evaluation.predict", True),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
@@ -62,6 +66,7 @@ __all__ = [
     "build_classifier",
     "convert",
     "demo",
+    "evaluate",
     "export",
     "fidelity",
     "finetune",
@@ -71,6 +76,7 @@ __all__ = [
     "measure_fidelity",
     "open_model",
     "patches",
+    "predict",
     "preview",
     "resume",
     "to_dense",

@@ -22,6 +22,8 @@ COMMANDS = {
     "fidelity": "Measure how far a map says what its classifier says.",
     "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
+    "evaluate": "Judge a run on labelled images: numbers with intervals.",
+    "predict": "Tell the classes of images, as CSV or JSON lines.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }

@@ -22,7 +22,7 @@ import numpy as np
 
 from tltool.evaluation.answers import Answers
 from tltool.evaluation.calibration import BINS, bin_of, compared
-from tltool.evaluation.measures import MEASURES, quiet
+from tltool.evaluation.measures import MEASURES, divide, mean, quiet
 
 LEVEL = 0.95
 
@@ -73,20 +73,16 @@ def number_groups(names: Sequence[str], images: int) -> np.ndarray:
     return np.unique(own, return_inverse=True)[1].reshape(-1) if images else np.zeros(0, int)
 
 
-def _per(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
 def _rates(
     hit: np.ndarray, true: np.ndarray, told: np.ndarray, images: np.ndarray, beta: float
 ) -> Drawn:
-    """Precision, recall, F1, F-beta and specificity of counts of any shape."""
+    """The rates of `tltool.evaluation.measures` from counts of any shape."""
     return {
-        "precision": _per(hit, told),
-        "recall": _per(hit, true),
-        "f1": _per(2 * hit, true + told),
-        "f_beta": _per((1 + beta**2) * hit, beta**2 * true + told),
-        "specificity": _per(images - true - told + hit, images - true),
+        "precision": divide(hit, told),
+        "recall": divide(hit, true),
+        "f1": divide(2 * hit, true + told),
+        "f_beta": divide((1 + beta**2) * hit, beta**2 * true + told),
+        "specificity": divide(images - true - told + hit, images - true),
     }
 
 
@@ -109,21 +105,14 @@ class _Ranking:
         area = (np.diff(false, prepend=0, axis=1) * (hits - gained / 2)).sum(axis=1)
         precision = np.divide(hits, told, out=np.zeros_like(hits), where=told > 0)
         true, negative = hits[:, -1], false[:, -1]
-        return _per(area, true * negative), _per((gained * precision).sum(axis=1), true)
-
-
-def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Along the last axis, without what is undefined."""
-    known = np.isfinite(values)
-    total = np.where(known, values * weights, 0).sum(axis=-1)
-    return _per(total, np.where(known, weights, 0).sum(axis=-1))
+        return divide(area, true * negative), divide((gained * precision).sum(axis=1), true)
 
 
 def _averaged(classes: Drawn, micro: Drawn, true: np.ndarray) -> Drawn:
     found: Drawn = {}
     for key in MEASURES:
-        found[f"macro.{key}"] = _weighted_mean(classes[key], np.ones_like(true))
-        found[f"weighted.{key}"] = _weighted_mean(classes[key], true)
+        found[f"macro.{key}"] = mean(classes[key], np.ones_like(true))
+        found[f"weighted.{key}"] = mean(classes[key], true)
         found[f"micro.{key}"] = micro[key]
     return found
 
@@ -166,11 +155,11 @@ class _Measures:
         parts = (self._hit, self._true, self._yes)
         hit, true, yes = ((weights @ part).astype(np.float64) for part in parts)
         total = weights.sum(axis=1, dtype=np.float64)
-        found = {key: _per(weights @ part, total) for key, part in self._whole.items()}
+        found = {key: divide(weights @ part, total) for key, part in self._whole.items()}
         if self._told.exclusive:
-            found["balanced_accuracy"] = _weighted_mean(_per(hit, true), np.ones_like(true))
+            found["balanced_accuracy"] = mean(divide(hit, true), np.ones_like(true))
             chance = (true * yes).sum(axis=1) / total**2
-            found["kappa"] = _per(found["accuracy"] - chance, 1 - chance)
+            found["kappa"] = divide(found["accuracy"] - chance, 1 - chance)
         classes = _rates(hit, true, yes, total[:, None], self._beta)
         areas = [rank(weights) for rank in self._ranks]
         classes["roc_auc"], classes["average_precision"] = (
@@ -211,9 +200,9 @@ class _Losses:
         total = weights.sum(axis=1, dtype=np.float64)
         gaps = np.abs(weights @ self._gaps).sum(axis=1)
         return {
-            "log_loss": _per(weights @ self._log, total),
-            "brier": _per(weights @ self._square, total),
-            "ece": _per(gaps, total * self._outputs),
+            "log_loss": divide(weights @ self._log, total),
+            "brier": divide(weights @ self._square, total),
+            "ece": divide(gaps, total * self._outputs),
         }
 
 

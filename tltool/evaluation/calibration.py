@@ -127,8 +127,9 @@ def fit_temperature(told: Answers) -> float | None:
             return float(np.logaddexp(0, -margin / np.exp(log)).mean())
 
     low, high = np.log(_RANGE)
-    found = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
-    return float(np.exp(found)) if low + 0.01 < found < high - 0.01 else None
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded")
+    # The loss has one valley; where it has none, an end of the range is as good.
+    return float(np.exp(found.x)) if found.fun < min(loss(low), loss(high)) else None
 
 
 def at_temperature(told: Answers, temperature: float) -> Answers:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn import metrics as sklearn
 
 from tltool.evaluation.answers import Answers
-from tltool.evaluation.measures import number, quiet
+from tltool.evaluation.measures import divide, number, quiet
 
 MICRO = "micro"
 
@@ -69,17 +69,6 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
     return float(thresholds[f1[:-1].argmax()])
 
 
-def _row(truth: np.ndarray, scores: np.ndarray, threshold: float, best: bool) -> dict[str, Any]:
-    told, kept = scores >= threshold, {"zero_division": np.nan}
-    return {
-        "threshold": threshold,
-        "precision": number(sklearn.precision_score(truth, told, **kept)),
-        "recall": number(sklearn.recall_score(truth, told, **kept)),
-        "f1": number(sklearn.f1_score(truth, told, **kept)),
-        "best": best,
-    }
-
-
 def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
     """Precision, recall and F1 where yes is told from a probability on.
 
@@ -98,8 +87,19 @@ def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any
         return []
     with quiet():
         best = best_threshold(truth, scores)
-        steps = sorted({*_STEPS.tolist(), *([] if best is None else [best])})
-        return [_row(truth, scores, step, step == best) for step in steps]
+    steps = np.array(sorted({*_STEPS.tolist(), *([] if best is None else [best])}))
+    told = scores[:, None] >= steps
+    hit, yes, true = (truth[:, None] & told).sum(axis=0), told.sum(axis=0), truth.sum()
+    rates = {
+        "threshold": steps,
+        "precision": divide(hit, yes),
+        "recall": divide(hit, true),
+        "f1": divide(2 * hit, yes + true),
+    }
+    rows = [
+        dict(zip(rates, map(number, row), strict=True)) for row in zip(*rates.values(), strict=True)
+    ]
+    return [{**row, "best": row["threshold"] == best} for row in rows]
 
 
 def threshold_tables(told: Answers) -> dict[str, list[dict[str, Any]]]:

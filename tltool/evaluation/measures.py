@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn import metrics as sklearn
 
 from tltool.evaluation.answers import Answers
@@ -14,16 +15,9 @@ from tltool.evaluation.metrics import confusion_matrix
 
 Number = float | None
 
-# Of a class; `averages` takes the mean of each.
-MEASURES = (
-    "precision",
-    "recall",
-    "f1",
-    "f_beta",
-    "specificity",
-    "roc_auc",
-    "average_precision",
-)
+# From what is told; the others are from how surely.
+RATES = ("precision", "recall", "f1", "f_beta", "specificity")
+MEASURES = (*RATES, "roc_auc", "average_precision")
 
 _SCORES = {
     "accuracy": sklearn.accuracy_score,
@@ -35,7 +29,11 @@ _SCORES = {
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the warnings of scikit-learn on what is undefined: it is None in the result."""
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    with (
+        warnings.catch_warnings(),
+        np.errstate(divide="ignore", invalid="ignore"),
+        config_context(skip_parameter_validation=True),
+    ):
         warnings.simplefilter("ignore")
         yield
 
@@ -45,73 +43,92 @@ def number(value: Any) -> Number:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def question(
-    truth: np.ndarray, told: np.ndarray, scores: np.ndarray, beta: float
-) -> dict[str, Any]:
-    """The numbers of one yes-or-no question.
+def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean along the last axis of what is defined, by `weights`.
+
+    As scikit-learn has it, weights do not count where all that are left are 0.
+    """
+    known = np.isfinite(values)
+    kept = np.where(known, weights, 0)
+    kept = np.where(kept.any(axis=-1, keepdims=True), kept, known)
+    return divide((np.where(known, values, 0) * kept).sum(axis=-1), kept.sum(axis=-1))
+
+
+def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Shares of float64 arrays; NaN where there is nothing to divide by."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _rates(told: Answers, beta: float, average: str | None) -> list[Any]:
+    """`RATES` of each class or, where `average` is "micro", of all pairs of image and class."""
+    truth, answer = told.truth, told.told
+    if average == "micro":
+        truth, answer = truth.reshape(-1, 1), answer.reshape(-1, 1)
+    # A single column would be taken for two classes.
+    alone = [True] if truth.shape[1] == 1 else None
+    kept = {"labels": alone, "average": None, "zero_division": np.nan}
+    precision, recall, f1, _ = sklearn.precision_recall_fscore_support(truth, answer, **kept)
+    f_beta = sklearn.fbeta_score(truth, answer, beta=beta, **kept)
+    # Recall of what is not the class.
+    no = sklearn.recall_score(~truth, ~answer, **kept)
+    return [precision, recall, f1, f_beta, no]
+
+
+def _area(truth: np.ndarray, scores: np.ndarray) -> float:
+    one_kind = truth.all() or not truth.any()
+    return math.nan if one_kind else float(sklearn.roc_auc_score(truth, scores))
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    return float(sklearn.average_precision_score(truth, scores)) if truth.any() else math.nan
+
+
+def _questions(told: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
+    """`MEASURES` as arrays, an element a class or one; NaN where undefined."""
+    truth, scores = told.truth, told.scores
+    columns = 1 if average == "micro" else truth.shape[1]
+    if not len(truth):
+        return {key: np.full(columns, np.nan) for key in MEASURES}
+    if average == "micro":
+        truth, scores = truth.reshape(-1, 1), scores.reshape(-1, 1)
+    pairs = list(zip(truth.T, scores.T, strict=True))
+    areas = [[_area(*pair) for pair in pairs], [_average_precision(*pair) for pair in pairs]]
+    values = [np.asarray(each, float) for each in (*_rates(told, beta, average), *areas)]
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def of_classes(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
+    """Numbers of each class against the rest, and of all of them.
 
     Parameters
     ----------
-    truth, told : (n,) bool arrays
-    scores : (n,) array
-        Probability of yes.
+    told : Answers
     beta : float
+        Of F-beta.
 
     Returns
     -------
     dict
-        `MEASURES`; None where undefined: precision without a yes told, recall
-        without a true yes, specificity without a true no, F without either
-        yes, the area under the ROC curve without both, average precision
-        without a true yes.
+        ``classes``: name -> ``samples``, its true images, and `MEASURES`; and
+        their averages ``macro``; ``weighted``, by the true images; ``micro``,
+        all pairs of image and class as one question. None where undefined:
+        precision without a yes told, recall without a true yes, specificity
+        without a true no, F without either yes, the area under the ROC curve
+        without both, average precision without a true yes. Averages are of the
+        classes whose number is defined.
     """
-    if not len(truth):
-        return dict.fromkeys(MEASURES)
-    kept = {"zero_division": np.nan}
-    yes, no = bool(truth.any()), not truth.all()
-    found = (
-        sklearn.precision_score(truth, told, **kept),
-        sklearn.recall_score(truth, told, **kept),
-        sklearn.f1_score(truth, told, **kept),
-        sklearn.fbeta_score(truth, told, beta=beta, **kept),
-        sklearn.recall_score(truth, told, pos_label=False, **kept),
-        sklearn.roc_auc_score(truth, scores) if yes and no else None,
-        sklearn.average_precision_score(truth, scores) if yes else None,
-    )
-    return dict(zip(MEASURES, map(number, found), strict=True))
-
-
-def _mean(values: list[Number], weights: np.ndarray) -> Number:
-    pairs = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
-    total = sum(w for _, w in pairs)
-    return number(sum(v * w for v, w in pairs) / total) if total else None
-
-
-def by_class(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
-    """The numbers of each class against the rest, and ``samples``, its true images."""
-    return {
-        name: {
-            "samples": int(told.truth[:, c].sum()),
-            **question(told.truth[:, c], told.told[:, c], told.scores[:, c], beta),
-        }
+    each, samples = _questions(told, beta, None), told.truth.sum(axis=0)
+    micro = _questions(told, beta, "micro")
+    classes = {
+        name: {"samples": int(samples[c]), **{key: number(each[key][c]) for key in MEASURES}}
         for c, name in enumerate(told.task.classes)
     }
-
-
-def averages(told: Answers, classes: dict[str, dict[str, Any]], beta: float) -> dict[str, Any]:
-    """``macro``, ``weighted`` and ``micro`` averages of the classes.
-
-    Classes whose number is undefined are left out of a mean. Weights are the
-    true images of each class. Micro takes all pairs of image and class as
-    one question.
-    """
-    samples = np.array([each["samples"] for each in classes.values()], float)
-    columns = {key: [each[key] for each in classes.values()] for key in MEASURES}
-    flat = (told.truth.ravel(), told.told.ravel(), told.scores.ravel())
     return {
-        "macro": {key: _mean(values, np.ones(len(values))) for key, values in columns.items()},
-        "weighted": {key: _mean(values, samples) for key, values in columns.items()},
-        "micro": question(*flat, beta),
+        "macro": {key: number(mean(each[key], np.ones(len(samples)))) for key in MEASURES},
+        "weighted": {key: number(mean(each[key], samples)) for key in MEASURES},
+        "micro": {key: number(micro[key][0]) for key in MEASURES},
+        "classes": classes,
     }
 
 
@@ -173,9 +190,8 @@ def _of_labels(told: Answers) -> dict[str, Any]:
 def measures(told: Answers, beta: float, top_k: int) -> dict[str, Any]:
     """All numbers that are neither a curve nor calibration, as `tltool.evaluate` tells them."""
     with quiet():
-        classes = by_class(told, beta)
-        means = averages(told, classes, beta)
+        classes = of_classes(told, beta)
         whole = _of_one_class(told, top_k) if told.exclusive else _of_labels(told)
         if not told.exclusive:
-            whole["mean_average_precision"] = means["macro"]["average_precision"]
-        return {**whole, **losses(told), **means, "classes": classes}
+            whole["mean_average_precision"] = classes["macro"]["average_precision"]
+        return {**whole, **losses(told), **classes}

@@ -89,8 +89,10 @@ def write_csv(
     """
     writer = csv.writer(file, lineterminator="\n")
     header = [_prefix(task, tasks) + name for task in tasks for name in _columns(task, top_k)]
-    writer.writerow(["image", *header])
-    for each in predictions:
+    for place, each in enumerate(predictions):
+        if not place:
+            # Not before there is something to tell.
+            writer.writerow(["image", *header])
         cells = [c for task in tasks for c in _cells(task, each.probabilities[task.name], top_k)]
         writer.writerow([each.path, *cells])
 

@@ -18,6 +18,7 @@ from tltool.evaluation.bootstrap import (
 from tltool.evaluation.calibration import at_temperature, calibration
 from tltool.evaluation.curves import curves, threshold_tables
 from tltool.evaluation.measures import losses, measures, quiet
+from tltool.evaluation.paths import find
 from tltool.evaluation.temperature import Temperature
 
 # What test-time augmentation is asked about.
@@ -32,25 +33,6 @@ class Choices:
     top_k: int = 3
     resamples: int = 1000
     seed: int = 0
-
-
-def find(numbers: Mapping[str, Any], path: str) -> Any:
-    """What lies at a path such as ``classes.NAME.recall``; names may have dots.
-
-    Raises
-    ------
-    KeyError
-        Where there is nothing.
-    """
-    if path in numbers:
-        return numbers[path]
-    for key, inner in numbers.items():
-        if path.startswith(f"{key}.") and isinstance(inner, Mapping):
-            try:
-                return find(inner, path[len(key) + 1 :])
-            except KeyError:
-                continue
-    raise KeyError(path)
 
 
 def _intervals(drawn: Drawn, draws: Draws, numbers: Mapping[str, Any]) -> dict[str, Any]:
