@@ -140,7 +140,7 @@ class _Comparison:
 
     def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
         """Add the images of a batch to what is known of a method."""
-        scores = self.asked.scores(read.prepared, read.paths)
+        scores = self.asked.checked_scores(read)
         told = self.class_place
         classes = scores.argmax(axis=1) if told is None else np.full(len(scores), told)
         started = time.perf_counter()
