@@ -19,6 +19,7 @@ SCRIPTS = (
     "fidelity",
     "conversion",
     "dense",
+    "explaining",
 )
 
 

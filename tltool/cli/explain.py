@@ -12,6 +12,7 @@ from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
 if TYPE_CHECKING:
     from tltool.explanation.compare import Compared
     from tltool.explanation.explain import Explanation
+    from tltool.explanation.explained import Explained
 
 
 def _starting(names: Iterable[str], incomplete: str) -> list[str]:
@@ -139,7 +140,7 @@ def explain(
         return
     threshold = {} if box_threshold is None else {"box_threshold": box_threshold}
     more = {**choices, **threshold, "method": method, "raw": raw, "boxes": boxes}
-    _show(tltool.explain(run, images, out, task=task, **more), boxes)
+    _show(tltool.explain(run, images, out, task=task, **more), out)
 
 
 def _list_layers(run: Path, task: str | None) -> None:
@@ -155,38 +156,38 @@ def _list_layers(run: Path, task: str | None) -> None:
             layer.kind,
             " x ".join(map(str, layer.shape)),
             f"{layer.pitch:g}",
-            "taken where none is told" if layer.default else "",
+            "default" if layer.default else "",
         )
         for layer in list_layers(run, task)
     ]
     show.table(("layer", "class", "map", "px a cell", ""), rows, numbers=(2, 3))
 
 
-def _show(done: "Explanation", boxes: bool) -> None:
+def _show(done: "Explanation", out: Path) -> None:
     from tltool.cli import show
 
-    header = ["image", "class", "probability"] + ["box", "IoU"] * boxes
-    rows = []
-    for each in done.images:
-        row = [each.image, each.class_name, f"{each.probability:.3f}"]
-        located = each.located
-        if located is not None:
-            box = located.box
-            corners = (box.left, box.top, box.right, box.bottom) if box else ()
-            row.append(" ".join(f"{corner:.0f}" for corner in corners) or "none")
-            row.append("-" if located.iou is None else f"{located.iou:.2f}")
-        rows.append(row)
-    show.table(header, rows, numbers=(2, 4))
-    show.line(f"layer {done.layer}, {' x '.join(map(str, done.cells))} cells")
+    boxes = bool(done.files)
+    header = ["picture", "class", "probability"] + ["box", "IoU"] * boxes
+    show.table(header, [_row(each, out) for each in done.images], numbers=(2, 4))
+    down, across = done.cells
+    show.line(f"{done.method}, layer {done.layer}, {down} x {across} cells")
     empty = sum(not (each.map > 0).any() for each in done.images)
     if empty:
-        show.line(f"{empty} maps are empty: nothing in them speaks for the class")
+        show.line(f"{empty} maps are empty: nothing speaks for the class at this layer")
     _show_localisation(done)
     _show_unreadable(len(done.images), len(done.unreadable))
-    for path in (*done.files, *(each.picture for each in done.images[:1])):
+    for path in (*done.files, out):
         show.line(f"{path}")
-    if len(done.images) > 1:
-        show.line(f"and {len(done.images) - 1} more pictures")
+
+
+def _row(each: "Explained", out: Path) -> list[str]:
+    row = [f"{each.picture.relative_to(out)}", each.class_name, f"{each.probability:.3f}"]
+    if each.located is not None:
+        box, iou = each.located.box, each.located.iou
+        corners = (box.left, box.top, box.right, box.bottom) if box else ()
+        row.append(" ".join(f"{corner:.0f}" for corner in corners) or "none")
+        row.append("-" if iou is None else f"{iou:.2f}")
+    return row
 
 
 def _show_localisation(done: "Explanation") -> None:

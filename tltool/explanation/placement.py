@@ -143,11 +143,12 @@ def default_map(flat: Flat, task: str | int | None = None) -> Call:
     if None in pitches:
         return last
     wanted = min(n * p for n, p in zip(last.shape, pitches, strict=False) if p) / FEWEST_CELLS
-    fine = [call for call in flat.maps(task) if _finest(flat, call) <= wanted]
+    # At a pitch of 1 is the image, scaled or recoloured.
+    fine = [call for call in flat.maps(task) if 1 < _coarsest(flat, call) <= wanted]
     return fine[-1] if fine else last
 
 
-def _finest(flat: Flat, call: Call) -> float:
+def _coarsest(flat: Flat, call: Call) -> float:
     return max(_pitch(flat, call, axis) or math.inf for axis in (0, 1))
 
 
