@@ -13,10 +13,10 @@ from tltool.cli.main import cli, main
 @pytest.fixture(scope="module")
 def run_and_image(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explain")
-    small_run(folder / "run", ZOO, ALIVE)
+    model = small_run(folder / "run", ZOO, ALIVE)
     pixels = np.random.default_rng(0).integers(0, 255, (PATCH, PATCH, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "image.png")
-    return folder / "run", folder / "image.png"
+    return folder / "run", folder / "image.png", [each.name for each in model.layers[1:3]]
 
 
 def call(capsys, *arguments):
@@ -37,9 +37,9 @@ def complete(*arguments, incomplete=""):
 
 
 def test_names_are_completed(run_and_image):
-    run = run_and_image[0]
-    assert complete(run, "--layer") == ["rescaling", "conv2d"]
-    assert complete(run, "--layer", incomplete="c") == ["conv2d"]
+    run, _, names = run_and_image
+    assert complete(run, "--layer") == names
+    assert complete(run, "--layer", incomplete="c") == names[1:]
     assert complete(run, "--task") == ["zoo", "alive"]
     assert complete(run, "--class") == ["bird", "none", "seal", "no", "yes"]
     assert complete(run, "--task", "alive", "--class") == ["no", "yes"]
@@ -57,27 +57,28 @@ def test_completion_does_not_wait_for_keras(run_and_image):
 
 
 def test_the_class_and_its_probability_are_told(run_and_image, tmp_path, capsys):
-    run, image = run_and_image
+    run, image, names = run_and_image
     status, out, _ = call(
         *(capsys, run, image, "-o", tmp_path / "out", "--task", "zoo", "--boxes"),
         *("--method", "layercam", "--class", "seal"),
     )
     assert status == 0
     assert "image.layercam.png  seal" in out
-    assert "layercam, layer conv2d, 4 x 4 cells" in out
+    assert f"layercam, layer {names[1]}, 4 x 4 cells" in out
     assert (tmp_path / "out/boxes.csv").exists()
 
 
 def test_layers_are_listed_without_images(run_and_image, capsys):
-    status, out, _ = call(capsys, run_and_image[0], "--list-layers", "--task", "zoo")
+    run, _, names = run_and_image
+    status, out, _ = call(capsys, run, "--list-layers", "--task", "zoo")
     assert status == 0
-    (line,) = [line for line in out.splitlines() if line.startswith("conv2d")]
+    (line,) = [line for line in out.splitlines() if line.startswith(names[1])]
     assert "4 x 4 x 8" in line
     assert line.endswith("default")
 
 
 def test_methods_are_compared(run_and_image, tmp_path, capsys):
-    run, image = run_and_image
+    run, image, _ = run_and_image
     arguments = (run, image, "-o", tmp_path / "out", "--task", "alive", "--compare")
     status, out, _ = call(capsys, *arguments)
     assert status == 0

@@ -9,10 +9,11 @@ from networks import random_classifier, varied_images
 
 from tltool.data.tasks import Task
 from tltool.errors import ModelError, UsageError
-from tltool.explanation.methods import heat_of, maps_of
+from tltool.explanation.methods import heat_of, maps_of, maps_of_subject
+from tltool.explanation.subject import open_subject
 from tltool.models.graph import flatten
-from tltool.models.network import build_classifier
-from tltool.recipe import BackboneRecipe, HeadRecipe
+from tltool.models.heads import apply_head
+from tltool.recipe import HeadRecipe
 
 IMAGES = varied_images(3, 64, seed=5)
 TARGETS = np.array([2, 0, 3])
@@ -58,25 +59,22 @@ def written_out(features, gradients, method):
     return np.maximum(total, 0)
 
 
-@pytest.mark.parametrize("layer", [LAYER, "conv_pw_13_relu"])
-def test_methods_equal_the_papers_formulas(mobilenet, layer):
-    features, gradients = plain_gradients(mobilenet, layer)
+def test_methods_equal_the_papers_formulas(mobilenet):
+    features, gradients = plain_gradients(mobilenet, LAYER)
+    subject = open_subject(mobilenet, (64, 64, 3), LAYER)
     for method in ("gradcam", "gradcam++", "layercam"):
         expected = [written_out(f, g, method) for f, g in zip(features, gradients, strict=True)]
-        found = maps_of(mobilenet, IMAGES, TARGETS, method, layer)
+        found = maps_of_subject(subject, IMAGES, TARGETS, method, 2)
         assert found.max() > 0
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5 * np.max(expected))
 
 
 def test_cam_equals_gradcam_up_to_the_number_of_cells(mobilenet):
-    cam = maps_of(mobilenet, IMAGES, TARGETS, "cam")
-    gradcam = maps_of(mobilenet, IMAGES, TARGETS, "gradcam", "conv_pw_13_relu")
+    subject = open_subject(mobilenet, (64, 64, 3), "conv_pw_13_relu")
+    cam, gradcam = (maps_of_subject(subject, IMAGES, TARGETS, m, 3) for m in ("cam", "gradcam"))
     assert cam.shape == (3, 2, 2)
     np.testing.assert_allclose(np.maximum(cam, 0) / 4, gradcam, rtol=1e-4, atol=1e-6)
-
-
-def test_cam_tells_the_score_but_for_the_bias(mobilenet):
-    cam = maps_of(mobilenet, IMAGES, TARGETS, "cam")
+    # And its mean is the score without the bias.
     dense = mobilenet.layers[-1]
     vector = keras.Model(mobilenet.inputs[0], dense.input).predict(IMAGES, verbose=0)
     scores = (vector @ dense.get_weights()[0])[np.arange(3), TARGETS]
@@ -102,20 +100,27 @@ def test_a_nested_backbone_gives_what_the_flat_network_gives():
     nested = keras.Model(inputs, headed(layers.Dropout(0.3)(small_net()(x))))
     images, targets = varied_images(4, 32), np.array([0, 1, 2, 1])
     flat = flatten(nested)
-    for method in ("cam", "gradcam", "gradcam++", "layercam", "scorecam"):
-        found = maps_of(nested, images, targets, method)
-        np.testing.assert_allclose(found, maps_of(flat, images, targets, method), rtol=1e-5)
-    early = maps_of(nested, images, targets, layer="backbone/early")
-    np.testing.assert_allclose(early, maps_of(flat, images, targets, layer="early"), rtol=1e-5)
-    assert early.shape == (4, 16, 16)
+    for inner, outer in (("backbone/late", "late"), ("backbone/early", "early")):
+        subjects = [
+            open_subject(nested, (32, 32, 3), inner),
+            open_subject(flat, (32, 32, 3), outer),
+        ]
+        assert [each.layer for each in subjects] == [inner, outer]
+        for method in ("gradcam", "gradcam++", "layercam", "scorecam"):
+            found, expected = (maps_of_subject(s, images, targets, method, 4) for s in subjects)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+    cams = [maps_of(each, images, targets, "cam") for each in (nested, flat)]
+    np.testing.assert_allclose(*cams, rtol=1e-5)
 
 
 def test_models_in_sequence_with_the_same_names_inside():
     keras.utils.set_random_seed(2)
-    first, second = small_net(32, "one"), small_net(8, "two")
-    second = keras.Sequential([keras.Input((8, 8, 8)), layers.Conv2D(4, 3, name="late")], "two")
-    model = keras.Sequential([keras.Input((32, 32, 3)), first, second])
-    model = keras.Model(model.inputs, headed(model.outputs[0]))
+    first = small_net(32, "one")
+    second = keras.Sequential(
+        [keras.Input((8, 8, 8)), layers.Conv2D(4, 3, name="late")], name="two"
+    )
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, headed(second(first(inputs))))
     images = varied_images(2, 32)
     with pytest.raises(UsageError, match=r"late may be .*one/late or .*two/late"):
         maps_of(model, images, [0, 1], layer="late")
@@ -135,7 +140,7 @@ def test_several_outputs_by_name_and_against_the_positive():
     cam = maps_of(model, images, [0, 0], "cam", task="alive")
     speaks = maps_of(model, images, [0, 0], task="alive", layer="late")
     against = maps_of(model, images, [~0, ~0], task="alive", layer="late")
-    np.testing.assert_allclose(speaks - against, cam / 64, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(speaks - against, cam / 64, rtol=1e-3, atol=1e-5)
     alone = keras.Model(inputs, outputs["zoo"])
     zoo = maps_of(model, images, [1, 2], task="zoo")
     np.testing.assert_allclose(zoo, maps_of(alone, images, [1, 2]), rtol=1e-5)
@@ -146,19 +151,20 @@ def test_several_outputs_by_name_and_against_the_positive():
 @pytest.mark.parametrize("head", ["gap", "gmp", "fc", "nin"])
 def test_every_head_and_context(head):
     keras.utils.set_random_seed(4)
-    backbone = BackboneRecipe(name="MobileNet", alpha=0.25, weights="none")
+    inputs = keras.Input((48, 48, 3))
+    x = layers.Conv2D(6, 5, 4, "same", activation="relu")(layers.Rescaling(1 / 255)(inputs))
     recipe = HeadRecipe(name=head, units=[] if head == "gap" else [5])
-    model = build_classifier(3, 32, 32, backbone=backbone, head=recipe, zoom=2).model
-    images = varied_images(2, 192)
+    outputs = apply_head(layers.Cropping2D(4)(x), [Task("label", ("a", "b", "c"))], recipe)
+    model, images = keras.Model(inputs, outputs), varied_images(2, 48)
     for method in ("gradcam", "layercam"):
         heat = heat_of(model, images, [0, 2], method)
-        assert heat.shape == (2, 192, 192)
+        assert heat.shape == (2, 48, 48)
         assert np.isfinite(heat).all()
     if head in ("gap", "nin"):
         # Of the context, which the head does not pool, nothing is told.
         cam = heat_of(model, images, [0, ~0], "cam")
-        assert not cam[:, :32].any()
-        assert cam[:, 64:128, 64:128].any()
+        assert not cam[:, :16].any()
+        assert cam[:, 16:32, 16:32].any()
     else:
         with pytest.raises(UsageError, match=r"global average pooling.*received \w+ \("):
             maps_of(model, images, [0, 2], "cam")

@@ -76,7 +76,7 @@ def test_ranks_are_a_permutation_and_ties_are_drawn():
 def test_pointing():
     heat = np.zeros((10, 10))
     heat[4, 7] = 1  # centre at (7.5, 4.5)
-    assert points_at(heat, [Box(7, 4, 9, 9)], 0)
-    assert not points_at(heat, [Box(0, 0, 5, 5)], 2)
-    assert points_at(heat, [Box(0, 0, 5, 5)], 2.5)
-    assert points_at(heat, [Box(0, 0, 1, 1), Box(7.5, 6.5, 7.5, 6.5)], 2)
+    assert points_at(heat, [(Box(7, 4, 9, 9), 0)])
+    assert not points_at(heat, [(Box(0, 0, 5, 5), 2)])
+    assert points_at(heat, [(Box(0, 0, 5, 5), 2.5)])
+    assert points_at(heat, [(Box(0, 0, 1, 1), 2), (Box(7.5, 6.5, 7.5, 6.5), 2)])

@@ -19,16 +19,21 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _run(ctx: click.Context) -> Path:
+    """The run on an unfinished line: behind an option without value click leaves it unsorted."""
+    return Path(ctx.params.get("run") or next(iter(ctx.args), "."))
+
+
 def _complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from tltool.explanation.stored_layers import stored_layers
 
-    return _starting(stored_layers(Path(ctx.params.get("run") or ".")), incomplete)
+    return _starting(stored_layers(_run(ctx)), incomplete)
 
 
 def _tasks(ctx: click.Context) -> dict[str, list[str]]:
     from tltool.explanation.stored_layers import stored_tasks
 
-    return stored_tasks(Path(ctx.params.get("run") or "."))
+    return stored_tasks(_run(ctx))
 
 
 def _complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

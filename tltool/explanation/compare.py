@@ -17,7 +17,14 @@ from tltool.explanation.methods import allowed_methods, maps_of_subject, on_imag
 from tltool.explanation.subject import Subject
 from tltool.explanation.truth import Truth, read_truth
 from tltool.explanation.windows import gather, place_window, shrink_to_window
-from tltool.explanation.worth import TOLERANCE, area_under, deletion, insertion, points_at
+from tltool.explanation.worth import (
+    POINT_TOLERANCE,
+    TOLERANCE,
+    area_under,
+    deletion,
+    insertion,
+    points_at,
+)
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import progress_bar
 from tltool.training.run_folder import write_json
@@ -135,7 +142,6 @@ class _Comparison:
     asked: Asked
     class_place: int | None
     truth: dict[Path, list[Truth]]
-    tolerance: float
     cut: Callable[[Path], bool]
 
     def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
@@ -176,8 +182,15 @@ class _Comparison:
         for (place, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
             path = read.paths[place]
             window, _ = place_window(path, self.asked.run.sidecar, self.cut(path))
-            boxes = [window.from_image(thing.box) for thing in things]
-            tally.hits.append(points_at(heat, boxes, self.tolerance))
+            boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
+            tally.hits.append(points_at(heat, boxes))
+
+    def _tolerance(self, thing: Truth) -> float:
+        """Of a thing, px of the window."""
+        sidecar = self.asked.run.sidecar
+        if thing.is_point:
+            return POINT_TOLERANCE * sidecar.patch
+        return TOLERANCE * sidecar.window
 
     def _things(self, path: Path, predicted: int) -> dict[int, list[Truth]]:
         """Those of each class that the task knows; without a class, of the predicted one."""
@@ -207,8 +220,9 @@ def compare_methods(
     Insertion: a blurred image gets its pixels back, those with most heat
     first. Deletion: pixels take the image's mean colour, those with most heat
     first. Both tell the mean probability of the class on the way. The pointing
-    game asks whether a map is highest on a thing of its class, or within 15 px
-    of 224 of it.
+    game asks whether a map is highest on a thing of its class: in its box or
+    within 15 of 224 px of the window, or within a quarter of a patch from its
+    point.
 
     Parameters
     ----------
@@ -237,8 +251,7 @@ def compare_methods(
     true = {} if truth is None else read_truth(Path(truth), paths)
     asked = ask(open_run(run), task, layer)
     allowed, refused = allowed_methods(asked.subject)
-    tolerance = TOLERANCE * asked.run.sidecar.window
-    comparison = _Comparison(asked, choose_class(asked.task, class_name), true, tolerance, cut)
+    comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
     makers = {name: _maker(subject, name, batch) for name, subject in allowed.items()}
     makers |= {CENTRE: _centre, CHANCE: _chance(asked.subject)}
     tallies, unreadable = _judge_all(comparison, makers, paths, batch, strict)
