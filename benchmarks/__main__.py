@@ -20,6 +20,7 @@ SCRIPTS = (
     "conversion",
     "evaluating",
     "dense",
+    "explaining",
 )
 
 
