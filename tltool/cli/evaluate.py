@@ -215,20 +215,25 @@ def _remarks(metrics: Mapping[str, Any]) -> list[str]:
             how = f"fitted on {fitted} validation images" if fitted else "stored before"
             lines.append(f"{name} temperature {after['temperature']:.3f}, {how}".lstrip())
     if "tta" in metrics:
-        lines += _gain(metrics["tta"])
+        gain = metrics["tta"]["gain"]
+        lines += _gain(metrics["tta"], gain if "tasks" in metrics else {"": gain})
     return lines
 
 
-def _gain(tta: Mapping[str, Any]) -> list[str]:
+def _gain(tta: Mapping[str, Any], gains: Mapping[str, Any]) -> list[str]:
     what = "flips and rotations" if tta["kind"] == "d4" else "random draws"
-    by_task = tta["gain"] if "accuracy" not in tta["gain"] else {"": tta["gain"]}
-    lines = []
-    for name, gain in by_task.items():
-        told = gain["accuracy"]
-        limits = told["interval"]
-        within = "" if limits is None else f" ({100 * limits[0]:+.1f} .. {100 * limits[1]:+.1f})"
-        lines.append(
-            f"{name} averaged over {tta['views']} {what}: accuracy {100 * told['value']:+.1f}"
-            f" points{within}".lstrip()
-        )
-    return [*lines, f"for {tta['cost']:.1f} times the network's time"]
+    lines = [
+        f"averaged over {tta['views']} {what}, for {tta['cost']:.1f} times the network's time:"
+    ]
+    for name, gain in gains.items():
+        # Of a task without a labelled image there is none.
+        if "accuracy" in gain:
+            value, limits = gain["accuracy"]["value"], gain["accuracy"]["interval"]
+            within = "" if limits is None else f", 95 % {' .. '.join(map(_points, limits))}"
+            label = f"{name} accuracy".lstrip()
+            lines.append(f"  {label} {_points(value)} points{within}")
+    return lines
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"

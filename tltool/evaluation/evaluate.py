@@ -25,9 +25,8 @@ from tltool.evaluation.temperature import Temperature, temperatures
 from tltool.evaluation.views import Views
 from tltool.files import atomic_path, refuse_existing
 from tltool.sidecar import Sidecar
-from tltool.training.run_folder import METRICS_NAME, write_json
+from tltool.training.run_folder import EVALUATION_NAME, METRICS_NAME, write_json
 
-FOLDER_NAME = "evaluation"
 PREDICTIONS_NAME = "predictions.csv"
 _OF_REPORT = (REPORT_NAME, MAP_NAME)
 
@@ -260,7 +259,7 @@ def evaluate(
     ``train`` or ``test`` is judged, and stored in the run's sidecars.
     """
     opened = open_run(run)
-    folder = Path(out) if out is not None else opened.path.parent / FOLDER_NAME
+    folder = Path(out) if out is not None else opened.path.parent / EVALUATION_NAME
     for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
         refuse_existing(folder / name, overwrite)
     views = opened.views(tta, seed)

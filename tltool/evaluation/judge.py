@@ -57,7 +57,7 @@ def read_to_judge(data: str | Path, run: OpenedRun) -> Dataset:
         As `tltool.data.folders.read_dataset`; patches cut with less context
         than the run needs.
     """
-    recipe = run.recipe or Recipe(background=run.sidecar.background)
+    recipe = run.recipe or Recipe()
     dataset = read_dataset(data, recipe, run.tasks)
     _check_facts(dataset, run)
     trained_on = (run.sidecar.data or {}).get("fingerprint")
@@ -222,7 +222,8 @@ def judge_samples(
         batches = read_batches(paths, reader, run.network, batch, strict)
         _ask(asker, samples, batches, bar)
     told, means = asker.told()
-    check_finite(run.path, asker.paths, told)
+    for answers in (told, means or {}):
+        check_finite(run.path, asker.paths, answers)
     kept = [samples[place] for place in asker.places]
     targets = {
         task.name: task.encode([sample.labels[place] for sample in kept])

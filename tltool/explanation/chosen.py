@@ -3,14 +3,15 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from tltool.data.tasks import Task
-from tltool.errors import ModelError, UsageError
+from tltool.errors import UsageError
 from tltool.evaluation.answers import with_negatives
+from tltool.evaluation.judge import check_finite
 from tltool.evaluation.opened_run import OpenedRun
+from tltool.evaluation.reading import Batch
 from tltool.explanation.flat import Flat, lay_flat
 from tltool.explanation.subject import Subject, open_at
 
@@ -91,23 +92,14 @@ class Asked:
         found = as_targets(self.task, classes)
         return np.where(found < 0, found - self.first, found + self.first)
 
-    def scores(self, prepared: np.ndarray, paths: Sequence[Path] = ()) -> np.ndarray:
-        """Probability of every class of the task: (n, classes).
+    def scores(self, prepared: np.ndarray) -> np.ndarray:
+        """Probability of every class of the task: (n, classes)."""
+        return with_negatives(self.task, self.run.network(prepared)[self.task.name])
 
-        Raises
-        ------
-        ModelError
-            Where it is no number, naming the first image.
-        """
-        scores = with_negatives(self.task, self.run.network(prepared)[self.task.name])
-        wrong = ~np.isfinite(scores).all(axis=1)
-        if wrong.any():
-            place = int(wrong.argmax())
-            image = paths[place] if place < len(paths) else f"image {place}"
-            raise ModelError(
-                f"{self.run.path}: expected probabilities, received NaN for {image}. The training"
-                " diverged, or the weights are damaged: train again with a lower rate"
-            )
+    def checked_scores(self, read: Batch) -> np.ndarray:
+        """The same of images from files; a `ModelError` names those where it is no number."""
+        scores = self.scores(read.prepared)
+        check_finite(self.run.path, read.paths, {self.task.name: scores})
         return scores
 
 

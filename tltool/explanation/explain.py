@@ -32,6 +32,8 @@ class Explanation:
     method : str
     layer : str
         Path of the layer whose map was looked at.
+    cells : (int, int)
+        Of that map, down and across.
     images : list of Explained
     unreadable : list of ImageError
         Of the images that were left out.
@@ -43,6 +45,7 @@ class Explanation:
 
     method: str
     layer: str
+    cells: tuple[int, ...]
     images: list[Explained]
     unreadable: list[ImageError]
     localisation: Localisation | None = None
@@ -62,7 +65,7 @@ class _Job:
     def explain(self, read: Batch) -> list[Explained]:
         """The images of a batch."""
         asked, side = self.asked, self.asked.run.sidecar.window
-        scores = asked.scores(read.prepared, read.paths)
+        scores = asked.checked_scores(read)
         predicted = scores.argmax(axis=1)
         chosen = (
             predicted if self.class_place is None else np.full_like(predicted, self.class_place)
@@ -182,7 +185,8 @@ def explain(
     written = write_boxes(files.folder, made) if boxes else []
     located = [each.located for each in made if each.located]
     fits = [(one.iou, one.right) for one in located if one.iou is not None]
-    return Explanation(method, asked.subject.layer, made, unreadable, localise(fits), written)
+    layer, cells = asked.subject.layer, asked.subject.cells
+    return Explanation(method, layer, cells, made, unreadable, localise(fits), written)
 
 
 def _check(raw: str | None, threshold: float, truth: str | Path | None, boxes: bool) -> None:

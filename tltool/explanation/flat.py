@@ -11,8 +11,9 @@ from keras import layers, tree
 from tltool.errors import ModelError, UsageError
 from tltool.models.graph import Copier, is_model, replay, steps
 
-# At inference these hand on the map they take, or a coarser copy of it.
-_HANDING_ON = (
+# At inference these hand on the map they take, or a coarser or wider copy of it.
+HANDING_ON = (
+    layers.ZeroPadding2D,
     layers.MaxPooling2D,
     layers.AveragePooling2D,
     layers.Dropout,
@@ -100,14 +101,34 @@ class Flat:
             raise UsageError(f"task: expected one of {known}; received {task}")
         return self.outputs[task]
 
-    def find(self, layer: str | None, task: str | int | None = None) -> Call:
-        """The call whose map is looked at.
+    def maps(self, task: str | int | None = None) -> list[Call]:
+        """The calls with a map that a task depends on, but pools, padding and dropout."""
+        leading = [call for call in self.leading_to(self.output(task)) if call.spatial]
+        return [call for call in leading if not isinstance(call.layer, HANDING_ON)]
+
+    def last_map(self, task: str | int | None = None) -> Call:
+        """The last map before the head.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        found = self.maps(task)
+        if not found:
+            raise UsageError(
+                f"model {self.name}: expected a layer whose output is a map of more than one cell;"
+                " it has none"
+            )
+        return found[-1]
+
+    def find(self, layer: str, task: str | int | None = None) -> Call:
+        """The call of a layer whose map is to be looked at.
 
         Parameters
         ----------
-        layer : str or None
-            A path, or a name that only one layer has. None: the last map
-            before the head, not counting pools and dropout.
+        layer : str
+            A path, or a name that only one layer has.
         task : str, int or None
 
         Raises
@@ -116,17 +137,8 @@ class Flat:
             No such layer, two of that name, one without map, or one that the
             task does not depend on.
         """
-        leading = self.leading_to(self.output(task))
-        spatial = [call for call in leading if call.spatial]
-        if not spatial:
-            raise UsageError(
-                f"model {self.name}: expected a layer whose output is a map of more than one cell;"
-                " it has none"
-            )
-        fine = [call for call in spatial if not isinstance(call.layer, _HANDING_ON)] or spatial
-        if layer is None:
-            return fine[-1]
-        return _checked(_named(self.calls, layer), leading, fine[-1], task)
+        last, leading = self.last_map(task), self.leading_to(self.output(task))
+        return _checked(_named(self.calls, layer), leading, last, task)
 
 
 def _named(calls: Sequence[Call], name: str) -> Call:

@@ -1,6 +1,5 @@
 """Class activation maps of images, by any of the methods."""
 
-import contextlib
 from collections.abc import Callable
 
 import keras
@@ -51,13 +50,18 @@ def subject_for(subject: Subject, method: str) -> Subject:
     return at_pool(subject) if method == "cam" else subject
 
 
-def allowed_methods(subject: Subject) -> dict[str, Subject]:
-    """The methods that the head and the chosen layer allow, each with where it looks."""
-    allowed = {}
+def allowed_methods(subject: Subject) -> tuple[dict[str, Subject], dict[str, str]]:
+    """The methods that head and layer allow, each with where it looks; the others with the reason.
+
+    Where no layer was told each method looks where it does by default.
+    """
+    allowed, refused = {}, {}
     for method in METHODS:
-        with contextlib.suppress(UsageError):
+        try:
             allowed[method] = subject_for(subject, method)
-    return allowed
+        except UsageError as error:
+            refused[method] = str(error)
+    return allowed, refused
 
 
 def maps_of_subject(

@@ -8,6 +8,7 @@ up for that: by the squared gradient of the cells on photographs it is about 4
 px with ImageNet's weights.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,8 @@ from keras import layers
 from tltool.explanation.flat import Call, Flat
 from tltool.fcn.geometry import along
 
+# Along a side of the map that is looked at where no layer is told.
+FEWEST_CELLS = 5
 _WINDOWS = (
     layers.Conv2D,
     layers.DepthwiseConv2D,
@@ -120,6 +123,33 @@ def place_map(flat: Flat, call: Call) -> Placement:
         )
 
     return Placement(axis(0), axis(1))
+
+
+def default_map(flat: Flat, task: str | int | None = None) -> Call:
+    """The layer to look at where none is told: the last whose map is not too coarse.
+
+    That is the last map before the head, as the papers have it, where it has 5
+    cells or more along each side; else the last that has as many over the same
+    pixels. On 3 x 3 cells, which small patches end with, each cell has seen the
+    whole patch, and maps of sea lions pointed at their corners.
+
+    Raises
+    ------
+    UsageError
+        The network has no map at all.
+    """
+    last = flat.last_map(task)
+    pitches = _pitch(flat, last, 0), _pitch(flat, last, 1)
+    if None in pitches:
+        return last
+    wanted = min(n * p for n, p in zip(last.shape, pitches, strict=False) if p) / FEWEST_CELLS
+    # At a pitch of 1 is the image, scaled or recoloured.
+    fine = [call for call in flat.maps(task) if 1 < _coarsest(flat, call) <= wanted]
+    return fine[-1] if fine else last
+
+
+def _coarsest(flat: Flat, call: Call) -> float:
+    return max(_pitch(flat, call, axis) or math.inf for axis in (0, 1))
 
 
 def _cuts_off(layer: Any) -> bool:

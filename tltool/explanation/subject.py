@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tltool.explanation.flat import Call, Flat, lay_flat
-from tltool.explanation.placement import Placement, place_map
+from tltool.explanation.placement import Placement, default_map, place_map
 from tltool.explanation.scores import scores_of
 
 
@@ -108,7 +108,8 @@ class Subject:
 
 def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
     """Open a classifier that is laid flat; as `open_subject`."""
-    return Subject(flat, flat.find(layer, task), task, told=layer is not None)
+    call = default_map(flat, task) if layer is None else flat.find(layer, task)
+    return Subject(flat, call, task, told=layer is not None)
 
 
 def open_subject(
@@ -126,8 +127,8 @@ def open_subject(
     shape : (height, width, bands)
         Of the images.
     layer : str, optional
-        Its path, or its name where only one has it. Default: the last map
-        before the head, not counting pools and dropout.
+        Its path, or its name where only one has it. Default: as of
+        `tltool.explanation.placement.default_map`.
     task : str or int, optional
         Which output, where there are several: its name, or its place where
         they are a list.

@@ -23,7 +23,7 @@ ANGLE = 0.5
 SHIFT = 30 / 224
 # Of maps with a maximum of 1; lambda for each image and px of a cell's side, mu for each image and
 # px of a cell: so the balance with the data is the same for cells of any size.
-LAMBDA = 0.016
+LAMBDA = 0.008
 MU = 0.025
 ITERATIONS = 200
 # Differences below count as a part of a step, in place of the sign alone.

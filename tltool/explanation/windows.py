@@ -14,7 +14,7 @@ from tltool.data.images import read_image
 from tltool.errors import ImageError, UsageError
 from tltool.explanation.boxes import Box
 from tltool.maps.mapper import expand_patterns
-from tltool.raster import IMAGE_SUFFIXES
+from tltool.raster import walk_images
 from tltool.sidecar import Sidecar
 
 
@@ -111,7 +111,7 @@ def gather(sources: Sequence[str | Path]) -> dict[Path, str]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = list(walk_images(folder))
     if not found:
         raise ImageError(f"{folder}: expected images in the folder or below, found none")
     return found

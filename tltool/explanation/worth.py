@@ -11,8 +11,10 @@ from tltool.explanation.boxes import Box
 STEPS = 32
 # Blur that insertion starts from: sigma over the image's side.
 BLUR = 1 / 12
-# How far from a thing a map may point, over the image's side: Zhang et al. allow 15 px.
+# How far from a box a map may point, over the image's side: Zhang et al. allow 15 px.
 TOLERANCE = 15 / 224
+# How far from a point, whose thing has a size that is not told: over the side of a patch.
+POINT_TOLERANCE = 1 / 4
 
 # (n, height, width, bands) images -> (n,) probabilities
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -82,16 +84,15 @@ def insertion(predict: Predict, image: np.ndarray, heat: np.ndarray) -> np.ndarr
     return _curve(predict, blurred, image, rank_pixels(heat))
 
 
-def points_at(heat: np.ndarray, things: Sequence[Box], tolerance: float) -> bool:
+def points_at(heat: np.ndarray, things: Sequence[tuple[Box, float]]) -> bool:
     """The pointing game: whether the map is highest on one of the things, or next to it.
 
     Parameters
     ----------
     heat : (height, width) array
-    things : sequence of Box
-        px of `heat`; points are boxes without inside.
-    tolerance : float
-        How far outside is still a hit, px.
+    things : sequence of (Box, float)
+        px of `heat`, each with how far outside is still a hit; points are
+        boxes without inside.
 
     References
     ----------
@@ -100,4 +101,4 @@ def points_at(heat: np.ndarray, things: Sequence[Box], tolerance: float) -> bool
     of Computer Vision 126, 2018, section 4.2.
     """
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    return any(box.distance(column + 0.5, row + 0.5) <= tolerance for box in things)
+    return any(box.distance(column + 0.5, row + 0.5) <= near for box, near in things)
