@@ -16,8 +16,6 @@ from tltool.errors import DataError
 
 # Images whose pixels are compared at most, to learn from and to judge; their side, px.
 PIXEL_LIMITS, PIXEL_SIDE = (3000, 1000), 32
-# Images that features are learnt from at most.
-FEATURE_LIMIT = 20_000
 NEIGHBOURS = 5
 # Inverse strengths of the logistic regression's penalty to choose among, and without a choice.
 _STRENGTHS, _STRENGTH = (1e-3, 1e-2, 1e-1, 1.0), 1e-1
@@ -127,7 +125,11 @@ def _pixels(images: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def pixel_neighbour(
-    images: np.ndarray, labels: np.ndarray, judged: np.ndarray, seed: int = 0
+    images: np.ndarray,
+    labels: np.ndarray,
+    judged: np.ndarray,
+    seed: int = 0,
+    labelled: np.ndarray | None = None,
 ) -> Baseline:
     """The class of the training image that is nearest in its pixels: least sum of differences.
 
@@ -139,23 +141,26 @@ def pixel_neighbour(
         As `labels_of`.
     seed : int
         Of the draw where there are more images than `PIXEL_LIMITS`.
+    labelled : (n,) int array, optional
+        Places of the images that the labels are of; None: of all.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
     rng = np.random.default_rng(seed)
+    labelled = np.arange(len(images)) if labelled is None else labelled
     known, asked = (
         _some(len(found), limit, rng)
-        for found, limit in zip((images, judged), PIXEL_LIMITS, strict=True)
+        for found, limit in zip((labelled, judged), PIXEL_LIMITS, strict=True)
     )
     side = images.shape[1]
     notes = [
         "L1 distance of the pixels",
         f"shrunk from {side} to {PIXEL_SIDE} px" * (side > PIXEL_SIDE),
-        f"to {len(known)} of {len(images)} training images" * (len(known) < len(images)),
+        f"to {len(known)} of {len(labelled)} training images" * (len(known) < len(labelled)),
         f"for {len(asked)} of {len(judged)} images" * (len(asked) < len(judged)),
     ]
     learner = KNeighborsClassifier(1, metric="manhattan", algorithm="brute")
-    train = _pixels(images, known), labels[known]
+    train = _pixels(images, labelled[known]), labels[known]
     note = ", ".join(filter(None, notes))
     return _answer(
         "nearest neighbour on pixels", note, learner, train, _pixels(judged, asked), asked
@@ -257,11 +262,10 @@ def all_baselines(
     if not len(labelled):
         raise DataError(f"task {task.name}: no training image is labelled; baselines learn of them")
     labels, judged = labels_of(task, targets[labelled]), images[1]
-    some = _some(len(labelled), FEATURE_LIMIT, np.random.default_rng(seed))
-    known, told = features[0][labelled[some]], labels[some]
+    known = features[0][labelled]
     return [
         majority(labels, len(judged)),
-        pixel_neighbour(images[0][labelled], labels, judged, seed),
-        feature_neighbours(known, told, features[1]),
-        linear_probe(known, told, features[1], seed),
+        pixel_neighbour(images[0], labels, judged, seed, labelled),
+        feature_neighbours(known, labels, features[1]),
+        linear_probe(known, labels, features[1], seed),
     ]

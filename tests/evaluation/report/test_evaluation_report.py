@@ -5,9 +5,11 @@ from report_pages import Page, write_folders, write_manifest
 from small_runs import ALIVE, SEEN, ZOO, small_run
 
 import tltool
+from tltool.cli.main import main
 from tltool.data.tasks import Task
 from tltool.errors import OutputError
-from tltool.evaluation.report import numbers
+from tltool.evaluation.comparison import Compared
+from tltool.evaluation.report.tables import gain_sentence
 
 ALWAYS = [
     "results",
@@ -166,11 +168,16 @@ def test_a_run_of_several_tasks_some_of_them_not_labelled(tmp_path):
     assert "alive: Of 4 images of the test split" in page.text
 
 
-def test_judging_train_has_no_baselines(tmp_path):
+def test_the_command_writes_a_report_and_train_has_no_baselines(tmp_path, capsys):
     small_run(tmp_path / "run", ALIVE)
     counts = {(s, c): 1 for s in ("train", "test") for c in ALIVE.classes}
     data = write_folders(tmp_path / "data", counts)
-    _, page = report(tmp_path / "run", data, split="train", feature_map=False)
+    words = ["evaluate", str(tmp_path / "run"), str(data), "--split", "train", "--no-feature-map"]
+    main([*words, "-o", str(tmp_path / "out")])
+    assert f"{tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
+    assert not (tmp_path / "out" / "feature_map.png").exists()
+    page = Page(tmp_path / "out" / "report.html")
+    page.check()
     assert "The judged images are those that baselines would learn of." in page.text
     assert "majority class" not in page.text
 
@@ -189,12 +196,12 @@ def test_a_trained_run_tells_recipe_history_and_what_came_before(tiny_run, patch
 
 def test_without_a_gain_that_is_sure_it_is_said():
     rows = [
-        numbers.Compared("guess", "", 9, 0.5, 0.5, (0.4, 0.6), 0.1, (-0.1, 0.3), 0.1),
-        numbers.Compared("this network", "", 9, 0.6, 0.6, (0.5, 0.7)),
+        Compared("guess", "", 9, 0.5, 0.5, (0.4, 0.6), 0.1, (-0.1, 0.3), 0.1),
+        Compared("this network", "", 9, 0.6, 0.6, (0.5, 0.7)),
     ]
-    text = numbers.gain_sentence(rows, pretrained=True)
+    text = gain_sentence(rows, pretrained=True)
     assert text.startswith("The network is 10.0 percentage points above the best of them, guess")
     assert "do not tell whether there is a difference" in text
     sure = np.array([0.05, 0.15])
-    rows[0] = numbers.Compared("guess", "", 9, 0.5, 0.5, None, 0.1, tuple(sure), 0.1)
-    assert "do not tell" not in numbers.gain_sentence(rows, pretrained=True)
+    rows[0] = Compared("guess", "", 9, 0.5, 0.5, None, 0.1, tuple(sure), 0.1)
+    assert "do not tell" not in gain_sentence(rows, pretrained=True)

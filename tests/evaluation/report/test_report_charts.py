@@ -8,10 +8,10 @@ from tltool.evaluation.report.charts import (
     WIDTH,
     Line,
     line_chart,
-    matrix_chart,
     room_for,
-    whiskers,
 )
+from tltool.evaluation.report.matrix import matrix_chart
+from tltool.evaluation.report.whiskers import whiskers
 
 
 def chart(points, **more):

@@ -11,7 +11,6 @@ import numpy as np
 
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
-from tltool.data.images import cut_middle
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Patches, load_patches
 from tltool.data.tasks import Task
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from tltool.evaluation.evaluate import Evaluation
 
 # Images that baselines learn of and are judged on at most.
-_LEARNT, _ASKED = 20_000, 2000
+_LEARNT, _ASKED = 5000, 2000
 
 
 @dataclass(frozen=True)
@@ -182,43 +181,51 @@ class Material:
         """Why baselines have nothing to learn of, or an empty text."""
         if self.evaluation.judged.split in ("train", "all"):
             return "The judged images are those that baselines would learn of."
-        if not self.dataset.samples["train"]:
+        if not len(self.train_patches):
             return "The data have no training images that baselines could learn of."
         return ""
 
-    def baselines(self) -> tuple[dict[str, list[Compared]], Pretrained]:
-        """For each task its baselines and the run's network, judged on the same images."""
-        pretrained, found = self.pretrained(), {}
-        margin, side = self.sidecar.context, self.sidecar.patch
+    @cached_property
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and asked images without what surrounds the patch."""
+        inner = slice(self.sidecar.context, self.sidecar.context + self.sidecar.patch)
+        train, asked = self.train_patches.images, self.judged_patches.images
+        return train[:, inner, inner], asked[:, inner, inner]
+
+    def _compared(
+        self, task: Task, train: np.ndarray, asked: np.ndarray, targets: np.ndarray
+    ) -> list[Compared]:
+        """A task's baselines, from features of both sets of images and training targets."""
+        told = self.answers(task)
+        # Rows of `asked` that are labelled for the task.
+        rows = np.flatnonzero(told.labelled[self.asked])
+        if not len(rows) or not (targets >= 0).all(axis=1).any():
+            return []
+        images = self._pixels[0], self._pixels[1][rows]
+        made = all_baselines(task, targets, images, (train, asked[rows]), self.seed)
+        # Among the labelled images.
+        places = np.cumsum(told.labelled)[self.asked[rows]] - 1
+        groups = self.evaluation.judged.groups
+        own = np.array(groups)[told.labelled].tolist() if groups else []
+        return compare(told, places, made, own, self.seed)
+
+    def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
+        """For each task its baselines and the run's network, judged on the same images.
+
+        Tasks that no training image or no judged one is labelled for are left
+        out.
+        """
         train, judged = self.train_patches, self.judged_patches
         targets = train.targets(self.tasks)
-        pixels = [
-            np.stack([cut_middle(i, side) for i in p.images]) if margin else p.images
-            for p in (train, judged)
-        ]
         known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found = {}
         for task in self.tasks:
             network = pretrained.networks[task.name]
+            # Tasks may share one.
             if id(network) not in known:
                 known[id(network)] = (
                     self.features(network, train, "features of train"),
                     self.features(network, judged, "features of judged images"),
                 )
-            told = self.answers(task)
-            # Rows of `asked` that are labelled for the task.
-            rows = np.flatnonzero(told.labelled[self.asked])
-            if not len(rows) or not (targets[task.name] >= 0).all(axis=1).any():
-                continue
-            made = all_baselines(
-                task,
-                targets[task.name],
-                (pixels[0], pixels[1][rows]),
-                (known[id(network)][0], known[id(network)][1][rows]),
-                self.seed,
-            )
-            # Among the labelled images.
-            places = np.cumsum(told.labelled)[self.asked[rows]] - 1
-            groups = np.array(self.evaluation.judged.groups or [""] * len(told.labelled))
-            of_labelled = groups[told.labelled].tolist() if self.evaluation.judged.groups else ()
-            found[task.name] = compare(told, places, made, of_labelled, self.seed)
-        return found, pretrained
+            found[task.name] = self._compared(task, *known[id(network)], targets[task.name])
+        return {name: rows for name, rows in found.items() if rows}

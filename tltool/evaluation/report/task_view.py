@@ -18,11 +18,14 @@ from tltool.evaluation.feature_map import (
     neighbourhoods,
     principal_components,
 )
-from tltool.evaluation.report import numbers as shown
-from tltool.evaluation.report.charts import Chart, Matrix, Whiskers, whiskers
+from tltool.evaluation.report import plots, tables
+from tltool.evaluation.report.charts import Chart
 from tltool.evaluation.report.examples import Example, Examples
 from tltool.evaluation.report.material import Material, Pretrained
+from tltool.evaluation.report.matrix import Matrix
 from tltool.evaluation.report.pictures import GREY, THUMBNAIL, colours_of, thumbnail
+from tltool.evaluation.report.whiskers import Whiskers, whiskers
+from tltool.evaluation.report.words import percent
 from tltool.explanation.methods import as_heat, maps_of_subject
 from tltool.explanation.picture import as_seen, lay_over
 from tltool.explanation.subject import open_subject
@@ -82,9 +85,9 @@ class TaskView:
     numbers: dict[str, Any]
     colours: dict[str, str]
     summary: str
-    headline: list[shown.Number]
-    more: list[shown.Number]
-    classes: list[shown.ClassRow]
+    headline: list[tables.Number]
+    more: list[tables.Number]
+    classes: list[tables.ClassRow]
     confusion: Matrix | None
     confusions: list[str]
     curves: list[Chart]
@@ -116,33 +119,33 @@ def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> Tas
     colours : dict of class to str
         CSS.
     """
-    numbers, names = shown.numbers_of(metrics, task.name), task.classes
-    tables = numbers.get("thresholds") or {}
-    charts = [shown.threshold_chart(name, rows) for name, rows in tables.items()]
+    numbers, names = tables.numbers_of(metrics, task.name), task.classes
+    thresholds = numbers.get("thresholds") or {}
+    charts = [plots.threshold_chart(name, rows) for name, rows in thresholds.items()]
     return TaskView(
         task=task,
         numbers=numbers,
         colours=colours,
-        summary=shown.summary(numbers, metrics["split"]),
-        headline=shown.headline(numbers),
-        more=shown.more_numbers(numbers, metrics["beta"]),
-        classes=shown.class_rows(numbers),
-        confusion=shown.confusion_chart(names, numbers),
-        confusions=shown.confusions(names, numbers),
-        curves=shown.curve_charts(names, colours, numbers),
-        calibration=shown.calibration_chart(numbers),
-        calibration_rows=shown.calibration_rows(numbers),
+        summary=tables.summary(numbers, metrics["split"]),
+        headline=tables.headline(numbers),
+        more=tables.more_numbers(numbers, metrics["beta"]),
+        classes=tables.class_rows(numbers),
+        confusion=plots.confusion_chart(names, numbers),
+        confusions=tables.confusions(names, numbers),
+        curves=plots.curve_charts(names, colours, numbers),
+        calibration=plots.calibration_chart(numbers),
+        calibration_rows=tables.calibration_rows(numbers),
         threshold_charts=[c for c in charts if c is not None][:_THRESHOLDS],
-        threshold_rows=shown.threshold_rows(numbers),
-        averaged=shown.averaged_rows(metrics, task.name),
+        threshold_rows=tables.threshold_rows(numbers),
+        averaged=tables.averaged_rows(metrics, task.name),
     )
 
 
 def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) -> None:
     """Put the network beside its baselines."""
     view.compared, view.pretrained = rows, pretrained
-    view.gain = shown.gain_sentence(rows, not pretrained.warning)
-    told = ", ".join(f"{row.name} {shown.percent(row.accuracy)}" for row in rows)
+    view.gain = tables.gain_sentence(rows, not pretrained.warning)
+    told = ", ".join(f"{row.name} {percent(row.accuracy)}" for row in rows)
     view.whiskers = whiskers(
         f"Accuracies with their 95 % intervals: {told}.",
         [(row.name, row.accuracy, row.interval, row is rows[-1]) for row in rows],

@@ -11,9 +11,8 @@ from tltool.data.splits import SPLITS
 from tltool.evaluation.comparison import Compared
 from tltool.evaluation.feature_map import draw_sheet
 from tltool.evaluation.opened_run import OpenedRun
-from tltool.evaluation.report import MAP_NAME, REPORT_NAME
-from tltool.evaluation.report import numbers as shown
-from tltool.evaluation.report.material import Material
+from tltool.evaluation.report import MAP_NAME, REPORT_NAME, plots, tables, words
+from tltool.evaluation.report.material import Material, Pretrained
 from tltool.evaluation.report.pictures import colours_of
 from tltool.evaluation.report.recipe_words import describe_recipe
 from tltool.evaluation.report.run_facts import (
@@ -86,9 +85,10 @@ def _task_views(material: Material, palette: Palette, feature_map: bool) -> list
     metrics = material.evaluation.metrics
     found = [view_of(metrics, task, palette.of_task[task.name]) for task in material.tasks]
     compared: dict[str, list[Compared]] = {}
-    pretrained = None
+    pretrained: Pretrained | None = None
     if not material.no_baselines():
-        compared, pretrained = material.baselines()
+        pretrained = material.pretrained()
+        compared = material.baselines(pretrained)
     for view in found:
         if pretrained is not None and view.task.name in compared:
             add_baselines(view, compared[view.task.name], pretrained)
@@ -161,19 +161,19 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         views=found,
         several=len(found) > 1,
         palette=palette,
-        class_header=shown.class_header(metrics["beta"]),
+        class_header=tables.class_header(metrics["beta"]),
         no_baselines=material.no_baselines(),
         splits=SPLITS,
         samples=[class_samples(material, place) for place in range(len(material.tasks))],
-        history=shown.history_charts(read_history(folder / HISTORY_NAME)),
+        history=plots.history_charts(read_history(folder / HISTORY_NAME)),
         recipe=told,
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),
-        percent=shown.percent,
-        points=shown.points,
-        percent_ends=shown.percent_ends,
-        points_ends=shown.points_ends,
+        percent=words.percent,
+        points=words.points,
+        percent_ends=words.percent_ends,
+        points_ends=words.points_ends,
     )
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a task as a report shows them: tiles, tables and charts."""
+"""The numbers of a task as a report shows them: tiles, tables and sentences."""
 
 import math
 from collections.abc import Sequence
@@ -9,46 +9,17 @@ import numpy as np
 
 from tltool.evaluation import paths
 from tltool.evaluation.comparison import Compared
-from tltool.evaluation.report.charts import Chart, Line, Matrix, line_chart, matrix_chart, room_for
+from tltool.evaluation.report.words import (
+    MINUS,
+    TO,
+    decimal,
+    decimal_ends,
+    percent,
+    percent_ends,
+    points_ends,
+)
 
-NONE, _MINUS, _TO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{EN DASH}"
-# Classes whose curves are told apart in one chart.
-_CURVES = 8
 _CONFUSED = 6
-
-_PERCENT = "\N{NO-BREAK SPACE}%"
-
-Ends = Sequence[float] | None
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage; a dash where there is none."""
-    return NONE if value is None else f"{100 * value:.{digits}f}{_PERCENT}"
-
-
-def decimal(value: float | None) -> str:
-    """A number with three decimals; a dash where there is none."""
-    return NONE if value is None else f"{value:.3f}"
-
-
-def points(value: float) -> str:
-    """A difference of shares in percentage points, signed."""
-    return f"{100 * value:+.1f}".replace("-", _MINUS)
-
-
-def percent_ends(ends: Ends) -> str:
-    """An interval of shares."""
-    return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{_PERCENT}"
-
-
-def points_ends(ends: Ends) -> str:
-    """An interval of differences of shares."""
-    return "" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
-
-
-def decimal_ends(ends: Ends) -> str:
-    """An interval of numbers."""
-    return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 @dataclass(frozen=True)
@@ -206,29 +177,14 @@ def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
     def cell(name: str, key: str, told: dict[str, Any]) -> tuple[str, str]:
         ends = intervals.get(f"classes.{name}.{key}")
         if key in _AREAS:
-            return decimal(told[key]), "" if ends is None else f"{ends[0]:.2f}{_TO}{ends[1]:.2f}"
-        short = "" if ends is None else f"{100 * ends[0]:.0f}{_TO}{100 * ends[1]:.0f}"
+            return decimal(told[key]), "" if ends is None else f"{ends[0]:.2f}{TO}{ends[1]:.2f}"
+        short = "" if ends is None else f"{100 * ends[0]:.0f}{TO}{100 * ends[1]:.0f}"
         return percent(told[key]), short
 
     return [
         ClassRow(name, told["samples"], [cell(name, key, told) for key in (*_COLUMNS, *_AREAS)])
         for name, told in numbers["classes"].items()
     ]
-
-
-def confusion_chart(names: Sequence[str], numbers: dict[str, Any]) -> Matrix | None:
-    """The confusion matrix, with its text alternative; None of a multi-label task."""
-    if "confusion" not in numbers:
-        return None
-    counts = np.array(numbers["confusion"])
-    shares = np.array(numbers["confusion_normalised"], float)
-    shares = np.where(counts.sum(axis=1, keepdims=True) > 0, shares, np.nan)
-    right, total = int(np.trace(counts)), int(counts.sum())
-    text = f"Confusion matrix: {right} of {total} images on the diagonal, which is right."
-    worst = confusions(names, numbers)
-    if worst:
-        text += f" Most often {worst[0]}"
-    return matrix_chart(text, names, counts, shares)
 
 
 def confusions(names: Sequence[str], numbers: dict[str, Any]) -> list[str]:
@@ -248,117 +204,6 @@ def confusions(names: Sequence[str], numbers: dict[str, Any]) -> list[str]:
     ]
 
 
-def _chosen(names: Sequence[str], numbers: dict[str, Any], key: str) -> list[str]:
-    """The classes with the lowest areas, in their order, where they are too many."""
-    known = [n for n in names if numbers["classes"][n][key] is not None]
-    if len(known) <= _CURVES:
-        return known
-    worst = sorted(known, key=lambda name: numbers["classes"][name][key])[:_CURVES]
-    return [name for name in known if name in worst]
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A kind of curve in the metrics, and how it is told."""
-
-    key: str
-    axes: tuple[str, str]
-    area: str
-    title: str
-    labels: tuple[str, str]
-
-
-_ROC = _Curve(
-    "roc",
-    ("fpr", "tpr"),
-    "roc_auc",
-    "ROC curve and the area under it",
-    ("false alarms among images without the class", "found among images of it"),
-)
-_PR = _Curve(
-    "precision_recall",
-    ("recall", "precision"),
-    "average_precision",
-    "Precision-recall curve and average precision",
-    ("recall", "precision"),
-)
-
-
-def _curve_chart(
-    names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any], kind: _Curve
-) -> Chart | None:
-    told = numbers["curves"][kind.key]
-    chosen = _chosen(names, numbers, kind.area)
-    lines = []
-    for name in [*chosen, "micro"]:
-        curve = told.get(name)
-        if curve is None:
-            continue
-        both = np.array([curve[axis] for axis in kind.axes], float).T
-        # The class "micro" would not be told from the average; it has its own colour.
-        average = name == "micro" and "micro" not in names
-        area = (numbers["micro"] if average else numbers["classes"][name])[kind.area]
-        lines.append(
-            Line(
-                "all classes together" if average else name,
-                "currentColor" if average else colours[name],
-                both,
-                "" if area is None else f"{area:.2f}",
-                dashed=average,
-                stepped=kind is _PR,
-            )
-        )
-    if not lines:
-        return None
-    areas = ", ".join(f"{line.label} {line.value}" for line in lines)
-    text = f"{kind.title}: {areas}."
-    if len(chosen) < len(names):
-        text += f" The {len(chosen)} classes with the lowest of {len(names)} are shown."
-    return line_chart(kind.title, text, kind.labels, lines, diagonal=kind is _ROC)
-
-
-def curve_charts(
-    names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any]
-) -> list[Chart]:
-    """ROC and precision-recall curves, where there are any."""
-    found = [_curve_chart(names, colours, numbers, kind) for kind in (_ROC, _PR)]
-    return [chart for chart in found if chart is not None]
-
-
-def _bins(bins: Sequence[dict[str, Any]], label: str, colour: str, value: str) -> Line:
-    places = np.array([(b["confidence"], b["frequency"]) for b in bins], float).reshape(-1, 2)
-    samples = np.array([b["samples"] for b in bins], float)
-    sizes = 2 + 7 * np.sqrt(samples / max(1, samples.max(initial=1)))
-    return Line(label, colour, places, value, sizes=sizes)
-
-
-def calibration_chart(numbers: dict[str, Any]) -> Chart | None:
-    """Probability against frequency, before and after temperature scaling."""
-    lines = []
-    if numbers["calibration"]:
-        label = "the network's own"
-        lines.append(
-            _bins(numbers["calibration"], label, "var(--before)", f"ECE {percent(numbers['ece'])}")
-        )
-    after = numbers.get("calibrated")
-    if after and after["calibration"]:
-        label = f"at temperature {after['temperature']:.2f}"
-        lines.append(
-            _bins(after["calibration"], label, "var(--after)", f"ECE {percent(after['ece'])}")
-        )
-    if not lines:
-        return None
-    told = "; ".join(f"{line.label}: {line.value}" for line in lines)
-    text = f"Calibration curve, on the diagonal probabilities would be true. {told}."
-    return line_chart(
-        "Calibration curve",
-        text,
-        ("mean probability of the answers", "share of them that is right"),
-        lines,
-        diagonal=True,
-    )
-
-
 def calibration_rows(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Name, before and after temperature scaling."""
     after = numbers.get("calibrated") or {}
@@ -367,32 +212,6 @@ def calibration_rows(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("Brier score", decimal(numbers["brier"]), decimal(after.get("brier"))),
         ("Calibration error (ECE)", percent(numbers["ece"]), percent(after.get("ece"))),
     ]
-
-
-def threshold_chart(name: str, rows: Sequence[dict[str, Any]]) -> Chart | None:
-    """Precision, recall and F1 of a class against the probability from which on it is told."""
-    ordered = sorted(rows, key=lambda row: row["threshold"])
-    keys = {"precision": "var(--before)", "recall": "var(--after)", "f1": "currentColor"}
-    lines = []
-    for key, colour in keys.items():
-        pairs = [(row["threshold"], np.nan if row[key] is None else row[key]) for row in ordered]
-        lines.append(
-            Line("F1" if key == "f1" else key, colour, np.array(pairs, float), dashed=key == "f1")
-        )
-    best = next((row for row in rows if row["best"]), None)
-    if best is None:
-        return None
-    text = (
-        f"Precision, recall and F1 of {name} by threshold; F1 is highest,"
-        f" {percent(best['f1'])}, at {best['threshold']:.2f}."
-    )
-    return line_chart(
-        f"Threshold of {name}",
-        text,
-        ("told from this probability on", "share"),
-        lines,
-        marks=[(best["threshold"], f"best F1: {best['threshold']:.2f}")],
-    )
 
 
 def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -410,58 +229,6 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
                 )
             )
     return found
-
-
-def _history_charts_of(rows: Sequence[dict[str, float]], names: Sequence[str]) -> list[Chart]:
-    epochs = np.arange(1, len(rows) + 1)
-    stages = [int(row["stage"]) for row in rows]
-    marks = [
-        (epoch - 0.5, f"stage {stage}")
-        for epoch, stage, before in zip(epochs[1:], stages[1:], stages, strict=False)
-        if stage != before
-    ]
-    charts = []
-    for name in names:
-        lines = [
-            Line(label, colour, np.stack([epochs, [row.get(key, np.nan) for row in rows]], axis=1))
-            for key, label, colour in (
-                (name, "training", "var(--before)"),
-                (f"val_{name}", "validation", "var(--after)"),
-            )
-            if key in rows[0]
-        ]
-        title = name.replace("_", " ").capitalize()
-        share = name.endswith("accuracy")
-        every = np.concatenate([line.points[:, 1] for line in lines])
-        ends = [f"{line.label} ends at {line.points[-1, 1]:.3f}" for line in lines]
-        text = f"{title} over {len(rows)} epochs: {', '.join(ends)}."
-        charts.append(
-            line_chart(
-                title,
-                text,
-                ("epoch", title.lower()),
-                lines,
-                (1, max(2, len(rows))),
-                (0, 1) if share else room_for(every),
-                marks=marks,
-                whole=True,
-            )
-        )
-    return charts
-
-
-def history_charts(rows: Sequence[dict[str, float]]) -> list[Chart]:
-    """Loss, then every accuracy, over the epochs of all stages.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Those of ``history.csv``.
-    """
-    if not rows:
-        return []
-    accuracies = [k for k in rows[0] if k.endswith("accuracy") and not k.startswith("val_")]
-    return _history_charts_of(rows, ["loss", *accuracies[:5]] if "loss" in rows[0] else accuracies)
 
 
 def gain_sentence(rows: Sequence[Compared], pretrained: bool) -> str:
@@ -520,7 +287,7 @@ def averaged_rows(metrics: dict[str, Any], task: str) -> list[tuple[str, str, st
         scale, digits = (100, 1) if known.share else (1, 3)
         ends = (gains.get(known.path) or {}).get("interval")
         texts = [
-            f"{scale * value:+.{digits}f}".replace("-", _MINUS)
+            f"{scale * value:+.{digits}f}".replace("-", MINUS)
             for value in (pair[1] - pair[0], *(ends or ()))
         ]
         between = f"{texts[1]} to {texts[2]}" if ends else ""
