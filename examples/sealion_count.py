@@ -65,7 +65,10 @@ def main(
     photograph: str, points: str, out: str, weights: str = "imagenet", seeds: str = "3"
 ) -> None:
     """Train and score with several seeds."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("tltool").setLevel(logging.INFO)
+    # Of a photograph without coordinates GDAL says more than is of use.
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     folder = Path(out)
     left = write_area(folder / "left.geojson", 0, LEFT_ENDS)
     right = write_area(folder / "right.geojson", RIGHT_BEGINS, RIGHT_ENDS)

@@ -67,13 +67,17 @@ def _show_round(made: Any) -> None:
     show.line(f"round {made.number}: F1 {told} ({rates})")
     if made.mined:
         scores = f"scores {made.highest:.2f} to {made.lowest:.2f}"
-        show.line(f"  {made.mined} false detections become background, {scores}; training again")
+        drawn = f"{made.drawn} places drawn by chance"
+        show.line(f"  {made.mined} false detections ({scores}) and {drawn} become background")
 
 
 def _show(mined: Any) -> None:
     from tltool.cli import show
 
-    rule, number = mined.tuning.parameters.rule, sum(made.mined for made in mined.rounds)
+    rule, number = (
+        mined.tuning.parameters.rule,
+        sum(made.mined + made.drawn for made in mined.rounds),
+    )
     show.line(f"{mined.data}: {number} patches more. {mined.run}: trained on them")
     show.line(f"any animal: threshold {rule.threshold:.2f}, distance {rule.distance:g} px")
     for note in mined.tuning.notes:
