@@ -15,6 +15,7 @@ SCRIPTS = (
     "map_memory",
     "map_writing",
     "counting",
+    "count_time",
     "engines",
     "fidelity",
     "conversion",

@@ -32,7 +32,7 @@ class Given(Draws):
     """Weights that are told."""
 
     def weights(self, width):
-        yield self.groups[None].astype(np.float32)
+        yield self.groups[None].astype(np.int32)
 
 
 @settings(deadline=None, max_examples=30)
@@ -56,19 +56,20 @@ def test_a_drawn_sample_has_the_numbers_of_its_images(case, data):
 
 def test_the_same_seed_draws_the_same_samples_however_they_are_batched():
     draws = Draws(np.arange(50), 30, 7)
-    narrow = np.concatenate(list(draws.weights(1)))
-    wide = np.concatenate(list(draws.weights(10_000)))
-    assert narrow.shape == (30, 50)
-    np.testing.assert_array_equal(narrow, wide)
-    assert (narrow.sum(axis=1) == 50).all()
+    whole = np.concatenate(list(draws.weights(1)))
+    single = list(draws.weights(10_000_000))
+    assert whole.shape == (30, 50)
+    assert len(single) == 30
+    np.testing.assert_array_equal(whole, np.concatenate(single))
+    assert (whole.sum(axis=1) == 50).all()
     other = np.concatenate(list(Draws(np.arange(50), 30, 8).weights(1)))
-    assert (other != narrow).any()
+    assert (other != whole).any()
 
 
 def test_images_of_a_group_are_drawn_together():
     groups = number_groups(["a", "a", "", "b", "", "b"], 6)
     assert len(set(groups.tolist())) == 4
-    weights = np.concatenate(list(Draws(groups, 200, 0).weights(1)))
+    (weights,) = Draws(groups, 200, 0).weights(1)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
     np.testing.assert_array_equal(weights[:, 3], weights[:, 5])
     assert (weights[:, 2] != weights[:, 4]).any()

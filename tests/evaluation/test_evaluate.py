@@ -355,5 +355,8 @@ def test_nothing_is_replaced_unasked_and_no_run_is_an_error(zoo, tmp_path):
     assert evaluate(zoo / "model.keras", tmp_path / "data", out=out).folder == out
     with pytest.raises(OutputError, match=r"metrics\.json exists already"):
         evaluate(zoo, tmp_path / "data", out=out)
+    for wrong in ({"beta": 0}, {"top_k": 0}, {"resamples": 0}, {"seed": -1}, {"split": "dev"}):
+        with pytest.raises(UsageError, match=rf"{next(iter(wrong))}: expected"):
+            evaluate(zoo, tmp_path / "data", **wrong)
     with pytest.raises(ModelError, match=r"expected a run folder with model\.keras"):
         evaluate(tmp_path / "data", tmp_path / "data", out=tmp_path / "other")

@@ -98,12 +98,7 @@ class _Counting(click.Command):
     metavar="gpkg|coco",
     help="Write the points in this format too, beside CSV and GeoJSON.",
 )
-@options.stride
-@options.engine
-@options.precision
-@options.scale
-@options.bands
-@options.resample
+@options.seeing
 @options.overwrite
 @options.out("Folder for points, counts, pictures, the summary and the maps.")
 def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -> None:

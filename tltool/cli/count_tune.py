@@ -50,12 +50,7 @@ from tltool.cli import options
     help="Validate each part of the images by what is chosen on the others [5, or as many as there"
     " are images, from 3 on].",
 )
-@options.stride
-@options.engine
-@options.precision
-@options.scale
-@options.bands
-@options.resample
+@options.seeing
 def tune(
     run: Path,
     images: tuple[Path, ...],

@@ -145,3 +145,10 @@ columns = click.option(
     help="Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
     " LABEL [found by name].",
 )
+
+
+def seeing(command: Command) -> Command:
+    """Options of how the maps are made that points are found in."""
+    for option in (resample, bands, scale, precision, engine, stride):
+        command = option(command)
+    return command

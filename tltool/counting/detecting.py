@@ -297,6 +297,8 @@ def _image_map(
             f"{files.map}: expected a band for every class; {', '.join(missing)} is missing. Make"
             " the map again without --classes"
         )
+    if networks is not None and facts.get("aoi"):
+        logger.warning("%s: made with --aoi, so nothing is found outside that area", files.map)
     nothing = nothing_here(sidecar)
     background = nothing[0] if nothing else None
     return ImageMap(image, files.map, facts, background, size, gsd, bands)

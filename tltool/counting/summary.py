@@ -130,11 +130,8 @@ def _caption(crs: Any, extent: np.ndarray) -> str:
     if not crs.is_projected:
         return f"{name}, north is up"
     metres = extent * crs.linear_units_factor[1]
-    if metres.max() >= 1000:
-        return (
-            f"{name}; {metres[0] / 1000:.3g} km from west to east, {metres[1] / 1000:.3g} km north"
-        )
-    return f"{name}; {metres[0]:.3g} m from west to east, {metres[1]:.3g} m from north to south"
+    unit, (across, down) = ("km", metres / 1000) if metres.max() >= 1000 else ("m", metres)
+    return f"{name}; {across:.3g} {unit} from west to east, {down:.3g} {unit} from north to south"
 
 
 def _rgb(colour: np.ndarray) -> str:

@@ -56,14 +56,16 @@ class ImageCount:
         return Scene(*told, truth.xy, truth.labels, self.map.gsd)
 
     def as_points(self) -> list[Point]:
-        """The points as files have them: to a hundredth of a pixel."""
+        """The points as files have them: to a hundredth of a pixel, the highest score first."""
         points = self.points
         rows = zip(points.x, points.y, points.labels, points.score, strict=True)
         name = self.image.name
-        return [
+        rounded = [
             Point(name, round(float(x), 2), round(float(y), 2), str(label), round(float(score), 4))
             for x, y, label, score in rows
         ]
+        # By what is written: a tile's rounding decides nothing.
+        return sorted(rounded, key=lambda p: (-(p.score or 0), p.y, p.x, p.label))
 
 
 @dataclass(frozen=True)

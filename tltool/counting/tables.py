@@ -84,7 +84,7 @@ def point_scores(score: Score) -> Table:
     """Precision, recall, F1 and average precision."""
     header = ("class", "true", "points", "matched", "precision", "recall", "F1", "AP")
     rows = [_point_row(name, each) for name, each in score.classes.items()]
-    return _table(header, [*rows, _point_row("any with any", score.any)])
+    return _table(header, [*rows, _point_row(ANY, score.any)])
 
 
 def _error_row(name: str, error: CountError) -> tuple[Any, ...]:
@@ -95,7 +95,7 @@ def count_errors(score: Score) -> Table:
     """Detected minus true number an image."""
     rows = [_error_row(name, error) for name, error in score.counts.items()]
     if score.any_count is not None:
-        rows.append(_error_row("all together", score.any_count))
+        rows.append(_error_row(ANY, score.any_count))
     return _table(("count error an image", "MAE", "RMSE", "bias"), rows)
 
 

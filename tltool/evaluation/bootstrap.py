@@ -30,7 +30,7 @@ LEVEL = 0.95
 Drawn = dict[str, np.ndarray]
 
 # Numbers held at a time for all images, classes and samples drawn.
-_ROOM = 4_000_000
+_ROOM = 8_000_000
 _TINY = np.finfo(np.float64).eps
 
 
@@ -52,7 +52,7 @@ class Draws:
     seed: int
 
     def weights(self, width: int) -> Iterator[np.ndarray]:
-        """How often each image is in each sample: (b, n) float32 arrays, `number` rows in all.
+        """How often each image is in each sample: (b, n) int32 arrays, `number` rows in all.
 
         `width` : numbers that the caller needs for an image and a sample.
         """
@@ -64,7 +64,7 @@ class Draws:
             drawn = rng.integers(groups, size=(count, groups))
             drawn += groups * np.arange(count)[:, None]
             times = np.bincount(drawn.ravel(), minlength=count * groups)
-            yield times.reshape(count, groups).astype(np.float32)[:, self.groups]
+            yield _take(times.reshape(count, groups).astype(np.int32), self.groups)
 
 
 def number_groups(names: Sequence[str], images: int) -> np.ndarray:
@@ -87,25 +87,53 @@ def _rates(
 
 
 class _Ranking:
-    """Areas under the curves of one question, for many samples at once."""
+    """Areas under the curves of one question, for many samples at once.
+
+    With images in the order of their scores, most probable first, the area
+    under the ROC curve is the mean over true ones of the share of false ones
+    behind them (those of the same score count half), and average precision
+    the mean over true ones of the share of true ones down to them (and to
+    those of the same score).
+    """
 
     def __init__(self, truth: np.ndarray, scores: np.ndarray, image: np.ndarray):
         order = np.argsort(-scores, kind="stable")
-        self._image, self._truth = image[order], truth[order]
-        ordered = scores[order]
-        # Equal scores are one step of the curve.
-        self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+        ordered, true = scores[order], np.flatnonzero(truth[order])
+        self._image, self._true = image[order], image[order][true]
+        # Before the first and behind the last of the same score, for each true one.
+        self._before = np.searchsorted(-ordered, -ordered[true], "left")
+        self._behind = np.searchsorted(-ordered, -ordered[true], "right")
+        self._true_before = np.searchsorted(true, self._before)
+        self._true_behind = np.searchsorted(true, self._behind)
 
     def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Area under the ROC curve and average precision, (b,) arrays, of (b, n) weights."""
-        seen = weights[:, self._image]
-        told = np.cumsum(seen, axis=1, dtype=np.float64)[:, self._ends]
-        hits = np.cumsum(seen * self._truth, axis=1, dtype=np.float64)[:, self._ends]
-        gained, false = np.diff(hits, prepend=0, axis=1), told - hits
-        area = (np.diff(false, prepend=0, axis=1) * (hits - gained / 2)).sum(axis=1)
-        precision = np.divide(hits, told, out=np.zeros_like(hits), where=told > 0)
-        true, negative = hits[:, -1], false[:, -1]
-        return divide(area, true * negative), divide((gained * precision).sum(axis=1), true)
+        told, true = _sums(weights, self._image), _sums(weights, self._true)
+        positive, negative = true[:, -1], told[:, -1] - true[:, -1]
+        behind, true_behind = _take(told, self._behind), _take(true, self._true_behind)
+        # Twice the false ones at the middle of those of the same score.
+        false = behind - true_behind + _take(told, self._before) - _take(true, self._true_before)
+        seen = _take(weights, self._true)
+        area = _total(seen, negative[:, None] - false / 2)
+        precision = np.divide(true_behind, behind, out=np.zeros(seen.shape), where=seen > 0)
+        both = positive.astype(np.float64) * negative
+        return divide(area, both), divide(_total(seen, precision), positive)
+
+
+def _take(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    # Several times as fast as an index.
+    return np.take(values, places, axis=1)
+
+
+def _sums(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Weights of the first 0, 1 .. of some images, summed."""
+    sums = np.zeros((len(weights), len(image) + 1), weights.dtype)
+    np.cumsum(_take(weights, image), axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _total(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.einsum("bn,bn->b", weights, values)
 
 
 def _averaged(classes: Drawn, micro: Drawn, true: np.ndarray) -> Drawn:
@@ -153,9 +181,10 @@ class _Measures:
 
     def __call__(self, weights: np.ndarray) -> Drawn:
         parts = (self._hit, self._true, self._yes)
-        hit, true, yes = ((weights @ part).astype(np.float64) for part in parts)
-        total = weights.sum(axis=1, dtype=np.float64)
-        found = {key: divide(weights @ part, total) for key, part in self._whole.items()}
+        floats = weights.astype(np.float32)
+        hit, true, yes = ((floats @ part).astype(np.float64) for part in parts)
+        total = floats.sum(axis=1, dtype=np.float64)
+        found = {key: divide(floats @ part, total) for key, part in self._whole.items()}
         if self._told.exclusive:
             found["balanced_accuracy"] = mean(divide(hit, true), np.ones_like(true))
             chance = (true * yes).sum(axis=1) / total**2
@@ -197,7 +226,8 @@ class _Losses:
         np.add.at(self._gaps, (image, bin_of(probability.ravel())), gap)
 
     def __call__(self, weights: np.ndarray) -> Drawn:
-        total = weights.sum(axis=1, dtype=np.float64)
+        weights = weights.astype(np.float64)
+        total = weights.sum(axis=1)
         gaps = np.abs(weights @ self._gaps).sum(axis=1)
         return {
             "log_loss": divide(weights @ self._log, total),

@@ -258,6 +258,7 @@ def evaluate(
     temperature is fitted on the validation split where the data has one and
     ``train`` or ``test`` is judged, and stored in the run's sidecars.
     """
+    choices = Choices(beta, top_k, resamples, seed)
     opened = open_run(run)
     folder = Path(out) if out is not None else opened.path.parent / EVALUATION_NAME
     for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
@@ -266,8 +267,7 @@ def evaluate(
     dataset = read_to_judge(data, opened)
     name, samples = choose_samples(dataset, split)
     timed = judge_samples(opened, dataset, name, samples, views, batch, strict)
-    temperature = temperatures(opened, dataset, name, batch)
-    choices = Choices(beta, top_k, resamples, seed)
+    temperature = temperatures(opened, dataset, name, batch, strict)
     metrics = {
         **_head(opened, dataset, timed.judged, choices),
         **_numbers(timed, temperature, choices, views),

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.splits import SPLITS
-from tltool.errors import DataError, ImageError, ModelError
+from tltool.errors import DataError, ImageError, ModelError, UsageError
 from tltool.evaluation.judged import Judged
 from tltool.evaluation.network import Probabilities, join
 from tltool.evaluation.opened_run import OpenedRun
@@ -92,7 +92,11 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     ------
     DataError
         No image in it, with the numbers of those that have some.
+    UsageError
+        Another name.
     """
+    if split not in (None, ALL, *SPLITS):
+        raise UsageError(f"split: expected one of {', '.join((*SPLITS, ALL))}; received {split}")
     if split == ALL or dataset.divided:
         if split not in (None, ALL):
             raise DataError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tltool.errors import UsageError
 from tltool.evaluation.answers import Answers
 from tltool.evaluation.bootstrap import (
     Drawn,
@@ -33,6 +34,15 @@ class Choices:
     top_k: int = 3
     resamples: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("top_k", 1), ("resamples", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(
+                    f"{name}: expected a number from {least} on, received {getattr(self, name)}"
+                )
+        if not self.beta > 0:
+            raise UsageError(f"beta: expected a number above 0, received {self.beta:g}")
 
 
 def _intervals(drawn: Drawn, draws: Draws, numbers: Mapping[str, Any]) -> dict[str, Any]:

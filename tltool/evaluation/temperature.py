@@ -31,7 +31,7 @@ class Temperature:
 
 
 def temperatures(
-    run: OpenedRun, dataset: Dataset, split: str, batch: int
+    run: OpenedRun, dataset: Dataset, split: str, batch: int, strict: bool
 ) -> dict[str, Temperature]:
     """Find the temperature of every task.
 
@@ -41,7 +41,8 @@ def temperatures(
     dataset : Dataset
     split : str
         The one that is judged, to be judged at the temperature too.
-    batch : int
+    batch, strict
+        As of `judge_samples`.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def temperatures(
     samples = dataset.samples["valid"]
     if split not in ("train", "test") or not samples:
         return stored
-    judged = judge_samples(run, dataset, "valid", samples, batch=batch).judged
+    judged = judge_samples(run, dataset, "valid", samples, batch=batch, strict=strict).judged
     found = {}
     for task in run.tasks:
         told = answers(task, judged.probabilities[task.name], judged.targets[task.name])
