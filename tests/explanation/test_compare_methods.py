@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from keras import layers
 from PIL import Image
-from small_runs import padded_run
+from two_filters import two_filters
 
 import tltool
 from tltool.errors import UsageError
 from tltool.explanation.compare import CENTRE, CHANCE
-from tltool.explanation.layers import list_layers
+from tltool.explanation.methods import METHODS, allowed_methods
+from tltool.explanation.subject import open_subject
 from tltool.sidecar import Sidecar, TaskFacts
 
 
@@ -79,16 +80,14 @@ def test_the_map_of_the_things_own_class_is_asked(spots, tmp_path):
     assert done.files == []
 
 
-def test_without_truth_nothing_is_pointed_at(spots):
-    done = tltool.compare_methods(spots / "run", [spots / "images/0.png"])
-    assert {worth.pointing for worth in done.methods} == {None}
+def test_a_layer_of_choice_leaves_cam_out():
+    model = two_filters()
+    subject = open_subject(model, (2, 2, 1), "filters")
+    allowed, refused = allowed_methods(subject)
+    assert list(allowed) == [name for name in METHODS if name != "cam"]
+    assert "received filters (Conv2D) where the pooling should be" in refused["cam"]
 
 
-def test_a_layer_of_choice_leaves_cam_out(spots, tmp_path):
-    padded_run(tmp_path / "run", context=False)
-    early, *_, pool = list_layers(tmp_path / "run")[1:]
-    done = tltool.compare_methods(tmp_path / "run", [spots / "images/0.png"], layer=early.path)
-    assert "cam" not in {worth.method for worth in done.methods}
-    assert f"expected --layer {pool.path}" in done.refused["cam"]
-    with pytest.raises(UsageError, match="--class: expected one of no, yes"):
-        tltool.compare_methods(tmp_path / "run", [spots / "images/0.png"], class_name="spot")
+def test_the_class_must_be_known(spots):
+    with pytest.raises(UsageError, match="--class: expected one of spot, nothing; received seal"):
+        tltool.compare_methods(spots / "run", [spots / "images/0.png"], class_name="seal")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from two_filters import IMAGE, two_filters
 
-from tltool.explanation.methods import METHODS, maps_of
+from tltool.explanation.methods import METHODS, maps_of, maps_of_subject
 from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
+from tltool.explanation.subject import open_subject
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +70,13 @@ def test_scorecam(model):
 def test_a_batch_gives_what_each_image_gives_alone(model):
     images = np.concatenate([IMAGE, IMAGE[:, ::-1], 2 * IMAGE])
     targets = np.array([0, ~0, 1])
+    subject = open_subject(model, (2, 2, 1))
     for method in ("gradcam", "gradcam++", "layercam", "scorecam"):
-        together = maps_of(model, images, targets, method, batch=2)
-        alone = [maps_of(model, images[i : i + 1], targets[i : i + 1], method) for i in range(3)]
+        together = maps_of_subject(subject, images, targets, method, 2)
+        alone = [
+            maps_of_subject(subject, images[i : i + 1], targets[i : i + 1], method, 2)
+            for i in range(3)
+        ]
         assert together == pytest.approx(np.concatenate(alone), rel=1e-5)
 
 
