@@ -231,8 +231,8 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def gain_sentence(rows: Sequence[Compared], pretrained: bool) -> str:
-    """What fine-tuning has brought over the best baseline, in words."""
+def gain_sentence(rows: Sequence[Compared]) -> str:
+    """How far the network is above the best baseline, in words."""
     best = max(rows[:-1], key=lambda row: row.accuracy)
     assert best.gain is not None
     better = "above" if best.gain >= 0 else "below"
@@ -244,7 +244,7 @@ def gain_sentence(rows: Sequence[Compared], pretrained: bool) -> str:
         text += f" (95 % interval {points_ends(best.gain_interval)})"
         if best.gain_interval[0] <= 0 <= best.gain_interval[1]:
             text += "; so few images do not tell whether there is a difference at all"
-    return text + "." if pretrained else text + ", which learnt on the network's own features."
+    return text + "."
 
 
 def summary(numbers: dict[str, Any], split: str) -> str:

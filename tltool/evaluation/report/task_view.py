@@ -144,7 +144,7 @@ def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> Tas
 def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) -> None:
     """Put the network beside its baselines."""
     view.compared, view.pretrained = rows, pretrained
-    view.gain = tables.gain_sentence(rows, not pretrained.warning)
+    view.gain = tables.gain_sentence(rows)
     told = ", ".join(f"{row.name} {percent(row.accuracy)}" for row in rows)
     view.whiskers = whiskers(
         f"Accuracies with their 95 % intervals: {told}.",
