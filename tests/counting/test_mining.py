@@ -113,7 +113,7 @@ def test_nothing_is_mined_outside_the_area(work, survey, tmp_path):
     square = [[0, 0], [640, 0], [640, 250], [0, 250], [0, 0]]
     area = {"type": "Polygon", "coordinates": [square]}
     (tmp_path / "aoi.geojson").write_text(json.dumps(area))
-    tltool.patches([plain], told, tmp_path / "own", size=16, context=8)
+    tltool.patches([plain], told, tmp_path / "own", size=16, context=8, split=(1.0, 0.0, 0.0))
     recipe = tltool.load_recipe(None, HEAD_RECIPE)
     tltool.finetune(tmp_path / "own", tmp_path / "other", recipe)
     mined = tltool.mine(
