@@ -16,6 +16,8 @@ _COMPONENTS, _FEWEST = 50, 6
 SIDE, _SMALLEST, _LARGEST, _FRAME, _DOT = 1200, 26, 96, 4, 5
 # Share of the picture that thumbnails may cover.
 _COVER = 0.3
+# Share of the side that is kept free around the layout.
+_ROOM = 0.08
 # Of a sheet: text and margin, px; colours.
 _EM, _MARGIN = 22, 24
 _PAPER, _INK = (255, 255, 255), (28, 32, 38)
@@ -102,7 +104,6 @@ def neighbourhoods(features: np.ndarray, seed: int = 0) -> Layout | None:
 def _to_picture(points: np.ndarray, side: int, margin: float) -> np.ndarray:
     """Spread over a square of `side`, one scale for both axes, `margin` kept free."""
     low, high = points.min(axis=0), points.max(axis=0)
-    # A thousandth of the points far out would press all others together.
     span = max(float((high - low).max()), 1e-12)
     return side / 2 + (points - (low + high) / 2) / span * (side - 2 * margin)
 
@@ -190,7 +191,8 @@ def draw_layout(
     order = np.random.default_rng(seed).permutation(len(points))
     shown, dots = order[:MOST_THUMBNAILS], order[MOST_THUMBNAILS:]
     size = thumbnail_side(len(shown), side)
-    places = _to_picture(points * (1, -1), side, size / 2 + 2)
+    # A crowd at the edge needs room to part.
+    places = _to_picture(points * (1, -1), side, size / 2 + _ROOM * side)
     pen = ImageDraw.Draw(picture)
     for k in dots:
         x, y = places[k]
@@ -199,6 +201,7 @@ def draw_layout(
         corner = (round(x - size / 2), round(y - size / 2))
         picture.paste(_thumbnail(images[k], size, tuple(colours[k])), corner)
     _, top, _, bottom = picture.getbbox() or (0, 0, side, side)
+    # As wide as asked for, so that several are of one scale.
     return picture.crop((0, max(0, top - 2), side, min(side, bottom + 2)))
 
 
