@@ -24,9 +24,9 @@ from tltool.cli import options
 @click.option(
     "--ratio",
     type=float,
-    default=16.0,
     metavar="X",
-    help="Patches that a round adds at most, for each animal of the training [16].",
+    help="Patches that a round adds at most, for each animal of the training [16; less where there"
+    " are many animals].",
 )
 @click.option(
     "--distance",

@@ -37,6 +37,9 @@ Taken = dict[Path, np.ndarray]
 # Peaks below this score teach nothing: the run knows that nothing is there.
 _FLOOR = 0.02
 
+# Patches that a round adds for each animal, and in all.
+_RATIO, _MOST = 16.0, 1000
+
 # Places tried for each that is wanted.
 _TRIED = 20
 
@@ -221,6 +224,10 @@ class _Miner:
             finetune(self.data, partial, recipe, show=lambda report: None)
 
 
+def _ratio(animals: int) -> float:
+    return max(1.0, min(_RATIO, _MOST / max(animals, 1)))
+
+
 def _patches_of(run: Path, sidecar: Sidecar, out: Path) -> Path:
     """The patches to start from, where `out` may be written."""
     if not (run / RECIPE_NAME).is_file():
@@ -254,7 +261,7 @@ def mine(
     out: str | Path,
     *,
     rounds: int = 1,
-    ratio: float = 16.0,
+    ratio: float | None = None,
     distance: float | None = None,
     radius: float | None = None,
     aoi: str | Path | None = None,
@@ -283,8 +290,10 @@ def mine(
         folder, which gets them and the new ones. ``manifest.csv`` says of
         each patch where it is from, and the score that the run gave it.
     rounds : int
-    ratio : float
+    ratio : float, optional
         Patches that a round adds, at most, for each animal of the training.
+        Default: 16; less where that were more than 1000 patches, but 1 at
+        least.
     distance : float, optional
         Least distance of a new patch's centre from every point along the
         farther axis, px. Default: one and a half of the patch's side: points
@@ -321,7 +330,7 @@ def mine(
     """
     run, out = Path(run), Path(out)
     for name, value in (("--rounds", rounds), ("--ratio", ratio)):
-        if not value > 0:
+        if value is not None and not value > 0:
             raise UsageError(f"{name}: expected a number above 0, received {value:g}")
     sidecar, paths = countable_sidecar(run), images_of(images)
     data = _patches_of(run, sidecar, out)
@@ -337,7 +346,7 @@ def mine(
         facts.patch,
         facts.patch + 2 * facts.context,
         1.5 * facts.patch if distance is None else distance,
-        max(1, round(ratio * animals)),
+        max(1, round((_ratio(animals) if ratio is None else ratio) * animals)),
         background,
     )
     if out.resolve() != data.resolve():
