@@ -10,6 +10,7 @@ forward pass on images in memory alone, and what the numbers alone take.
 
 # ruff: noqa: E402, Keras goes first: it is noisy where another module imports it
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,8 @@ class _Bench:
 def main() -> None:
     """Measure and print."""
     quick = options(__doc__).quick
+    # An untrained network has no temperature, and says so each time.
+    logging.getLogger("tltool").setLevel(logging.ERROR)
     images, repeats = (600, 3) if quick else (4000, 5)
     with scratch() as folder:
         bench = _Bench(Path(folder), images)
