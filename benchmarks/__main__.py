@@ -15,11 +15,13 @@ SCRIPTS = (
     "map_memory",
     "map_writing",
     "counting",
+    "count_time",
     "engines",
     "fidelity",
     "conversion",
     "evaluating",
     "dense",
+    "explaining",
 )
 
 

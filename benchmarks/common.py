@@ -83,11 +83,20 @@ def _paint(folder: Path) -> Source:
     return source
 
 
-def build_run(folder: Path, source: Source, context: int = 0, backbone: str = "MobileNet") -> Path:
-    """Write an untrained classifier of 96 px patches and its FCN; MobileNet of width 0.25."""
+def build_run(
+    folder: Path,
+    source: Source,
+    context: int = 0,
+    backbone: str = "MobileNet",
+    patch: int = PATCH,
+    zoom: float = 1,
+) -> Path:
+    """Write an untrained classifier of patches and its FCN; MobileNet of width 0.25."""
     keras = quiet_import("keras")
 
     import tltool
+    from tltool.models.network import input_side
+    from tltool.raster import as_zoom
     from tltool.recipe import BackboneRecipe
     from tltool.sidecar import Sidecar
 
@@ -95,13 +104,14 @@ def build_run(folder: Path, source: Source, context: int = 0, backbone: str = "M
     recipe = BackboneRecipe(name=backbone, weights="none")
     if backbone == "MobileNet":
         recipe = BackboneRecipe(name=backbone, alpha=0.25, weights=source.weights)
-    built = tltool.build_classifier(len(CLASSES), PATCH, context, backbone=recipe)
+    built = tltool.build_classifier(len(CLASSES), patch, context, zoom, backbone=recipe)
     sidecar = Sidecar(
         classes=CLASSES,
         background="backgrounds",
-        patch=PATCH,
+        patch=patch,
         context=context,
-        input_side=PATCH + 2 * context,
+        zoom=zoom,
+        input_side=input_side(patch, context, as_zoom(zoom)),
     )
     folder.mkdir(parents=True)
     built.model.save(folder / "model.keras")

@@ -5,9 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from quick_recipes import TINY_RECIPE
 
 from tltool.runtime import quiet_import
+
+# How long an example takes says more of what else the machine does.
+settings.register_profile("tltool", deadline=None)
+settings.load_profile("tltool")
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,14 @@ prepare_environment()
 
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
+    from tltool.counting.count import count
+    from tltool.counting.mining import mine
+    from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
     from tltool.evaluation.evaluate import evaluate
     from tltool.evaluation.predict import predict
+    from tltool.explanation.compare import compare_methods
+    from tltool.explanation.explain import explain
     from tltool.fcn.adapt import adapt
     from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
@@ -39,16 +44,20 @@ _PUBLIC = {
     "Recipe": ("tltool.recipe", False),
     "adapt": ("tltool.fcn.adapt", True),
     "build_classifier": ("tltool.models.network", True),
+    "compare_methods": ("tltool.explanation.compare", True),
     "convert": ("tltool.fcn.run", True),
+    "count": ("tltool.counting.count", True),
     "demo": ("tltool.showcase.demo", False),
     "evaluate": ("tltool.evaluation.evaluate", True),
     "fidelity": ("tltool.fcn.check", True),
+    "explain": ("tltool.explanation.explain", True),
     "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
     "load_recipe": ("tltool.recipe", False),
     "lr_find": ("tltool.training.lr_finder", True),
     "measure_fidelity": ("tltool.fcn.fidelity", True),
+    "mine": ("tltool.counting.mining", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
     "predict": ("tltool.evaluation.predict", True),
@@ -56,6 +65,7 @@ _PUBLIC = {
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
     "to_fcn": ("tltool.fcn.convert", True),
+    "tune_count": ("tltool.counting.tuning", True),
     "upgrade": ("tltool.models.loading", True),
 }
 
@@ -64,9 +74,12 @@ __all__ = [
     "TltoolError",
     "adapt",
     "build_classifier",
+    "compare_methods",
     "convert",
+    "count",
     "demo",
     "evaluate",
+    "explain",
     "export",
     "fidelity",
     "finetune",
@@ -74,6 +87,7 @@ __all__ = [
     "load_recipe",
     "lr_find",
     "measure_fidelity",
+    "mine",
     "open_model",
     "patches",
     "predict",
@@ -81,6 +95,7 @@ __all__ = [
     "resume",
     "to_dense",
     "to_fcn",
+    "tune_count",
     "upgrade",
 ]
 

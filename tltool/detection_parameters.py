@@ -1,6 +1,6 @@
 """What decides which peaks of a map are detections; kept in a run's sidecar once tuned."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -82,6 +82,9 @@ class DetectionParameters(BaseModel):
         What the rules were chosen for; None: not tuned.
     matching_radius : float or None
         px within which a validation detection could stand for a true point.
+    seeing : dict or None
+        How the images were seen that the rules were chosen on (stride, tta,
+        scales, combine, resample): maps made otherwise have other peaks.
     validation_any : Validation or None
         Any label matched with any.
     validation : dict of str to Validation
@@ -97,6 +100,7 @@ class DetectionParameters(BaseModel):
     radius: float | None = Field(None, ge=0, allow_inf_nan=False)
     goal: Goal | None = None
     matching_radius: float | None = Field(None, gt=0, allow_inf_nan=False)
+    seeing: dict[str, Any] | None = None
     validation_any: Validation | None = None
     validation: dict[str, Validation] = Field(default_factory=dict)
 

@@ -83,3 +83,18 @@ class MapsError(TltoolError, RuntimeError):
     def __init__(self, message: str, made: list[Any], failed: dict[Path, TltoolError]):
         super().__init__(message)
         self.made, self.failed = made, failed
+
+
+class CountError(TltoolError, RuntimeError):
+    """Some of several images could not be counted.
+
+    Attributes
+    ----------
+    survey : tltool.counting.survey.Survey
+        Of the others.
+    failed : dict of Path to TltoolError
+    """
+
+    def __init__(self, message: str, survey: Any, failed: dict[Path, TltoolError]):
+        super().__init__(message)
+        self.survey, self.failed = survey, failed

@@ -35,7 +35,7 @@ def call(*words):
 def test_the_table_has_the_numbers_with_intervals(place, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--tta", "d4", "--beta", "3", "--resamples", 40, "--seed", 2]
-    assert call("evaluate", place / "run", place / "data", *options, "-o", out) == 0
+    assert call("evaluate", place / "run", place / "data", "--no-report", *options, "-o", out) == 0
     lines = capsys.readouterr().out.splitlines()
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["beta"], metrics["resamples"], metrics["seed"]) == (3, 40, 2)
@@ -58,7 +58,15 @@ def test_the_table_has_the_numbers_with_intervals(place, tmp_path, capsys):
 def test_what_is_required_decides_the_exit_status(place, tmp_path, capsys):
     def judge(*required):
         words = [word for text in required for word in ("--assert", text)]
-        run = ("evaluate", place / "run", place / "data", "--resamples", 5, "--overwrite")
+        run = (
+            "evaluate",
+            place / "run",
+            place / "data",
+            "--no-report",
+            "--resamples",
+            5,
+            "--overwrite",
+        )
         return call(*run, *words, "-o", tmp_path / "out")
 
     assert judge("accuracy>=0", "samples==13") == 0
@@ -86,7 +94,15 @@ def test_what_is_required_decides_the_exit_status(place, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_meant_is_one_line(place, tmp_path, capsys, options, status, message):
-    words = ("evaluate", place / "run", place / "data", *options, "-o", tmp_path / "out")
+    words = (
+        "evaluate",
+        place / "run",
+        place / "data",
+        "--no-report",
+        *options,
+        "-o",
+        tmp_path / "out",
+    )
     assert call(*words) == status
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()

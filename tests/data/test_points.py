@@ -98,7 +98,8 @@ def test_manifest_files_and_counts_agree(photos, scattered, tmp_path):
     assert told == counted
     assert made.reflected == sum(row["reflected"] == "1" for row in rows)
     facts = json.loads((out / "patches.json").read_text())
-    assert facts == {"patch": 12, "context": 2, "background": "backgrounds", "gsd": None}
+    sizes = {"patch": 12, "context": 2, "background": "backgrounds"}
+    assert facts == {**sizes, "gsd": None, "blocks": None}
 
 
 def test_points_on_one_place_are_cut_once_for_each_class(photos, csv_of, tmp_path):

@@ -45,6 +45,17 @@ def test_best_weights_have_what_is_frozen_too(net):
     assert set(best.weights) == {w.path for w in net.weights}
 
 
+def test_the_last_weights_are_kept_whatever_the_validation_says(net):
+    last = KeepBest(net, last=True)
+    last.patience = 2
+    net.stop_training = False
+    follow(last, [1.0, 2.0, 3.0, 4.0], net)
+    assert not net.stop_training
+    net.get_layer("high").bias.assign([9.0])
+    last.restore()
+    assert np.asarray(net.get_layer("high").bias) == 3
+
+
 def test_patience_ends_training(net):
     best = KeepBest(net)
     best.patience = 2

@@ -10,9 +10,10 @@ from tltool.data.dataset import Sample  # noqa: E402
 from tltool.data.stream import Batches, Patches  # noqa: E402
 from tltool.data.tasks import Task  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
-from tltool.recipe import BackboneRecipe, HeadRecipe  # noqa: E402
+from tltool.recipe import BackboneRecipe, HeadRecipe, StageRecipe  # noqa: E402
 from tltool.training import features  # noqa: E402
 from tltool.training.features import CachedBatches, compute_draws, halve  # noqa: E402
+from tltool.training.schedule import apply_stage  # noqa: E402
 
 VGG = BackboneRecipe(name="VGG16", weights="none")
 TASK = Task("label", ("a", "b", "c"))
@@ -26,15 +27,49 @@ def patches():
     return Patches(images, samples, [])
 
 
+def training(train, **build):
+    """A classifier in a stage that trains this of it."""
+    classifier = build_classifier(TASK, 32, **build)
+    apply_stage(classifier, StageRecipe(train=train, epochs=1, rate=1e-3), 1)
+    return classifier
+
+
 @pytest.fixture(scope="module")
 def classifier():
     keras.utils.set_random_seed(1)
-    return build_classifier(TASK, 32, backbone=VGG, head=HeadRecipe(units=[4]))
+    return training("head", backbone=VGG, head=HeadRecipe(units=[4]))
 
 
 @pytest.fixture(scope="module")
 def halves(classifier):
     return halve(classifier)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "shape"),
+    [
+        ("MobileNet", {"top": 7}, (4, 4, 512)),
+        ("MobileNet", {"conv_pw_13": 1}, (2, 2, 1024)),
+        pytest.param("ResNet50", {"from": "conv5"}, (4, 4, 1024), marks=pytest.mark.slow),
+        pytest.param("EfficientNetB0", {"top": 1}, (2, 2, 192), marks=pytest.mark.slow),
+    ],
+)
+def test_what_lies_below_all_that_trains_is_cut_off(name, train, shape, patches):
+    build = {"backbone": BackboneRecipe(name=name, weights="none"), "context": 16}
+    classifier = training(train, **build)
+    halves = halve(classifier)
+    assert halves.frozen.outputs[0].shape[1:] == shape
+    assert not halves.frozen.trainable_weights
+    told = {weight.path for weight in halves.head.trainable_weights}
+    assert told == {weight.path for weight in classifier.model.trainable_weights}
+    images = np.pad(patches.images, ((0, 0), (16, 16), (16, 16), (0, 0))).astype("float32")
+    expected = np.asarray(classifier.model(images))
+    np.testing.assert_allclose(halves.head(halves.frozen(images)), expected, atol=1e-5)
+
+
+def test_where_all_trains_nothing_is_cut_off():
+    backbone = BackboneRecipe(name="MobileNet", weights="none")
+    assert halve(training("all", backbone=backbone)) is None
 
 
 def batches_of(patches, **more):
@@ -54,12 +89,12 @@ def test_pooling_is_computed_once_too(halves):
 
 @pytest.mark.parametrize(("head", "shape"), [("fc", (None, 512)), ("nin", (None, 1, 1, 512))])
 def test_each_head_is_cut_where_its_layers_begin(head, shape):
-    classifier = build_classifier(TASK, 32, backbone=VGG, head=HeadRecipe(name=head))
+    classifier = training("head", backbone=VGG, head=HeadRecipe(name=head))
     assert halve(classifier).frozen.outputs[0].shape == shape
 
 
 def test_context_is_cropped_before_the_cut():
-    classifier = build_classifier(TASK, 32, 32, backbone=VGG, head=HeadRecipe(name="fc"))
+    classifier = training("head", context=32, backbone=VGG, head=HeadRecipe(name="fc"))
     assert halve(classifier).frozen.outputs[0].shape == (None, 512)
 
 
@@ -96,7 +131,7 @@ def test_half_precision_stays_that_of_both_halves():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        classifier = build_classifier(TASK, 32, backbone=VGG, head=HeadRecipe(units=[4]))
+        classifier = training("head", backbone=VGG, head=HeadRecipe(units=[4]))
     finally:
         keras.config.set_dtype_policy(before)
     head = halve(classifier).head

@@ -69,6 +69,18 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
     help='What a number of metrics.json is to be, such as "accuracy>=0.6" or'
     ' "classes.pups.recall>0.5"; exit status 1 where it is not. Repeatable.',
 )
+@click.option(
+    "--report/--no-report",
+    default=True,
+    show_default=True,
+    help="Write report.html, which takes longer than the numbers.",
+)
+@click.option(
+    "--feature-map/--no-feature-map",
+    default=True,
+    show_default=True,
+    help="Lay the images out by their features in it (t-SNE: some seconds).",
+)
 @options.batch
 @options.seed
 @options.strict
@@ -88,7 +100,8 @@ def evaluate(
 
     DATA is what `tltool finetune` takes: class folders, what `tltool patches`
     wrote, or a CSV manifest. Its classes are those of RUN; some may be missing.
-    metrics.json gets all numbers, predictions.csv a row an image.
+    metrics.json gets all numbers, predictions.csv a row an image, report.html
+    what to show to others: one file that opens without a network.
     """
     from tltool.evaluation.requirements import check_requirements, parse_requirement
 

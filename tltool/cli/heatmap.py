@@ -14,19 +14,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Map class probabilities over images of any size.")
 @options.run
 @options.images
-@click.option(
-    "--engine",
-    metavar="NAME",
-    default="auto",
-    help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU where it"
-    " is installed].",
-)
-@click.option(
-    "--precision",
-    metavar="NAME",
-    default="f32",
-    help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
-)
+@options.engine
+@options.precision
 @click.option(
     "--tta",
     metavar="none|d4",
@@ -39,22 +28,9 @@ if TYPE_CHECKING:
     metavar="GEOJSON",
     help="Areas to map, in any CRS (in pixels, y down, where the image has none); no data outside.",
 )
-@click.option(
-    "--scale",
-    metavar="MIN:MAX|percentiles",
-    help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high byte].",
-)
-@click.option(
-    "--bands",
-    type=options.Numbers(int),
-    metavar="N[,N...]",
-    help="Bands of the images to use, from 1 [as in training].",
-)
-@click.option(
-    "--resample",
-    is_flag=True,
-    help="Resample images to the ground sample distance of the training.",
-)
+@options.scale
+@options.bands
+@options.resample
 @click.option(
     "--scales",
     type=options.Numbers(float),
@@ -74,13 +50,7 @@ if TYPE_CHECKING:
     metavar="PX",
     help="Longest side of a tile as the network sees it [from the network's size].",
 )
-@click.option(
-    "--stride",
-    type=float,
-    metavar="PX",
-    help="Between cells, px of the image: the network's own halved any number of times, by the"
-    " à trous rewriting [the network's own].",
-)
+@options.stride
 @click.option(
     "--shift-and-stitch",
     is_flag=True,

@@ -22,8 +22,11 @@ COMMANDS = {
     "fidelity": "Measure how far a map says what its classifier says.",
     "export": "Write an FCN for other tools: ONNX, OpenVINO, SavedModel.",
     "heatmap": "Map class probabilities over images of any size.",
+    "mine": "Train again with a run's false detections as background.",
+    "count": "Count animals on images: points, numbers, intervals.",
     "evaluate": "Judge a run on labelled images: numbers with intervals.",
     "predict": "Tell the classes of images, as CSV or JSON lines.",
+    "explain": "Show where in images the network sees what it tells of them.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }
@@ -50,7 +53,7 @@ class _Group(click.Group):
 def cli(debug: bool) -> None:
     """Fine-tune a Keras backbone on patches and map huge aerial images with it.
 
-    The usual way: patches, finetune, convert, heatmap. `tltool COMMAND --help`
+    The usual way: patches, finetune, convert, heatmap, count. `tltool COMMAND --help`
     tells the options of each.
     """
 

@@ -80,3 +80,75 @@ class Numbers(click.ParamType):
         if self._length not in (None, len(numbers)):
             self.fail(f"expected {self._length} numbers, received {len(numbers)}")
         return numbers
+
+
+# How maps are made.
+engine = click.option(
+    "--engine",
+    metavar="NAME",
+    default="auto",
+    help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU where it"
+    " is installed].",
+)
+precision = click.option(
+    "--precision",
+    metavar="NAME",
+    default="f32",
+    help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
+)
+scale = click.option(
+    "--scale",
+    metavar="MIN:MAX|percentiles",
+    help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high byte].",
+)
+bands = click.option(
+    "--bands",
+    type=Numbers(int),
+    metavar="N[,N...]",
+    help="Bands of the images to use, from 1 [as in training].",
+)
+resample = click.option(
+    "--resample",
+    is_flag=True,
+    help="Resample images to the ground sample distance of the training.",
+)
+stride = click.option(
+    "--stride",
+    type=float,
+    metavar="PX",
+    help="Between cells, px of the image: the network's own halved any number of times, by the"
+    " à trous rewriting [the network's own].",
+)
+
+maps = click.option(
+    "--maps",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Use the maps that tltool heatmap, or an earlier count, made there of these images.",
+)
+
+
+def _checked_columns(ctx: Any, param: Any, value: tuple[str, ...] | None) -> Any:
+    if value is not None and len(value) not in (1, 2, 4):
+        raise click.BadParameter(
+            "expected IMAGE,X,Y,LABEL, or IMAGE,LABEL or LABEL of a map; received"
+            f" {','.join(value)}"
+        )
+    return value
+
+
+columns = click.option(
+    "--columns",
+    type=Numbers(str),
+    metavar="IMAGE,X,Y,LABEL",
+    callback=_checked_columns,
+    help="Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
+    " LABEL [found by name].",
+)
+
+
+def seeing(command: Command) -> Command:
+    """Options of how the maps are made that points are found in."""
+    for option in (resample, bands, scale, precision, engine, stride):
+        command = option(command)
+    return command

@@ -13,13 +13,7 @@ from tltool.cli import options
 @click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
 @click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Side of a patch [96].")
 @options.context
-@click.option(
-    "--columns",
-    type=options.Numbers(str),
-    metavar="IMAGE,X,Y,LABEL",
-    help="Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
-    " LABEL [found by name].",
-)
+@options.columns
 @click.option(
     "--background",
     default="backgrounds",
@@ -77,12 +71,6 @@ def patches(images: tuple[Path, ...], points: Path, seed: int | None, **more: An
     """
     import tltool
 
-    if more["columns"] is not None and len(more["columns"]) not in (1, 2, 4):
-        raise click.BadParameter(
-            "expected IMAGE,X,Y,LABEL, or IMAGE,LABEL or LABEL of a map; received"
-            f" {','.join(more['columns'])}",
-            param_hint="--columns",
-        )
     _show(tltool.patches(images, points, seed=1 if seed is None else seed, **more))
 
 

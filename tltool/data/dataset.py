@@ -16,6 +16,9 @@ from tltool.recipe import Kind
 _BACKGROUND_NAMES = ("backgrounds", "background")
 FACTS_NAME = "patches.json"
 
+# x0, y0, x1, y1, px; None: to the image's end and beyond.
+Rectangle = list[float | None]
+
 Labels = tuple[tuple[int, ...] | None, ...]
 
 
@@ -40,12 +43,24 @@ class Sample:
 
 @dataclass(frozen=True)
 class PatchFacts:
-    """What `tltool patches` knows of the patches it cut; px of the source image."""
+    """What `tltool patches` knows of the patches it cut; px of the source image.
+
+    Attributes
+    ----------
+    patch, context : int
+    background : str or None
+        Class of patches away from every point.
+    gsd : float or None
+        Metres a px, where all images have the same.
+    blocks : dict of image to dict of split to rectangle, or None
+        How images were divided, where they were.
+    """
 
     patch: int
     context: int
     background: str | None
     gsd: float | None = None
+    blocks: dict[str, dict[str, Rectangle]] | None = None
 
     def corner(self, centre: float) -> int:
         """First pixel of the window, context included, around a centre."""

@@ -40,7 +40,7 @@ GROUP_COLUMN = "group"
 NONE_OF_THEM = "none"
 
 # What else `tltool patches` writes: where a patch was cut.
-_PLACE_COLUMNS = ("x", "y", "size", "context", "reflected")
+_PLACE_COLUMNS = ("x", "y", "size", "context", "reflected", "source", "score")
 _NO_TASKS = {*PATH_COLUMNS, SPLIT_COLUMN, GROUP_COLUMN, *_PLACE_COLUMNS}
 
 # A column that was not asked for and has more different values than this, in more than half

@@ -1,6 +1,7 @@
 """The folder of patches: class folders, and the manifest that says where each came from."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
@@ -8,11 +9,51 @@ from pathlib import Path
 from PIL import Image
 
 from tltool.data.annotations import Point
-from tltool.data.dataset import PatchFacts
+from tltool.data.dataset import PatchFacts, Rectangle, read_facts
+from tltool.errors import DataError
 from tltool.raster import Raster
 
 MANIFEST_NAME = "manifest.csv"
-MANIFEST_COLUMNS = ("path", "split", "label", "image", "x", "y", "size", "context", "reflected")
+CUT_COLUMNS = ("path", "split", "label", "image", "x", "y", "size", "context", "reflected")
+# Where the point is from, and how sure what found it was.
+MANIFEST_COLUMNS = (*CUT_COLUMNS, "source", "score")
+
+Row = dict[str, str]
+
+
+def read_patches(folder: Path) -> tuple[PatchFacts, list[Row]]:
+    """What `tltool patches` wrote beside its patches: sizes, and the rows of the manifest.
+
+    Returns
+    -------
+    PatchFacts
+    list of dict
+        By `MANIFEST_COLUMNS`, by image and from top to bottom.
+
+    Raises
+    ------
+    DataError
+        It is no such folder, or an image is gone that patches were cut from.
+    """
+    facts, manifest = read_facts(folder), folder / MANIFEST_NAME
+    if facts is None or not manifest.is_file():
+        raise DataError(
+            f"{folder}: expected patches that tltool patches cut (with {MANIFEST_NAME}), which say"
+            " where they lie in their image. Cut them with tltool patches"
+        )
+    with manifest.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        lacking = [name for name in CUT_COLUMNS if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise DataError(f"{manifest}: expected a column {lacking[0]}, as tltool patches writes")
+        rows = sorted(reader, key=lambda row: (row["image"], float(row["y"])))
+    gone = next((row["image"] for row in rows if not Path(row["image"]).is_file()), None)
+    if gone is not None:
+        raise DataError(
+            f"{folder}: the image {gone}, which its patches were cut from, is gone. Put it back, or"
+            " cut patches anew with tltool patches"
+        )
+    return facts, rows
 
 
 @dataclass
@@ -65,11 +106,18 @@ class PatchWriter:
         Sizes of all patches.
     result : PatchSet
         Is told of every patch.
+    rows : iterable of dict
+        Of the manifest: patches that are in the folder already.
     """
 
-    def __init__(self, folder: Path, facts: PatchFacts, result: PatchSet):
+    def __init__(self, folder: Path, facts: PatchFacts, result: PatchSet, rows: Iterable[Row] = ()):
         self._folder, self._facts, self._result = folder, facts, result
-        self._rows: list[tuple[object, ...]] = []
+        self._rows = [tuple(row.get(name, "") for name in MANIFEST_COLUMNS) for row in rows]
+        self._blocks: dict[str, dict[str, Rectangle]] = {}
+
+    def divided(self, raster: Raster, blocks: dict[str, Rectangle]) -> None:
+        """Remember how an image is divided."""
+        self._blocks[str(raster.path.resolve())] = blocks
 
     def write(self, raster: Raster, point: Point, split: str) -> None:
         """Cut one patch."""
@@ -78,9 +126,20 @@ class PatchWriter:
         over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
         path = self._save(raster, point, split, (left, top, side, side))
         self._result.count(split, point.label, over)
-        relative, image = path.relative_to(self._folder).as_posix(), raster.path.resolve()
-        where = (image, f"{point.x:.10g}", f"{point.y:.10g}", facts.patch, facts.context, int(over))
-        self._rows.append((relative, split, point.label, *where))
+        place = f"{point.x:.10g}", f"{point.y:.10g}"
+        cut = (
+            path.relative_to(self._folder).as_posix(),
+            split,
+            point.label,
+            raster.path.resolve(),
+            *place,
+            facts.patch,
+            facts.context,
+            int(over),
+            point.where,
+            "" if point.score is None else f"{point.score:.4g}",
+        )
+        self._rows.append(tuple(map(str, cut)))
 
     def _save(
         self, raster: Raster, point: Point, split: str, window: tuple[int, int, int, int]
@@ -100,5 +159,25 @@ class PatchWriter:
         with (self._folder / MANIFEST_NAME).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(MANIFEST_COLUMNS)
-            writer.writerows(sorted(self._rows, key=str))
-        replace(self._facts, gsd=gsd).save(self._folder)
+            writer.writerows(sorted(self._rows))
+        blocks = self._blocks or self._facts.blocks
+        replace(self._facts, gsd=gsd, blocks=blocks).save(self._folder)
+
+
+def patch_rows(data: Path) -> list[Row]:
+    """Rows of the manifest that `tltool patches` wrote; none where `data` has no such one.
+
+    Parameters
+    ----------
+    data : Path
+        The folder of patches, or the manifest itself.
+    """
+    manifest = data / MANIFEST_NAME if data.is_dir() else data
+    if not manifest.is_file():
+        return []
+    with manifest.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        # In other manifests `image` may be the labelled image itself.
+        if not {*CUT_COLUMNS} <= {*(reader.fieldnames or ())}:
+            return []
+        return list(reader)

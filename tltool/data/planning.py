@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from tltool.data.annotations import Point
-from tltool.data.blocks import cut_into_blocks
+from tltool.data.blocks import Blocks, cut_into_blocks
 from tltool.data.coverage import Coverage
 from tltool.data.dataset import PatchFacts
 from tltool.data.splits import SPLITS, Fractions
@@ -114,15 +114,10 @@ def _centres(points: Sequence[Point]) -> np.ndarray:
     return np.array([(round(p.x), round(p.y)) for p in points], float).reshape(-1, 2)
 
 
-def _splitter(
-    coverage: Coverage, points: Sequence[Point], group: int | None, settings: CutSettings
-) -> Callable[[np.ndarray], np.ndarray]:
-    """What tells the split of window centres on one image, -1 in the gap."""
-    if group is not None:
-        return lambda centres: np.full(len(centres), group)
+def _divide(coverage: Coverage, points: Sequence[Point], settings: CutSettings) -> Blocks:
     labels = [point.label for point in points]
     left, top, right, bottom = coverage.extent
-    blocks = cut_into_blocks(
+    return cut_into_blocks(
         _centres(points),
         labels,
         (right - left, bottom - top),
@@ -130,7 +125,6 @@ def _splitter(
         settings.shares,
         origin=(left, top),
     )
-    return blocks.assign
 
 
 def _draw_for_splits(
@@ -162,7 +156,8 @@ def _draw_for_splits(
                 " and inside the area" if settings.aoi or settings.ignore else "",
             )
         for x, y in chosen:
-            yield Point(image.path.name, float(x), float(y), settings.background), split
+            place = float(x), float(y)
+            yield Point(image.path.name, *place, settings.background, where="drawn"), split
 
 
 def _first_covered(
@@ -188,7 +183,7 @@ def plan_image(
     group: int | None,
     settings: CutSettings,
     rng: np.random.Generator,
-) -> list[tuple[Point, int]]:
+) -> tuple[list[tuple[Point, int]], Blocks | None]:
     """Choose the patches to cut from one image.
 
     Parameters
@@ -206,11 +201,17 @@ def plan_image(
     -------
     list of (Point, int)
         Each with its place in `SPLITS`, -1 in the gap; from top to bottom.
+    Blocks or None
+        How the image is divided, where it is.
     """
     coverage = Coverage.load(raster, settings.aoi, settings.ignore)
-    splitter = _splitter(coverage, image.points, group, settings)
+    blocks = _divide(coverage, image.points, settings) if group is None else None
+
+    def splitter(centres: np.ndarray) -> np.ndarray:
+        return np.full(len(centres), group) if blocks is None else blocks.assign(centres)
+
     splits = splitter(_centres(image.points))
     planned = list(zip(image.points, splits.tolist(), strict=True))
     planned += _draw_for_splits(image, coverage, splits, splitter, settings, rng)
     # A compressed image is decoded once that way.
-    return sorted(planned, key=lambda plan: plan[0].y)
+    return sorted(planned, key=lambda plan: plan[0].y), blocks

@@ -9,6 +9,7 @@ import numpy as np
 from tltool.data.annotations import Point, find_images, points_by_image, read_points
 from tltool.data.annotations.files import check_is_file
 from tltool.data.coverage import Coverage, none_inside
+from tltool.data.known_splits import blocks_as_facts
 from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
 from tltool.data.planning import AnnotatedImage, CutSettings, draw_backgrounds, plan_image
 from tltool.data.splits import SPLITS, Fractions, split_by_group
@@ -33,7 +34,8 @@ logger = logging.getLogger("tltool")
 SPLIT_BY = ("auto", "image", "block")
 
 
-def _check_inside(raster: Raster, points: Sequence[Point]) -> None:
+def check_inside(raster: Raster, points: Sequence[Point]) -> None:
+    """Raise a `DataError` that names the first point outside its image."""
     for point in points:
         if not (0 <= point.x < raster.width and 0 <= point.y < raster.height):
             raise DataError(
@@ -66,7 +68,7 @@ def _select(
     selected, missed = [], []
     for path, points in by_image.items():
         with Raster(path) as raster:
-            _check_inside(raster, points)
+            check_inside(raster, points)
             _check_large_enough(raster, settings.size)
             coverage = Coverage.load(raster, settings.aoi, settings.ignore, may_miss=True)
         xs, ys = np.array([(point.x, point.y) for point in points]).T
@@ -111,7 +113,9 @@ def _cut_images(
     for image, group in zip(images, groups.tolist(), strict=True):
         with Raster(image.path) as raster:
             gsds.add(raster.gsd)
-            planned = plan_image(raster, image, group if by_image else None, settings, rng)
+            planned, blocks = plan_image(raster, image, group if by_image else None, settings, rng)
+            if blocks is not None:
+                writer.divided(raster, blocks_as_facts(blocks))
             for point, split in planned:
                 bar.advance()
                 if split < 0:

@@ -1,22 +1,16 @@
 """Patches cut anew from the images that they came from, with more of their surroundings."""
 
-import csv
-import logging
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from tltool.data.annotations import Point
-from tltool.data.dataset import PatchFacts, read_facts
-from tltool.data.patch_writing import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
+from tltool.data.annotations.point import as_score
+from tltool.data.patch_writing import PatchSet, PatchWriter, read_patches
 from tltool.data.points import check_target
-from tltool.errors import DataError
 from tltool.files import atomic_path
 from tltool.progress import progress_bar
 from tltool.raster import Raster
-
-logger = logging.getLogger("tltool")
-
-Row = dict[str, str]
 
 
 def recut(data: str | Path, out: str | Path, context: int, *, overwrite: bool = False) -> PatchSet:
@@ -51,8 +45,8 @@ def recut(data: str | Path, out: str | Path, context: int, *, overwrite: bool = 
     """
     data, out = Path(data), Path(out)
     check_target(out, overwrite)
-    facts, rows = _facts_and_rows(data)
-    wider = PatchFacts(facts.patch, context, facts.background)
+    facts, rows = read_patches(data)
+    wider = replace(facts, context=context)
     result = PatchSet(out)
     with atomic_path(out) as partial, progress_bar("patches", len(rows), "patches") as bar:
         partial.mkdir()
@@ -61,30 +55,11 @@ def recut(data: str | Path, out: str | Path, context: int, *, overwrite: bool = 
             with Raster(image) as raster:
                 for row in own:
                     name = raster.path.name
-                    point = Point(name, float(row["x"]), float(row["y"]), row["label"])
+                    place = float(row["x"]), float(row["y"])
+                    score = as_score(row.get("score"), row["path"])
+                    source = row.get("source") or ""
+                    point = Point(name, *place, row["label"], score, source)
                     writer.write(raster, point, row["split"])
                     bar.advance()
         writer.finish(facts.gsd)
     return result
-
-
-def _facts_and_rows(data: Path) -> tuple[PatchFacts, list[Row]]:
-    facts, manifest = read_facts(data), data / MANIFEST_NAME
-    if facts is None or not manifest.is_file():
-        raise DataError(
-            f"{data}: expected patches that tltool patches cut (with {MANIFEST_NAME}), which say"
-            " where they lie in their image. Cut them with tltool patches --context"
-        )
-    with manifest.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        lacking = [name for name in MANIFEST_COLUMNS if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise DataError(f"{manifest}: expected a column {lacking[0]}, as tltool patches writes")
-        rows = sorted(reader, key=lambda row: (row["image"], float(row["y"])))
-    gone = next((row["image"] for row in rows if not Path(row["image"]).is_file()), None)
-    if gone is not None:
-        raise DataError(
-            f"{data}: the image {gone}, which its patches were cut from, is gone. Put it back, or"
-            " cut patches anew with tltool patches --context"
-        )
-    return facts, rows

@@ -14,6 +14,7 @@ from tltool.evaluation.judge import Timed, choose_samples, judge_samples, read_t
 from tltool.evaluation.judged import Judged
 from tltool.evaluation.opened_run import OpenedRun, open_run
 from tltool.evaluation.predictions import write_judged
+from tltool.evaluation.report import MAP_NAME, REPORT_NAME
 from tltool.evaluation.task_metrics import (
     Choices,
     gains,
@@ -27,6 +28,7 @@ from tltool.sidecar import Sidecar
 from tltool.training.run_folder import EVALUATION_NAME, METRICS_NAME, write_json
 
 PREDICTIONS_NAME = "predictions.csv"
+_OF_REPORT = (REPORT_NAME, MAP_NAME)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _write(folder: Path, metrics: dict[str, Any], judged: Judged) -> list[Path]:
+    for name in _OF_REPORT:
+        # An earlier one would speak of other numbers.
+        (folder / name).unlink(missing_ok=True)
     predictions = folder / PREDICTIONS_NAME
     with atomic_path(predictions) as partial, partial.open("w", encoding="utf-8") as file:
         write_judged(judged, file)
@@ -142,6 +147,8 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     strict: bool = False,
+    report: bool = False,
+    feature_map: bool = True,
     overwrite: bool = False,
 ) -> Evaluation:
     """Judge a run on labelled images.
@@ -174,6 +181,12 @@ def evaluate(
         Of the bootstrap and of the draws.
     strict : bool
         Stop at an unreadable image instead of leaving it out.
+    report : bool
+        Also write ``report.html`` (`tltool.evaluation.report`): takes as long
+        as several evaluations.
+    feature_map : bool
+        Whether the report lays the images out by their features (t-SNE), and
+        ``feature_map.png`` is written.
     overwrite : bool
         Replace what an earlier evaluation wrote.
 
@@ -248,7 +261,7 @@ def evaluate(
     choices = Choices(beta, top_k, resamples, seed)
     opened = open_run(run)
     folder = Path(out) if out is not None else opened.path.parent / EVALUATION_NAME
-    for name in (METRICS_NAME, PREDICTIONS_NAME):
+    for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
         refuse_existing(folder / name, overwrite)
     views = opened.views(tta, seed)
     dataset = read_to_judge(data, opened)
@@ -260,4 +273,10 @@ def evaluate(
         **_numbers(timed, temperature, choices, views),
     }
     files = _write(folder, metrics, timed.judged)
-    return Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
+    done = Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
+    if report:
+        # Only here, for it reads this module, and is slow to import.
+        from tltool.evaluation.report.writing import write_report
+
+        files += write_report(opened, done, feature_map=feature_map, batch=batch, seed=seed)
+    return done

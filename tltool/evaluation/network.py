@@ -33,6 +33,10 @@ class Network:
         Enlargement before the network sees an image.
     scores : bool
         Whether its outputs are scores, to be made probabilities.
+
+    Attributes
+    ----------
+    model : keras.Model
     """
 
     def __init__(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import keras
+
 from tltool.data.dataset import FACTS_NAME
 from tltool.data.tasks import Task
 from tltool.errors import ModelError, UsageError
@@ -28,6 +30,8 @@ class OpenedRun:
     sidecar : Sidecar
     tasks : tuple of Task
     network : Network
+    model : keras.Model
+        As it was saved, with the outputs of several tasks apart.
     recipe : Recipe or None
         None: there is no ``recipe.yaml`` beside it.
     """
@@ -36,6 +40,7 @@ class OpenedRun:
     sidecar: Sidecar
     tasks: tuple[Task, ...]
     network: Network
+    model: keras.Model
     recipe: Recipe | None
 
     def views(self, tta: str | int | None, seed: int) -> Views | None:
@@ -108,7 +113,7 @@ def open_run(run: str | Path) -> OpenedRun:
     network = Network(source.model, tasks, as_zoom(sidecar.zoom), sidecar.scores)
     stored = path.with_name(RECIPE_NAME)
     recipe = load_recipe(stored) if stored.exists() else None
-    return OpenedRun(path, sidecar, tasks, network, recipe)
+    return OpenedRun(path, sidecar, tasks, network, source.whole, recipe)
 
 
 def is_cut() -> Callable[[Path], bool]:

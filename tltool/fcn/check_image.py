@@ -1,6 +1,5 @@
 """The image that a fidelity is measured on where none is given: where the patches came from."""
 
-import csv
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ import numpy as np
 
 from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
-from tltool.data.points import MANIFEST_COLUMNS, MANIFEST_NAME
+from tltool.data.patch_writing import patch_rows
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.maps.opening import open_image
 from tltool.raster import ArrayImage, Image
@@ -65,15 +64,7 @@ def _readable_mosaic(data: Path, run: Path, sidecar: Sidecar) -> ArrayImage | No
 
 def _source_images(data: Path, split: str) -> list[Path]:
     """The images that patches were cut from, where `tltool patches` wrote their manifest."""
-    manifest = data / MANIFEST_NAME if data.is_dir() else data
-    if not manifest.is_file():
-        return []
-    with manifest.open(newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.DictReader(file)
-        # In other manifests `image` may be the labelled image itself.
-        if not {*MANIFEST_COLUMNS} <= {*(reader.fieldnames or ())}:
-            return []
-        rows = list(reader)
+    rows = patch_rows(data)
     wanted = [row["image"] for row in rows if row["split"] == split] or [r["image"] for r in rows]
     return [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
 

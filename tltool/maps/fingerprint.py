@@ -32,6 +32,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def network_name(model: Path) -> str:
+    """What a map's JSON calls its network: the file's name and the start of its digest."""
+    return f"{model.name} {file_digest(model)[:16]}"
+
+
 def image_state(path: Path) -> str:
     """Size and time of change of all files that an image consists of; a VRT's sources too."""
     try:
@@ -76,7 +81,7 @@ def map_fingerprint(
         More that decides the values.
     """
     engine, sidecar = mapper.engine.name, mapper.sidecar
-    network = f"{model.name} {file_digest(model)[:16]}" if model else uuid.uuid4().hex
+    network = network_name(model) if model else uuid.uuid4().hex
     geometry = sidecar.model_dump(
         exclude={"format", "fidelity", "data", "temperature"}, mode="json"
     )

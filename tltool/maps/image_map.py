@@ -150,11 +150,14 @@ def _cells(tile: Tile) -> int:
     return tile.y.cells * tile.x.cells
 
 
-def _facts(mapper: Mapper, raster: AnyRaster, output: Output, done: _Work) -> dict[str, Any]:
+def _facts(
+    mapper: Mapper, raster: AnyRaster, model: str | None, output: Output, done: _Work
+) -> dict[str, Any]:
     grid, sidecar = mapper.grid(raster), mapper.sidecar
     return {
         "format": 1,
         "image": str(raster.path),
+        "model": model,
         "width": raster.width,
         "height": raster.height,
         "rows": grid.y.cells,
@@ -238,7 +241,8 @@ def map_image(
             with open_writer(files.map, output, grid, product.kind, place) as writer:
                 work.write(writer)
             done.seconds = time.perf_counter() - started
-            told = _facts(mapper, raster, output, done) | dict(facts)
+            network = fingerprint["model"] if model else None
+            told = _facts(mapper, raster, network, output, done) | dict(facts)
             fidelity = describe_fidelity(mapper.sidecar)
             _write_beside(work, product, raster, grid, files, told, fidelity)
             work.finish()

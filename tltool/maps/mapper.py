@@ -21,7 +21,17 @@ from tltool.raster.geojson import read_polygons
 from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
 from tltool.training.run_folder import file_of
 
-__all__ = ["HeatMap", "Mapper", "Output", "heatmap", "load_mapper", "map_image", "nothing_here"]
+__all__ = [
+    "HeatMap",
+    "Mapper",
+    "Output",
+    "heatmap",
+    "images_of",
+    "known_sidecar",
+    "load_mapper",
+    "map_image",
+    "nothing_here",
+]
 
 logger = logging.getLogger("tltool")
 
@@ -52,21 +62,28 @@ def expand_patterns(sources: Sequence[str | Path]) -> list[str | Path]:
     return found
 
 
-def _find(sources: Sequence[str | Path]) -> list[Path]:
-    """Each image once, whatever it is named by."""
+def images_of(sources: Sequence[str | Path]) -> list[Path]:
+    """Image files by names, folders and patterns: each once, whatever it is named by.
+
+    Raises
+    ------
+    ImageError
+        A source does not exist, or holds or matches no image.
+    """
     images: dict[Path, Path] = {}
     for image in find_images(expand_patterns(sources)):
         images.setdefault(image.resolve(), image)
     return list(images.values())
 
 
-def _model_path(run: Path, mode: Mode) -> Path:
+def model_path(run: Path, mode: Mode) -> Path:
+    """The network that maps in a mode; of an FCN's file itself."""
     return file_of(run, MODEL_NAME if mode == "patches" else FCN_NAME)
 
 
-def _known_sidecar(run: Path, mode: Mode) -> Sidecar | None:
+def known_sidecar(run: Path, mode: Mode = "fcn") -> Sidecar | None:
     """That of the network, or of the classifier that is to be converted; None: there is none."""
-    paths = (_model_path(run, mode), run / MODEL_NAME)
+    paths = (model_path(run, mode), run / MODEL_NAME)
     return next((load_sidecar(path) for path in paths if sidecar_path(path).exists()), None)
 
 
@@ -262,14 +279,14 @@ def heatmap(
     )
     output.check()
     check_choices(mode, engine, precision, tta, scales, combine)
-    paths, folder = _find(images), Path(out)
+    paths, folder = images_of(images), Path(out)
     check_outputs(folder, paths, overwrite, output)
     area = None if aoi is None else Path(aoi)
     if area is not None:
         read_polygons(area)
     reading = Reading(scale, None if bands is None else tuple(bands), resample)
     # Before a conversion that may take long.
-    sidecar = _known_sidecar(Path(run), mode)
+    sidecar = known_sidecar(Path(run), mode)
     failed = _check_images(paths, sidecar, reading, area) if sidecar else {}
     if len(failed) == len(paths):
         _report([], failed, len(paths), folder)
@@ -288,7 +305,7 @@ def heatmap(
     )
     choose_product(mapper.sidecar, output.dtype, output.classes, argmax)
     mapper = _measured(mapper, [path for path in paths if path not in failed], failed)
-    model = _model_path(Path(run), mode)
+    model = model_path(Path(run), mode)
     options = {"output": output, "model": model, "overwrite": overwrite, "aoi": area}
     made = _map_all(mapper, paths, failed, folder, **options)
     _report(made, failed, len(paths), folder)

@@ -11,21 +11,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import cast
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from tltool.maps.drawing import INK, PAPER, Style, dim, enlarge_tiny, hatch, to_image
 
 Extent = tuple[float, float, float, float]
 Background = str | Sequence[str] | None
 Entry = tuple[np.ndarray, str, str]  # swatch, share, name
 
-PAPER, INK, FAINT_INK, NO_MAP = (255, 255, 255), (28, 32, 38), (104, 112, 122), (232, 234, 237)
+NO_MAP = (232, 234, 237)
 MAX_PANELS, MAX_LEGEND = 12, 24
-MIN_SIDE = 1000  # px; a smaller main panel leaves no room for text
 CRISP_BELOW = 64  # cells along the picture: transitions of that width would look like detail
 OPACITY = 0.85  # of probability 1, so that what is under the heat is still seen
 LIGHTNESS, CHROMA = 0.74, 0.12  # OKLCH; about the highest chroma that every hue has in sRGB
@@ -95,10 +92,10 @@ def draw_overlay(
     _check(photograph, probabilities, classes, background, extent)
     photograph, extent = _enlarge(photograph, extent)
     names, title = [" ".join(name.split()) for name in classes], " ".join(title.split())
-    style = _Style.suited(max(photograph.shape), "".join([*names, title]))
+    style = Style.suited(max(photograph.shape), "".join([*names, title]))
     colours = class_colours(classes, background)
     main = Image.fromarray(tint_photograph(photograph, probabilities, colours, extent, exclusive))
-    valid, tone = _valid(probabilities), _dim(photograph).mean(axis=(0, 1))
+    valid, tone = _valid(probabilities), dim(photograph).mean(axis=(0, 1))
     width = round(max(0.6 * main.width, 0.75 * main.height)) if _is_tall(main) else main.width
     ranked = _by_mean(probabilities, valid)
     kept = sorted(ranked[:MAX_LEGEND])
@@ -148,14 +145,9 @@ def _names(background: Background) -> set[str]:
 
 
 def _enlarge(photograph: np.ndarray, extent: Extent) -> tuple[np.ndarray, Extent]:
-    """Bring a tiny photograph to a size beside which text can stand."""
-    height, width = photograph.shape[:2]
-    if max(height, width) >= MIN_SIDE:
-        return photograph, extent
-    scale = MIN_SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    larger = np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BICUBIC))
-    return larger, _scaled(extent, (width, height), size)
+    larger = enlarge_tiny(photograph)
+    old, new = photograph.shape[1::-1], larger.shape[1::-1]
+    return larger, _scaled(extent, old, new)
 
 
 def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Extent:
@@ -167,7 +159,9 @@ def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Exten
 # ---------------------------------------------------------------- colours
 
 
-def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
+def class_colours(
+    classes: Sequence[str], background: Background, lightness: float = LIGHTNESS
+) -> np.ndarray:
     """Choose colours of equal lightness and chroma, a hue for each class but the background.
 
     Parameters
@@ -176,6 +170,8 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
         The C class names.
     background : str, sequence of str or None
         The classes without a colour.
+    lightness : float
+        Of OKLCH, 0..1; lines on white need darker colours than areas.
 
     Returns
     -------
@@ -187,7 +183,7 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
     count = len(interest)
     even = HUES[0] + np.arange(count) * 360 / max(1, count)
     hues = np.deg2rad(HUES[:count] if count <= len(HUES) else even)
-    lab = np.stack([np.full(count, LIGHTNESS), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
+    lab = np.stack([np.full(count, lightness), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
     linear = ((lab @ LAB_TO_LMS.T) ** 3 @ LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     colours = np.full((len(classes), 3), np.nan, np.float32)
@@ -207,24 +203,6 @@ def opacity(probability: np.ndarray, exclusive: bool = True) -> np.ndarray:
     """
     smooth = _smooth(probability)
     return OPACITY * (smooth if exclusive else _smooth(smooth))
-
-
-def _dim(photograph: np.ndarray) -> np.ndarray:
-    """Darken and half desaturate (H, W, 3) uint8 into float32; the hue stays."""
-    grey = photograph @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.float32(0.38) * (photograph + grey[..., None])
-
-
-def _hatch(picture: np.ndarray, where: np.ndarray, em: int) -> None:
-    """Rule white diagonals into a float picture (H, W, 3): no data looks so everywhere."""
-    if not where.any():
-        return
-    height, width = where.shape
-    period = max(6, em // 2)
-    ridge = period / 6 + 0.5 - np.abs(np.arange(height + width) % period - period / 2)
-    profile = (0.6 * ridge).clip(0, 0.6).astype(np.float32)
-    line = sliding_window_view(profile, width)[:height] * where
-    picture += line[..., None] * (255 - picture)
 
 
 @cache
@@ -318,11 +296,11 @@ def tint_photograph(
         plane = resample(probabilities[k])
         winner[plane > strongest] = k
         np.maximum(strongest, plane, out=strongest)
-    picture = _dim(photograph)
+    picture = dim(photograph)
     ground = picture[resample.window]
     ground += opacity(strongest, exclusive)[..., None] * (np.nan_to_num(colours)[winner] - ground)
-    _hatch(ground, resample.hole, max(height, width) // 70)
-    return _outlined(_to_image(picture), resample.window)
+    hatch(ground, resample.hole, max(height, width) // 70)
+    return _outlined(to_image(picture), resample.window)
 
 
 def _outlined(image: Image.Image, window: tuple[slice, slice]) -> np.ndarray:
@@ -335,19 +313,15 @@ def _outlined(image: Image.Image, window: tuple[slice, slice]) -> np.ndarray:
 
 
 def _heat_panel(
-    plane: np.ndarray, resample: _Resampler, size: tuple[int, int], style: "_Style"
+    plane: np.ndarray, resample: _Resampler, size: tuple[int, int], style: "Style"
 ) -> Image.Image:
     """Draw a plane in the colour map, on a panel of (width, height) px."""
     picture = np.full((size[1], size[0], 3), NO_MAP, np.float32)
     heat = _colour_map()[(resample(plane) * 255).round().astype(np.uint8)]
     heat[resample.hole] = 150
-    _hatch(heat, resample.hole, style.em)
+    hatch(heat, resample.hole, style.em)
     picture[resample.window] = heat
-    return _to_image(picture)
-
-
-def _to_image(picture: np.ndarray) -> Image.Image:
-    return Image.fromarray(picture.round().astype(np.uint8))
+    return to_image(picture)
 
 
 # ---------------------------------------------------------------- numbers
@@ -381,60 +355,6 @@ def _percent(share: float) -> str:
     return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
 
 
-# ---------------------------------------------------------------- type
-
-
-@dataclass(frozen=True)
-class _Style:
-    """Type and spacing; `em` is the size of the text in px."""
-
-    em: int
-    typeface: str | None  # None: the one in Pillow
-
-    @classmethod
-    def suited(cls, side: int, text: str) -> "_Style":
-        """Choose for a main panel of `side` px; Pillow's own typeface knows ASCII alone."""
-        return cls(max(16, round(side / 70)), None if text.isascii() else _dejavu())
-
-    def font(self, scale: float = 1.0) -> ImageFont.FreeTypeFont:
-        return _font(round(self.em * scale), self.typeface)
-
-    def fit(self, text: str, width: float, scale: float = 1.0) -> str:
-        """Shorten a text to `width` px, with an ellipsis."""
-        font = self.font(scale)
-        if font.getlength(text) <= width:
-            return text
-        while text and font.getlength(text + "…") > width:
-            text = text[:-1]
-        return text.rstrip() + "…"
-
-    def write(
-        self,
-        page: Image.Image,
-        x: float,
-        y: float,
-        text: str,
-        anchor: str = "lm",
-        faint: bool = False,
-    ) -> None:
-        ink, font = (FAINT_INK, self.font(0.85)) if faint else (INK, self.font())
-        ImageDraw.Draw(page).text((x, y), text, ink, font, anchor=anchor)
-
-
-@cache
-def _font(size: int, typeface: str | None) -> ImageFont.FreeTypeFont:
-    if typeface is None:
-        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
-    return ImageFont.truetype(typeface, size)
-
-
-def _dejavu() -> str | None:
-    """Find the typeface that comes with matplotlib, without the slow import of it."""
-    spec = find_spec("matplotlib")
-    folders = spec.submodule_search_locations if spec else None
-    return str(Path(folders[0], "mpl-data/fonts/ttf/DejaVuSans.ttf")) if folders else None
-
-
 # ---------------------------------------------------------------- the page
 
 
@@ -453,7 +373,7 @@ def _is_tall(main: Image.Image) -> bool:
     return main.width < 0.8 * main.height
 
 
-def _choose_grid(main: Image.Image, count: int, width: int, legend: int, style: _Style) -> _Grid:
+def _choose_grid(main: Image.Image, count: int, width: int, legend: int, style: Style) -> _Grid:
     """Find the largest panels that fit, counting empty places against them.
 
     Beneath the main panel they fill its width, beside it what the legend leaves of its height.
@@ -478,7 +398,7 @@ def _choose_grid(main: Image.Image, count: int, width: int, legend: int, style: 
 
 
 def _compose(
-    main: Image.Image, sections: Sequence[Image.Image], title: str, style: _Style
+    main: Image.Image, sections: Sequence[Image.Image], title: str, style: Style
 ) -> Image.Image:
     """Put title, main panel and sections on one page."""
     margin = 2 * style.em
@@ -504,7 +424,7 @@ def _entries(
     shares: np.ndarray,
     kept: Sequence[int],
     tone: np.ndarray,
-    style: _Style,
+    style: Style,
     exclusive: bool,
 ) -> list[Entry]:
     """Describe the kept classes, and no data where there is some, for the legend."""
@@ -518,13 +438,13 @@ def _entries(
         entries.append((heat, _percent(shares[k]), name))
     if shares[-1]:
         ruled = ground.copy()
-        _hatch(ruled, np.ones(ruled.shape[:2], bool), style.em)
+        hatch(ruled, np.ones(ruled.shape[:2], bool), style.em)
         entries.append((ruled, _percent(shares[-1]), "no data"))
     return entries
 
 
 def _draw_legend(
-    entries: Sequence[Entry], left_out: int, width: int, style: _Style, heading: str
+    entries: Sequence[Entry], left_out: int, width: int, style: Style, heading: str
 ) -> Image.Image:
     """Draw the entries in columns as wide as the names ask for, read downwards."""
     em, line, head = style.em, round(1.7 * style.em), round(3.4 * style.em)
@@ -538,7 +458,7 @@ def _draw_legend(
     style.write(section, 5 * em, head - 0.6 * em, "1", "rm", faint=True)
     for i, (swatch, share, name) in enumerate(entries):
         x, y = i // rows * column, head + i % rows * line + line // 2
-        section.paste(_to_image(swatch), (x, y - em // 2))
+        section.paste(to_image(swatch), (x, y - em // 2))
         style.write(section, x + 9 * em, y, share, "rm")
         style.write(section, x + 10 * em, y, style.fit(name, column - 10.5 * em))
     if left_out:
@@ -552,7 +472,7 @@ def _draw_multiples(
     left_out: int,
     grid: _Grid,
     width: int,
-    style: _Style,
+    style: Style,
 ) -> Image.Image:
     """Draw the panels under their names, with one colour bar for all."""
     em, head, pitch = style.em, 2 * style.em, grid.panel[1] + grid.label
@@ -569,10 +489,10 @@ def _draw_multiples(
     return section
 
 
-def _draw_colour_bar(section: Image.Image, style: _Style) -> None:
+def _draw_colour_bar(section: Image.Image, style: Style) -> None:
     """Draw the bar into the top right corner, its ends labelled."""
     em, right = style.em, section.width
-    bar = _to_image(_colour_map()[None]).resize((8 * em, em))
+    bar = to_image(_colour_map()[None]).resize((8 * em, em))
     section.paste(bar, (right - 9 * em, em - em // 2))
     style.write(section, right, em, "1", "rm", faint=True)
     style.write(section, right - 9.5 * em, em, "probability 0", "rm", faint=True)

@@ -24,6 +24,7 @@ BACKBONE_NAMES = tuple(_NAMES.split())
 
 Kind = Literal["multi-class", "binary", "multi-label"]
 Sampling = Literal["as-is", "over", "under", "square-root"]
+Keep = Literal["best", "last"]
 
 
 class BackboneRecipe(Part):
@@ -187,6 +188,11 @@ class TrainingRecipe(Part):
         square root of their counts. Drawn anew in each epoch, by the classes
         of the first task.
     loss : LossRecipe
+    keep : 'best' or 'last'
+        Whose weights the run ends with: those of the epoch with the least
+        validation loss, and a stage ends early where it no longer falls; or
+        those of the last epoch, where there are too few validation images to
+        tell.
     stages : list of StageRecipe
         Left out: head, then top blocks; or everything at once where there are
         no pretrained weights.
@@ -198,6 +204,7 @@ class TrainingRecipe(Part):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     sampling: Sampling = "as-is"
     loss: LossRecipe = Field(default_factory=LossRecipe)
+    keep: Keep = "best"
     stages: list[StageRecipe] = Field(default_factory=list)
 
     @field_validator("stages")

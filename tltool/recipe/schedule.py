@@ -175,6 +175,11 @@ class StageRecipe(Part):
         so many augmented epochs and used in turn (once where nothing is
         augmented or sampled), as the backbone computes in use; 0: anew in
         every epoch, with the dropout that EfficientNet's blocks have.
+    cache : 'backbone' or 'frozen'
+        What draws are of: the backbone, where all of it is frozen; or
+        whatever lies below the lowest layer that trains, which is quick
+        where low layers work on large maps. Their features need room: on
+        disk, where memory has too little.
     patience : int
         Epochs without a better validation loss after which the stage ends.
     batch_norm : 'inference' or 'train'
@@ -193,6 +198,7 @@ class StageRecipe(Part):
     accumulate: int = Field(1, ge=1)
     ema: float | None = Field(None, gt=0, lt=1)
     draws: int = Field(20, ge=0)
+    cache: Literal["backbone", "frozen"] = "backbone"
     patience: int = Field(10, ge=1)
     batch_norm: Literal["inference", "train"] = "inference"
 

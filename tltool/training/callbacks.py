@@ -54,6 +54,8 @@ class KeepBest(keras.callbacks.Callback):
     ----------
     network : keras.Model
         Whose weights are kept; what is trained may be a part of it.
+    last : bool
+        Take the last epoch for the best one.
 
     Attributes
     ----------
@@ -64,9 +66,9 @@ class KeepBest(keras.callbacks.Callback):
         Of the best epoch, by path; empty before the first.
     """
 
-    def __init__(self, network: keras.Model):
+    def __init__(self, network: keras.Model, last: bool = False):
         super().__init__()
-        self._network = network
+        self._network, self._last = network, last
         self.lowest = math.inf
         self.weights: dict[str, np.ndarray] = {}
         self.patience = self.waited = 0
@@ -74,7 +76,7 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep, or count towards stopping."""
         loss = _judged_loss(logs)
-        if loss < self.lowest:
+        if self._last or loss < self.lowest:
             self.lowest, self.waited = loss, 0
             if not self.weights:
                 self.weights = {w.path: np.array(w) for w in self._network.weights}

@@ -1,4 +1,4 @@
-"""A frozen backbone's features, computed once and used in every epoch of the head."""
+"""Features of what is frozen, computed once and used in every epoch of what trains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, tree
 
 from tltool.data.stream import Batches, for_model, room_for
 from tltool.models.network import Classifier
 from tltool.progress import Bar, progress_bar
+from tltool.training.schedule import FIXED
 
 # What has no weights and draws nothing is computed once too.
 _STILL = (
@@ -39,19 +40,50 @@ class Halves:
     head: keras.Model
 
 
-def halve(classifier: Classifier) -> Halves:
-    """Cut a classifier behind its backbone and the pooling that follows."""
-    model = classifier.model
-    inside = {layer.name for layer in classifier.backbone_layers}
-    rest = [
-        x for x in model.layers if x.name not in inside and not isinstance(x, layers.InputLayer)
-    ]
-    features = rest[0].input
-    for layer in rest:
-        if not isinstance(layer, _STILL) or layer.input is not features:
+def _moves(layer: keras.Layer, backbone: set[str]) -> bool:
+    """Whether a layer's answer to the same features changes while training goes on."""
+    if layer.trainable_weights:
+        return True
+    # Of the backbone all is computed as in use, its dropout too.
+    return layer.name not in backbone and not isinstance(layer, (*_STILL, layers.InputLayer))
+
+
+def _cut(classifier: Classifier) -> keras.KerasTensor:
+    """The last tensor that all goes through, before anything that moves."""
+    backbone = {layer.name for layer in classifier.backbone_layers}
+    every = classifier.model.layers
+    last_use = {
+        id(tensor): place
+        for place, layer in enumerate(every)
+        if not isinstance(layer, layers.InputLayer)
+        for tensor in tree.flatten(layer.input)
+    }
+    cut: keras.KerasTensor = classifier.model.input
+    open_ones: dict[int, keras.KerasTensor] = {}
+    for place, layer in enumerate(every):
+        if _moves(layer, backbone):
             break
-        features = layer.output
-    halves = Halves(keras.Model(model.input, features), keras.Model(features, model.output))
+        open_ones |= {id(tensor): tensor for tensor in tree.flatten(layer.output)}
+        open_ones = {key: t for key, t in open_ones.items() if last_use.get(key, -1) > place}
+        if len(open_ones) == 1:
+            (cut,) = open_ones.values()
+    return cut
+
+
+def halve(classifier: Classifier) -> Halves | None:
+    """Cut a classifier below the lowest layer that trains, as high as one tensor is all of it.
+
+    Where the whole backbone is frozen that is behind the pooling that follows.
+
+    Returns
+    -------
+    Halves; None where nothing of the backbone lies below.
+    """
+    model, features = classifier.model, _cut(classifier)
+    frozen = keras.Model(model.input, features)
+    if not any(layer.weights and not FIXED.fullmatch(layer.name) for layer in frozen.layers):
+        return None
+    halves = Halves(frozen, keras.Model(features, model.output))
     for half in (halves.frozen, halves.head):
         # By it Keras decides whether the loss is scaled.
         half.dtype_policy = model.dtype_policy

@@ -32,6 +32,9 @@ from tltool.training.state import State
 
 logger = logging.getLogger("tltool")
 
+# Validation images below which their loss is chance.
+_FEW = 10
+
 Show = Callable[[DataReport], None]
 
 
@@ -93,6 +96,13 @@ def _in_single_precision(prepared: Prepared) -> Classifier:
 
 def _train(prepared: Prepared, folder: Path, state: State | None, started: float) -> Run:
     training = prepared.recipe.training
+    valid = len(prepared.loaded["valid"])
+    if 0 < valid < _FEW and training.keep == "best":
+        logger.warning(
+            "valid has %d images, too few to tell which epoch is best: training.keep=last takes the"
+            " last one",
+            valid,
+        )
     history = fit(
         prepared.classifier,
         prepared.train_batches(),
@@ -101,6 +111,7 @@ def _train(prepared: Prepared, folder: Path, state: State | None, started: float
         prepared.objective(),
         folder,
         seed=training.seed,
+        keep=training.keep,
         state=state,
     )
     classifier = _in_single_precision(prepared)

@@ -12,7 +12,7 @@ from tltool.data.stream import Batches
 from tltool.models.losses import labelled_accuracy
 from tltool.models.network import Classifier
 from tltool.progress import progress_bar
-from tltool.recipe import StageRecipe
+from tltool.recipe import Keep, StageRecipe
 from tltool.training.callbacks import (
     EventLog,
     History,
@@ -68,18 +68,24 @@ class _Fitting:
     """The stages of one run, with what they share."""
 
     def __init__(
-        self, classifier: Classifier, train: Batches, valid: Batches | None, folder: Path, seed: int
+        self,
+        classifier: Classifier,
+        train: Batches,
+        valid: Batches | None,
+        folder: Path,
+        seed: int,
+        keep: Keep,
     ):
         self._classifier, self._train, self._valid, self._seed = classifier, train, valid, seed
         network, checkpoints = classifier.model, folder / "checkpoints"
         self._state_path = checkpoints / STATE_NAME
         self._best_path = checkpoints / "best.keras"
         self.history = History()
-        self._best = KeepBest(network)
+        self._best = KeepBest(network, keep == "last")
         self._events = EventLog(folder / "logs", self.history)
         self._guard = StopAtNaN(network, checkpoints / "last.keras")
         self._plateau: Plateau | None = None
-        self._model = network
+        self._model, self._keep = network, keep
 
     def run(self, stages: Sequence[StageRecipe], objective: Objective, state: State | None) -> None:
         """All stages, or those after `state`."""
@@ -92,7 +98,7 @@ class _Fitting:
             self._best.restore()
             save_plain(self._classifier.model, self._best_path)
             self._capture(number + 1, 0, with_optimizer=False).save(self._state_path)
-            _log_stage(number + 1, len(stages), self.history)
+            _log_stage(number + 1, len(stages), self.history, self._keep)
 
     def _go_back_to(self, state: State) -> None:
         network = self._classifier.model
@@ -120,11 +126,12 @@ class _Fitting:
         )
 
     def _material(self, number: int, stage: StageRecipe, done: int, first: int) -> _Material:
-        """The whole network on images, or the head on features that are computed here."""
-        if not (stage.draws and stage.epochs and backbone_is_frozen(self._classifier)):
+        """The whole network on images, or what trains on features that are computed here."""
+        cached = stage.cache == "frozen" or backbone_is_frozen(self._classifier)
+        halves = halve(self._classifier) if stage.draws and stage.epochs and cached else None
+        if halves is None:
             self._train.start(first + done)
             return _Material(self._classifier.model, self._train, self._valid)
-        halves = halve(self._classifier)
         number_of_draws = min(stage.draws, stage.epochs) if self._train.differs else 1
         epochs = range(first, first + number_of_draws)
         title = f"stage {number + 1}: features"
@@ -203,9 +210,10 @@ def fit(
     folder: Path,
     *,
     seed: int = 0,
+    keep: Keep = "best",
     state: State | None = None,
 ) -> History:
-    """Train stage by stage; the classifier ends with the best weights of all epochs.
+    """Train stage by stage; the classifier ends with the best weights of all epochs, or the last.
 
     Parameters
     ----------
@@ -218,6 +226,8 @@ def fit(
         Run folder: ``checkpoints/`` and ``logs/`` go there.
     seed : int
         Of the order of cached features.
+    keep : 'best' or 'last'
+        Which epoch's weights.
     state : State, optional
         To go on from.
 
@@ -231,19 +241,25 @@ def fit(
     TrainingError
         At the first loss that is no number.
     """
-    fitting = _Fitting(classifier, train, valid, folder, seed)
+    fitting = _Fitting(classifier, train, valid, folder, seed, keep)
     fitting.run(stages, objective, state)
     return fitting.history
 
 
-def _log_stage(number: int, stages: int, history: History) -> None:
+def _log_stage(number: int, stages: int, history: History, keep: Keep) -> None:
     rows = [row for row in history.rows if row["stage"] == number]
     if not rows:
         return
     key = "val_loss" if "val_loss" in rows[0] else "loss"
-    row = min(rows, key=lambda r: r[key])
+    row = rows[-1] if keep == "last" else min(rows, key=lambda r: r[key])
     shown = [k for k in ("accuracy", "val_accuracy", "val_loss") if k in row]
     numbers = ", ".join(f"{k} {row[k]:.3f}" for k in shown)
     logger.info(
-        "stage %d of %d: %d epochs, best %d: %s", number, stages, len(rows), row["epoch"], numbers
+        "stage %d of %d: %d epochs, %s %d: %s",
+        number,
+        stages,
+        len(rows),
+        keep,
+        row["epoch"],
+        numbers,
     )

@@ -12,7 +12,8 @@ from tltool.recipe import StageRecipe
 _NORMS = keras.layers.BatchNormalization
 
 # Frozen whatever a stage says: they are no weights but facts.
-_FIXED = re.compile(r"preprocessing|normalisation_(rescale|image|mean|bands|whitening).*")
+# Layers that say what the image is to the network, and never train.
+FIXED = re.compile(r"preprocessing|normalisation_(rescale|image|mean|bands|whitening).*")
 
 
 def _from_patterns(
@@ -87,7 +88,7 @@ def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> 
     for height, block in enumerate(reversed(classifier.blocks), 1):
         for name in block:
             rates[name] *= stage.layer_decay**height
-    return {name: 0.0 if _FIXED.fullmatch(name) else rate for name, rate in rates.items()}
+    return {name: 0.0 if FIXED.fullmatch(name) else rate for name, rate in rates.items()}
 
 
 def apply_stage(

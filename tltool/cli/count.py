@@ -1,0 +1,133 @@
+"""`tltool count` and `tltool count tune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli import options
+from tltool.cli.count_tune import tune
+
+_SUBCOMMANDS = {"tune": tune}
+
+
+class _Counting(click.Command):
+    """A command of its own, whose first word may name another."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0] in _SUBCOMMANDS:
+            name = f"{info_name} {args[0]}"
+            return _SUBCOMMANDS[args[0]].make_context(name, args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_usage(ctx, formatter)
+        for command in _SUBCOMMANDS.values():
+            pieces = command.collect_usage_pieces(ctx)
+            name = f"{ctx.command_path} {command.name}"
+            formatter.write_usage(name, " ".join(pieces), prefix="   or: ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            rows = [(name, c.get_short_help_str(80)) for name, c in _SUBCOMMANDS.items()]
+            formatter.write_dl(rows)
+
+
+@click.command(cls=_Counting, short_help="Count animals on images: points, numbers, intervals.")
+@options.run
+@options.images
+@options.maps
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="P",
+    help="Least score of a point, in place of the tuned ones.",
+)
+@click.option(
+    "--distance",
+    type=float,
+    metavar="PX",
+    help="Least distance of two points, in place of the tuned ones.",
+)
+@click.option(
+    "--aoi",
+    type=click.Path(path_type=Path),
+    metavar="GEOJSON",
+    help="Areas to count in, in any CRS (in pixels, y down, where the image has none).",
+)
+@options.ignore
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    metavar="POINTS",
+    help="Annotated points to score against; any format of tltool patches.",
+)
+@options.columns
+@click.option(
+    "--radius",
+    type=float,
+    metavar="PX",
+    help="Largest distance of a detection from the point it stands for [the tuning's].",
+)
+@click.option(
+    "--level",
+    type=float,
+    default=0.95,
+    show_default=True,
+    metavar="P",
+    help="Of the intervals.",
+)
+@click.option(
+    "--interval",
+    metavar="beta-binomial|bootstrap",
+    default="beta-binomial",
+    help="Method of the intervals; bootstrap needs a tuning with --blocks or many images"
+    " [beta-binomial].",
+)
+@click.option(
+    "--points-format",
+    "points_formats",
+    multiple=True,
+    metavar="gpkg|coco",
+    help="Write the points in this format too, beside CSV and GeoJSON.",
+)
+@options.seeing
+@options.overwrite
+@options.out("Folder for points, counts, pictures, the summary and the maps.")
+def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -> None:
+    """Count what the network of RUN finds on IMAGEs.
+
+    RUN is a run folder or an fcn.keras with its fcn.json; IMAGEs are files,
+    folders or patterns. Each point is a peak of the heatmap above a threshold,
+    away from higher ones. How sure a count is comes from validation images:
+    `tltool count tune` chooses threshold and distance on them.
+    """
+    import tltool
+    from tltool.errors import CountError
+    from tltool.raster import parse_scale
+
+    numbers = None if scale is None else parse_scale(scale)
+    try:
+        survey = tltool.count(run, images, scale=numbers, **more)
+    except CountError as error:
+        _show(error.survey)
+        raise
+    _show(survey)
+
+
+def _show(survey: Any) -> None:
+    from tltool.cli import show
+    from tltool.counting import tables
+
+    for table in tables.survey_tables(survey):
+        show.table(table.header, table.rows, table.numbers)
+        show.line("")
+    for line in tables.survey_lines(survey):
+        show.line(line)

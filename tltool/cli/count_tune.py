@@ -1,0 +1,85 @@
+"""`tltool count tune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli import options
+
+
+@click.command(short_help="Choose threshold and distance on annotated images.")
+@options.run
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
+)
+@click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
+@click.option(
+    "--for",
+    "goal",
+    metavar="f1|count",
+    default="f1",
+    help="f1: the best F1 score; count: as many detections as there are animals [f1].",
+)
+@click.option(
+    "--one-rule",
+    is_flag=True,
+    help="One threshold and distance for all classes, whatever the label told [one for each class"
+    " of 10 points or more].",
+)
+@click.option(
+    "--radius",
+    type=float,
+    metavar="PX",
+    help="Largest distance of a detection from the point it stands for [the patch's side].",
+)
+@options.aoi
+@options.ignore
+@options.columns
+@options.maps
+@click.option(
+    "--blocks",
+    type=float,
+    metavar="PX",
+    help="Side of the squares that the bootstrap resamples [each image is one].",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Validate each part of the images by what is chosen on the others [5, or as many as there"
+    " are images, from 3 on].",
+)
+@options.seeing
+def tune(
+    run: Path,
+    images: tuple[Path, ...],
+    points: Path,
+    scale: str | None,
+    one_rule: bool,
+    **more: Any,
+) -> None:
+    """Choose threshold and distance per class for RUN on annotated IMAGEs.
+
+    POINTS are their animals, in any format of `tltool patches`. The choice goes
+    into the run's model.json and fcn.json, with the precision and recall it
+    gave, which tell `tltool count` how sure a count is. Take images that the
+    network was not trained on; of those it was, only parts of the valid and
+    test splits are used.
+    """
+    import tltool
+    from tltool.raster import parse_scale
+
+    numbers = None if scale is None else parse_scale(scale)
+    per_class = not one_rule
+    _show(tltool.tune_count(run, images, points, scale=numbers, per_class=per_class, **more))
+
+
+def _show(tuning: Any) -> None:
+    from tltool.cli import show
+    from tltool.counting import tables
+
+    table = tables.tuning_table(tuning)
+    show.table(table.header, table.rows, table.numbers)
+    for line in tables.tuning_lines(tuning):
+        show.line(line)

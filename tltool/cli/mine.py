@@ -1,0 +1,84 @@
+"""`tltool mine`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tltool.cli import options
+
+
+@click.command(short_help="Train again with a run's false detections as background.")
+@options.run
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
+)
+@click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="How often to mine and train again [1].",
+)
+@click.option(
+    "--ratio",
+    type=float,
+    metavar="X",
+    help="Patches that a round adds at most, for each animal of the training [16; less where there"
+    " are many animals].",
+)
+@click.option(
+    "--distance",
+    type=float,
+    metavar="PX",
+    help="Least distance of a new patch from every point [1.5 of the patch's side].",
+)
+@click.option(
+    "--radius",
+    type=float,
+    metavar="PX",
+    help="Largest distance of a detection from the point it stands for [as of count tune].",
+)
+@options.aoi
+@options.ignore
+@options.columns
+@options.out("The patches that RUN was trained on, to add to; or a new folder that gets them too.")
+def mine(run: Path, images: tuple[Path, ...], points: Path, **more: Any) -> None:
+    """Add to the backgrounds what RUN takes for animals, and train RUN again.
+
+    IMAGES are those that its patches were cut from, POINTS their animals. What
+    is found far from every point, where the annotation is complete (--aoi), is
+    cut as background; then RUN's own recipe is trained anew. The best F1 that
+    each network reaches on what is held out is printed, and the last one's
+    threshold and distance are kept for tltool count.
+    """
+    import tltool
+
+    mined = tltool.mine(run, images, points, show=_show_round, **more)
+    _show(mined)
+
+
+def _show_round(made: Any) -> None:
+    from tltool.cli import show
+
+    told = "unknown" if made.f1 is None else f"{made.f1:.2f}"
+    rates = f"precision {show.percent(made.precision)}, recall {show.percent(made.recall)}"
+    show.line(f"round {made.number}: F1 {told} ({rates})")
+    if made.mined:
+        scores = f"scores {made.highest:.2f} to {made.lowest:.2f}"
+        drawn = f"{made.drawn} places drawn by chance"
+        show.line(f"  {made.mined} false detections ({scores}) and {drawn} become background")
+
+
+def _show(mined: Any) -> None:
+    from tltool.cli import show
+
+    rule, number = (
+        mined.tuning.parameters.rule,
+        sum(made.mined + made.drawn for made in mined.rounds),
+    )
+    show.line(f"{mined.data}: {number} patches more. {mined.run}: trained on them")
+    show.line(f"any animal: threshold {rule.threshold:.2f}, distance {rule.distance:g} px")
+    for note in mined.tuning.notes:
+        show.line(f"note: {note}")

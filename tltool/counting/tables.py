@@ -1,0 +1,185 @@
+"""Results of counting as tables and sentences, for the terminal and the summary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.counting.estimates import ANY, Count, shown_labels, validation_of
+from tltool.counting.survey import Survey
+from tltool.counting.tuning import Tuning
+from tltool.evaluation.scoring import CountError, PointScore, Score
+
+# Images that a terminal lists; all are in counts.csv.
+_LISTED = 30
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header.
+
+    Attributes
+    ----------
+    header : tuple of str
+    rows : list of tuple
+    numbers : tuple of int
+        Columns that hold numbers.
+    """
+
+    header: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    numbers: tuple[int, ...]
+
+
+def _table(header: Sequence[str], rows: list[tuple[Any, ...]]) -> Table:
+    """A table whose first column is text and all others numbers."""
+    return Table(tuple(header), rows, tuple(range(1, len(header))))
+
+
+def share(value: float | None) -> str:
+    """Three decimals; a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def estimate(count: Count) -> str:
+    """The corrected number."""
+    return "unknown" if count.interval is None else f"{count.interval.estimate:.1f}"
+
+
+def interval(count: Count) -> str:
+    """Both ends."""
+    found = count.interval
+    return "unknown" if found is None else f"{found.lower} to {found.upper}"
+
+
+def level(survey: Survey) -> str:
+    """What the intervals hold, in words."""
+    return f"{100 * survey.level:g} % interval"
+
+
+def totals(survey: Survey) -> Table:
+    """A row a class over all images."""
+    header = ("class", "points", "estimate", level(survey), "images without")
+    rows = [
+        (c.label, c.detections, estimate(c), interval(c), survey.without(c.label))
+        for c in survey.totals
+    ]
+    return _table(header, rows)
+
+
+def by_image(survey: Survey) -> Table:
+    """A row an image, of all classes together."""
+    header = ("image", "points", "estimate", level(survey))
+    counts = [(each.image.name, each.counts[-1]) for each in survey.images]
+    rows = [(name, c.detections, estimate(c), interval(c)) for name, c in counts]
+    return _table(header, rows)
+
+
+def _point_row(name: str, score: PointScore) -> tuple[Any, ...]:
+    numbers = (score.precision, score.recall, score.f1, score.average_precision)
+    truth, found = score.tp + score.fn, score.tp + score.fp
+    return (name, truth, found, score.tp, *map(share, numbers))
+
+
+def point_scores(score: Score) -> Table:
+    """Precision, recall, F1 and average precision."""
+    header = ("class", "true", "points", "matched", "precision", "recall", "F1", "AP")
+    rows = [_point_row(name, each) for name, each in score.classes.items()]
+    return _table(header, [*rows, _point_row(ANY, score.any)])
+
+
+def _error_row(name: str, error: CountError) -> tuple[Any, ...]:
+    return name, f"{error.mae:.2f}", f"{error.rmse:.2f}", f"{error.bias:+.2f}"
+
+
+def count_errors(score: Score) -> Table:
+    """Detected minus true number an image."""
+    rows = [_error_row(name, error) for name, error in score.counts.items()]
+    if score.any_count is not None:
+        rows.append(_error_row(ANY, score.any_count))
+    return _table(("count error an image", "MAE", "RMSE", "bias"), rows)
+
+
+def confusion(score: Score) -> Table:
+    """True classes down, told ones across, of the pairs matched whatever their label."""
+    header = ("matched: true \\ told", *score.names)
+    rows = [(name, *row) for name, row in zip(score.names, score.confusion, strict=True)]
+    return _table(header, rows)
+
+
+def score_lines(score: Score) -> list[str]:
+    """What no table holds."""
+    found, lines = score.localisation, [f"matched within {score.radius:g} px"]
+    if found.mean is not None:
+        text = f"distance of matched points: mean {found.mean:.1f} px, median {found.median:.1f} px"
+        if found.mean_metres is not None:
+            text += f"; mean {found.mean_metres:.3g} m, median {found.median_metres:.3g} m"
+        lines.append(text)
+    if score.mean_columnwise_rmse is not None and len(score.names) > 1:
+        lines.append(f"mean columnwise RMSE: {score.mean_columnwise_rmse:.3f}")
+    return lines
+
+
+def score_tables(score: Score) -> list[Table]:
+    """All tables of a comparison with the truth."""
+    tables = [point_scores(score), count_errors(score)]
+    if len(score.names) > 1 and score.any.tp:
+        tables.append(confusion(score))
+    return tables
+
+
+def survey_tables(survey: Survey) -> list[Table]:
+    """What a terminal shows; the table of the classes last."""
+    tables = [] if survey.score is None else score_tables(survey.score)
+    if 1 < len(survey.images) <= _LISTED:
+        tables.append(by_image(survey))
+    return [*tables, totals(survey)]
+
+
+def doubt_lines(survey: Survey) -> list[str]:
+    """Why intervals are unknown, a line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for label, reason in survey.doubts.items():
+        reasons.setdefault(reason, []).append(label)
+    every = len(survey.totals)
+    return [
+        f"interval unknown{'' if len(labels) == every else ' of ' + ', '.join(labels)}: {reason}"
+        for reason, labels in reasons.items()
+    ]
+
+
+def survey_lines(survey: Survey) -> list[str]:
+    """What a terminal shows below the tables."""
+    score = [] if survey.score is None else score_lines(survey.score)
+    outside = sum(each.outside for each in survey.images)
+    left_out = [f"{outside} points lie outside the area and are left out"] if outside else []
+    return [*score, *left_out, *doubt_lines(survey), *(str(path) for path in survey.files)]
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """What was chosen for each class, and how that did."""
+    header = ("class", "true", "threshold", "distance", "precision", "recall", "F1", "rule")
+    rows = []
+    for label in shown_labels(tuning.classes):
+        parameters = tuning.parameters
+        rule, found = parameters.rule_of(label), validation_of(parameters, label)
+        shares = (found.precision, found.recall, found.f1) if found else (None,) * 3
+        true = found.tp + found.fn if found else 0
+        chosen = f"{rule.threshold:.3f}", f"{rule.distance:.1f} px"
+        own = "" if label == ANY else "its own" if label in parameters.classes else "common"
+        cells = ("", "") if label == ANY else chosen
+        rows.append((label, true, *cells, *map(share, shares), own))
+    return Table(header, rows, tuple(range(1, len(header) - 1)))
+
+
+def tuning_lines(tuning: Tuning) -> list[str]:
+    """What a terminal shows below the table."""
+    parameters = tuning.parameters
+    images = "image" if tuning.images == 1 else "images"
+    goal = "the best F1" if parameters.goal == "f1" else "unbiased counts"
+    how = f" in {tuning.folds} folds" if tuning.folds > 1 else ""
+    first = (
+        f"chosen for {goal} on {tuning.points} points of {tuning.images} {images}, matched within"
+        f" {parameters.matching_radius:g} px, validated{how}"
+    )
+    files = " and ".join(str(path) for path in tuning.files)
+    return [first, *tuning.notes, f"stored in {files}"]
