@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -176,6 +177,15 @@ def _validation_table(survey: Survey) -> tables.Table | None:
     return tables.Table(header, rows, (1, 2, 3, 4, 5)) if rows else None
 
 
+@cache
+def _template() -> Any:
+    """The page's template, compiled once."""
+    from jinja2 import Environment, PackageLoader  # slow to import
+
+    environment = Environment(loader=PackageLoader("tltool.counting"), autoescape=True)
+    return environment.get_template("summary.html.j2")
+
+
 def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     """Make the page.
 
@@ -185,12 +195,9 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     pictures : sequence of Picture
         Of its images.
     """
-    from jinja2 import Environment, PackageLoader  # slow to import
-
     labels = [count.label for count in survey.totals]
     colours = class_colours(survey.classes, None)
-    environment = Environment(loader=PackageLoader("tltool.counting"), autoescape=True)
-    return environment.get_template("summary.html.j2").render(
+    return _template().render(
         survey=survey,
         total=survey.totals[-1],
         several=len(survey.totals) > 1,
