@@ -19,7 +19,9 @@ SCRIPTS = (
     "engines",
     "fidelity",
     "conversion",
+    "evaluating",
     "dense",
+    "explaining",
 )
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tltool.counting.mining import mine
     from tltool.counting.tuning import tune_count
     from tltool.data.points import patches
+    from tltool.evaluation.evaluate import evaluate
+    from tltool.evaluation.predict import predict
+    from tltool.explanation.compare import compare_methods
+    from tltool.explanation.explain import explain
     from tltool.fcn.adapt import adapt
     from tltool.fcn.check import fidelity
     from tltool.fcn.convert import to_fcn
@@ -40,10 +44,13 @@ _PUBLIC = {
     "Recipe": ("tltool.recipe", False),
     "adapt": ("tltool.fcn.adapt", True),
     "build_classifier": ("tltool.models.network", True),
+    "compare_methods": ("tltool.explanation.compare", True),
     "convert": ("tltool.fcn.run", True),
     "count": ("tltool.counting.count", True),
     "demo": ("tltool.showcase.demo", False),
+    "evaluate": ("tltool.evaluation.evaluate", True),
     "fidelity": ("tltool.fcn.check", True),
+    "explain": ("tltool.explanation.explain", True),
     "export": ("tltool.fcn.export", True),
     "finetune": ("tltool.training.finetune", True),
     "heatmap": ("tltool.maps.mapper", True),
@@ -53,6 +60,7 @@ _PUBLIC = {
     "mine": ("tltool.counting.mining", True),
     "open_model": ("tltool.models.loading", True),
     "patches": ("tltool.data.points", False),
+    "predict": ("tltool.evaluation.predict", True),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
     "to_dense": ("tltool.fcn.dense", True),
@@ -66,9 +74,12 @@ __all__ = [
     "TltoolError",
     "adapt",
     "build_classifier",
+    "compare_methods",
     "convert",
     "count",
     "demo",
+    "evaluate",
+    "explain",
     "export",
     "fidelity",
     "finetune",
@@ -79,6 +90,7 @@ __all__ = [
     "mine",
     "open_model",
     "patches",
+    "predict",
     "preview",
     "resume",
     "to_dense",

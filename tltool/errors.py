@@ -62,6 +62,10 @@ class ConversionError(TltoolError, ValueError):
     """A model that cannot become a fully convolutional network."""
 
 
+class RequirementError(TltoolError, AssertionError):
+    """A number of an evaluation that is not what was required of it."""
+
+
 class OutputError(TltoolError, OSError):
     """An output that exists already or cannot be written."""
 

@@ -31,20 +31,25 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(description: str, total: float, unit: str) -> Iterator[Bar]:
+def progress_bar(
+    description: str, total: float | None, unit: str, shown: bool = True
+) -> Iterator[Bar]:
     """Show a bar while the block runs.
 
     Parameters
     ----------
     description : str
         What is done.
-    total : float
-        The whole work, in `unit`.
+    total : float or None
+        The whole work, in `unit`; None: not known.
     unit : str
         Printed behind the numbers, such as ``Mpx``.
+    shown : bool
+        Whether it is shown at all.
     """
     console = Console(stderr=True)
-    number = "{task.completed:.0f}/{task.total:.0f} " + unit
+    whole = "" if total is None else "/{task.total:.0f}"
+    number = "{task.completed:.0f}" + whole + " " + unit
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -53,5 +58,6 @@ def progress_bar(description: str, total: float, unit: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    hidden = not (shown and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden) as progress:
         yield Bar(progress, progress.add_task(description, total=total, note=""))

@@ -76,6 +76,11 @@ class Sidecar(BaseModel):
         Agreement of the map with the classifier (`tltool.fcn.fidelity`).
     data : dict or None
         Fingerprint and counts of the training data.
+    temperature : dict of str to float
+        By task the number that the scores before softmax or sigmoid are to be
+        divided by, so that probabilities are as often right as they say
+        (`tltool.evaluation.calibration`); empty: not known. The outputs are
+        the network's own, without it.
     detections : DetectionParameters or None
         How points are found in the run's maps; None: not tuned.
     """
@@ -100,6 +105,7 @@ class Sidecar(BaseModel):
     gsd: float | None = None
     fidelity: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
+    temperature: dict[str, float] = Field(default_factory=dict)
     detections: DetectionParameters | None = None
 
     @model_validator(mode="after")

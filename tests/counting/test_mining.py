@@ -56,17 +56,21 @@ def additions(scores):
     ]
 
 
-def test_half_are_the_highest_and_half_are_drawn():
-    found = additions(np.linspace(0.1, 0.9, 100))
-    chosen = choose_negatives(found, 20, seed=1)
-    scores = [one.point.score for one in chosen]
-    assert len({one.point.x for one in chosen}) == 20
-    assert scores == sorted(scores, reverse=True)
-    assert [one.point.x for one in chosen[:10]] == list(range(99, 89, -1))
-    assert min(scores) < 0.5
-    assert choose_negatives(found, 20, seed=1) == chosen
-    assert choose_negatives(found, 20, seed=2) != chosen
-    assert choose_negatives(found[:7], 20, seed=1) == found[6::-1]
+def test_half_are_the_highest_and_the_rest_is_drawn():
+    found, places = additions(np.linspace(0.1, 0.9, 100)), additions([None] * 50)
+
+    def choose(number, peaks=found, seed=1):
+        return choose_negatives(peaks, places, number, np.random.default_rng(seed))
+
+    chosen = choose(21)
+    assert [one.point.x for one in chosen[:11]] == list(range(99, 88, -1))
+    assert all(one.point.score is None for one in chosen[11:])
+    assert len({one.point.x for one in chosen[11:]}) == 10
+    assert choose(21) == chosen
+    assert choose(21, seed=2) != chosen
+    few = choose(20, peaks=found[:3])
+    assert [one.point.score is None for one in few] == [False] * 3 + [True] * 17
+    assert len(choose(1000)) == 150
 
 
 def test_false_detections_become_backgrounds_of_the_training(work, survey, capsys):
@@ -78,16 +82,18 @@ def test_false_detections_become_backgrounds_of_the_training(work, survey, capsy
     told = capsys.readouterr().out
     assert "round 1: F1" in told
     assert "round 2: F1" in told
-    new = [row for row in rows_of(work / "data") if row["source"].startswith("mined")]
+    new = [row for row in rows_of(work / "data") if ": round 1 of run" in row["source"]]
     animals = [row for row in before if row["split"] == "train" and row["label"] != "backgrounds"]
-    assert 0 < len(new) <= len(animals)
+    assert len(new) == len(animals)
+    assert {row["source"][:5] for row in new if not row["score"]} <= {"drawn"}
+    assert {row["source"][:5] for row in new if row["score"]} == {"mined"}
     assert len(rows_of(work / "data")) == len(before) + len(new)
     assert {(row["split"], row["label"]) for row in new} == {("train", "backgrounds")}
     # Far from every animal, and inside the training's block with all they show.
     with points.open(newline="") as file:
         true = np.array([(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)])
     places = np.array([(float(row["x"]), float(row["y"])) for row in new])
-    assert np.abs(places[:, None] - true).max(axis=2).min() >= 16
+    assert np.abs(places[:, None] - true).max(axis=2).min() >= 24
     assert (KnownSplits.load(work / "data").assign(image, places, margin=16) == 0).all()
     assert (work / "run" / "model.keras").stat().st_mtime_ns > stamp
     sidecar = load_sidecar(work / "run" / "model.keras")
@@ -118,11 +124,11 @@ def test_nothing_is_mined_outside_the_area(work, survey, tmp_path):
         ratio=1,
         aoi=tmp_path / "aoi.geojson",
     )
-    new = [row for row in rows_of(tmp_path / "new") if row["source"].startswith("mined")]
+    new = [row for row in rows_of(tmp_path / "new") if ": round 1 of other" in row["source"]]
     assert mined.data == tmp_path / "new"
-    assert len(new) == mined.rounds[0].mined > 0
+    assert len(new) == mined.rounds[0].mined + mined.rounds[0].drawn > 0
     assert all(float(row["y"]) + 8 <= 250 for row in new)
-    assert not any(row["source"].startswith("mined") for row in rows_of(tmp_path / "own"))
+    assert not any(": round" in row["source"] for row in rows_of(tmp_path / "own"))
 
 
 def test_a_run_that_cannot_be_trained_again_is_refused(work, survey, tmp_path):

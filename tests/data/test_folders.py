@@ -8,6 +8,7 @@ from PIL import Image
 
 from tltool.data.dataset import FACTS_NAME, PatchFacts
 from tltool.data.folders import read_dataset, read_folders
+from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Recipe
 
@@ -307,3 +308,34 @@ def test_data_that_are_not_there_are_told(tmp_path):
 
     with pytest.raises(DataError, match=r"gone: expected a folder .* CSV manifest, found none"):
         read_dataset(tmp_path / "gone", load_recipe())
+
+
+def test_the_classes_of_a_network_are_taken_as_they_are(tmp_path):
+    known = Task("zoo", ("wolf", "bird", "fox"))
+    fill(tmp_path / "plain" / "fox", 3)
+    (tmp_path / "plain" / "bird").mkdir()
+    plain = read_dataset(tmp_path / "plain", Recipe(), [known])
+    assert (plain.tasks, plain.divided) == ([known], True)
+    assert sum(plain.counts(split)["fox"] for split in SPLITS) == 3
+    fill(tmp_path / "split" / "val" / "wolf", 2)
+    split = read_dataset(tmp_path / "split", Recipe(), [known])
+    assert split.counts("valid") == {"wolf": 2, "bird": 0, "fox": 0}
+    assert not split.divided
+    fill(tmp_path / "plain" / "cat", 1)
+    with pytest.raises(DataError, match="knows, wolf, bird, fox; received cat, fox"):
+        read_dataset(tmp_path / "plain", Recipe(), [known])
+
+
+def test_a_class_of_a_network_may_be_called_like_a_split(tmp_path):
+    for name in ("test", "train"):
+        fill(tmp_path / name, 2)
+    known = Task("track", ("test", "train"))
+    dataset = read_dataset(tmp_path, Recipe(), [known])
+    assert dataset.divided
+    assert sum(sum(dataset.counts(split).values()) for split in SPLITS) == 4
+
+
+def test_images_are_divided_for_a_network_as_they_were_for_training(flat):
+    trained = read_dataset(flat, Recipe())
+    again = read_dataset(flat, Recipe(), [Task("label", ("adult", "pup"))])
+    assert again.summary() == trained.summary()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tltool.data.dataset import PatchFacts
 from tltool.data.folders import read_folders
 from tltool.data.manifest import read_manifest
+from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import TaskRecipe
 
@@ -393,3 +394,27 @@ def test_class_in_one_group_only_says_so(manifest):
 def test_broken_text_is_named(tmp_path, content, words):
     (tmp_path / "m.csv").write_bytes(content)
     assert refusal(tmp_path / "m.csv").startswith(words)
+
+
+def test_columns_and_classes_of_a_network_are_taken_as_they_are(manifest):
+    species, alive = Task("species", ("wolf", "fox")), Task("alive", ("no", "yes"), "binary")
+    path = manifest(rows(["fox,test", "fox,valid"], "path,species,split"))
+    dataset = read_manifest(path, known=[species, alive])
+    assert dataset.tasks == [species, alive]
+    assert told(dataset) == {"0.png": (("fox",), None), "1.png": (("fox",), None)}
+    assert split_of(dataset) == {"0.png": "test", "1.png": "valid"}
+    # Of a single task the label column is what it is about, whatever its name.
+    path = manifest(rows(["fox", "wolf"]), "other.csv")
+    assert told(read_manifest(path, known=[species]))["1.png"] == (("wolf",),)
+    # A group column that the run's recipe names may be missing.
+    assert read_manifest(path, known=[species], group="survey").divided
+
+
+def test_a_class_that_a_network_does_not_know_is_named_with_both_lists(manifest):
+    path = manifest(rows(["fox", "cat"]))
+    with pytest.raises(DataError) as caught:
+        read_manifest(path, known=[Task("species", ("wolf", "fox"))])
+    assert str(caught.value) == (
+        f"{path}, column label: expected the classes that the network knows, wolf, fox; received"
+        " cat, fox. Rename or remove cat"
+    )

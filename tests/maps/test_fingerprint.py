@@ -1,11 +1,15 @@
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.shutil import copy
 
-from tltool.maps.fingerprint import file_digest, image_state
+from tltool.maps.fingerprint import file_digest, image_state, map_fingerprint
+from tltool.maps.outputs import Output
+from tltool.raster import Raster
+from tltool.sidecar import Sidecar
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -40,3 +44,19 @@ def test_a_network_is_told_by_its_content(tmp_path):
         (tmp_path / name).write_text(text)
     digests = [file_digest(tmp_path / name) for name in "abc"]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_decides_no_value_of_a_map_does_not_count(tmp_path):
+    write(tmp_path / "a.tif")
+    (tmp_path / "fcn.keras").write_text("network")
+    sidecar = Sidecar(classes=["a", "b"], patch=16, input_side=16, stride=16)
+
+    def told(**facts):
+        engine = SimpleNamespace(name="tensorflow")
+        seen = sidecar.model_copy(update=facts)
+        mapper = SimpleNamespace(engine=engine, sidecar=seen, method="fcn", tile=64)
+        with Raster(tmp_path / "a.tif") as raster:
+            return map_fingerprint(mapper, raster, tmp_path / "fcn.keras", Output(), {})
+
+    assert told(temperature={"label": 1.5}, fidelity={"windows": 3}) == told()
+    assert told(stride=8) != told()

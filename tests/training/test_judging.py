@@ -11,6 +11,8 @@ keras = quiet_import("keras")
 from tltool.data.dataset import Sample  # noqa: E402
 from tltool.data.stream import Patches  # noqa: E402
 from tltool.data.tasks import Task  # noqa: E402
+from tltool.evaluation.network import Network  # noqa: E402
+from tltool.raster import enlarge  # noqa: E402
 from tltool.training.judging import judge_split, predict, predict_averaged  # noqa: E402
 
 ONE = Task("label", ("a", "b", "c"))
@@ -23,10 +25,10 @@ def patches_of(images=IMAGES, labels=None):
     return Patches(images, [Sample(Path(str(i)), told) for i, told in enumerate(labels)], [])
 
 
-def network(*tasks):
+def network(*tasks, side=8):
     """Probabilities that depend on where in the image something is."""
     keras.utils.set_random_seed(1)
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((side, side, 3))
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     outputs = {
         t.name: keras.layers.Dense(t.outputs, "sigmoid" if t.outputs == 1 else "softmax")(flat)
@@ -35,20 +37,22 @@ def network(*tasks):
     return keras.Model(inputs, outputs if len(tasks) > 1 else outputs[tasks[0].name])
 
 
-def test_predictions_are_the_models_in_the_order_of_the_images():
-    model = network(ONE)
-    found = predict(model, patches_of(), [ONE], 3, Fraction(1))["label"]
-    np.testing.assert_allclose(found, model(IMAGES.astype("float32")), atol=1e-6)
+@pytest.mark.parametrize("zoom", [Fraction(1), Fraction(2)])
+def test_predictions_are_the_models_in_the_order_of_the_images(zoom):
+    model = network(ONE, side=int(8 * zoom))
+    found = predict(Network(model, [ONE], zoom), IMAGES, 3)["label"]
+    seen = np.stack([enlarge(pixels, zoom) for pixels in IMAGES]).astype("float32")
+    np.testing.assert_allclose(found, model(seen), atol=1e-6)
 
 
 def test_the_mean_over_flips_does_not_see_flips():
-    model = network(ONE)
-    expected = predict_averaged(model, patches_of(), [ONE], 3, Fraction(1))["label"]
-    plain = predict(model, patches_of(), [ONE], 3, Fraction(1))["label"]
+    asked = Network(network(ONE), [ONE])
+    expected = predict_averaged(asked, IMAGES, 3)["label"]
+    plain = predict(asked, IMAGES, 3)["label"]
     assert np.abs(plain - expected).max() > 1e-3
     np.testing.assert_allclose(expected.sum(1), 1, atol=1e-6)
     for turned in (IMAGES[:, ::-1], np.rot90(IMAGES, 1, (1, 2))):
-        found = predict_averaged(model, patches_of(turned), [ONE], 3, Fraction(1))["label"]
+        found = predict_averaged(asked, turned, 3)["label"]
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -62,7 +66,7 @@ def test_each_task_is_judged_where_it_is_labelled():
         "yes": 5,
     }
     assert judged["tasks"]["yes"]["classes"]["no"]["samples"] == 1
-    averaged = predict_averaged(model, patches_of(labels=labels), tasks, 4, Fraction(1))["label"]
+    averaged = predict_averaged(Network(model, tasks), IMAGES, 4)["label"]
     truth = [(0, 0), (1, 1), (2, 2), (4, 0), (5, 0), (6, 0)]
     right = np.mean([averaged[place].argmax() == label for place, label in truth])
     assert judged["averaged"]["tasks"]["label"]["accuracy"] == pytest.approx(right)

@@ -75,8 +75,9 @@ def test_numbers_that_json_does_not_know_are_null(tmp_path):
 
 def test_of_an_earlier_run_nothing_stays_and_of_others_everything(tmp_path):
     (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
+    (tmp_path / "evaluation").mkdir()
     ours = [".partial-7-model.keras", "model.keras", "checkpoints/state.h5"]
-    ours += ["checkpoints/.partial-7-state.h5"]
+    ours += ["checkpoints/.partial-7-state.h5", "evaluation/metrics.json"]
     for name in [*ours, "notes.txt"]:
         (tmp_path / name).touch()
     clear_folder(tmp_path)

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Dataset, Sample
@@ -17,6 +15,7 @@ from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.files import atomic_path, refuse_existing
 from tltool.recipe import Recipe, load_recipe
+from tltool.typeface import load_font, typeface_for
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 MOST_ROWS = 6  # where the number of images is not told
@@ -115,20 +114,6 @@ def _variant(
 # ---------------------------------------------------------------- the page
 
 
-@cache
-def _font(size: int, typeface: str | None) -> ImageFont.FreeTypeFont:
-    if typeface is None:
-        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
-    return ImageFont.truetype(typeface, size)
-
-
-def _typeface(text: str) -> str | None:
-    """None for the one in Pillow, which knows ASCII alone; else matplotlib's."""
-    spec = None if text.isascii() else find_spec("matplotlib")
-    folders = spec.submodule_search_locations if spec else None
-    return str(Path(folders[0], "mpl-data/fonts/ttf/DejaVuSans.ttf")) if folders else None
-
-
 class _Page:
     """A sheet of paper to write and paste on; px."""
 
@@ -146,7 +131,7 @@ class _Page:
         ink: tuple[int, int, int] = INK,
     ) -> float:
         """Write one line, shortened to `room`; gives its width."""
-        font = _font(round(EM * scale), _typeface(text))
+        font = load_font(round(EM * scale), typeface_for(text))
         while text and font.getlength(text) > room:
             text = text.removesuffix("...")[:-1].rstrip() + "..." if len(text) > 4 else ""
         self._draw.text(place, text, ink, font, anchor=anchor)
@@ -284,7 +269,9 @@ def draw_sheet(
     image_side = rows[0].image.shape[0]
     side = _tile_side(image_side)
     labels = [(_label(row), 1.0) for row in rows] + [(row.file, 0.8) for row in rows]
-    longest = max(_font(round(EM * k), _typeface(text)).getlength(text) for text, k in labels)
+    longest = max(
+        load_font(round(EM * k), typeface_for(text)).getlength(text) for text, k in labels
+    )
     left = 3 * EM + min(LABEL_WIDTH, round(longest))
     top = round((6.2 + 1.45 * len(lines)) * EM)
     first = left + side + EM

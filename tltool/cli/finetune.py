@@ -12,9 +12,7 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 @click.command(short_help="Fine-tune a pretrained backbone on labelled images.")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @recipe_options
-@click.option(
-    "--strict", is_flag=True, help="Stop at an unreadable image instead of leaving it out."
-)
+@options.strict
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),

@@ -24,6 +24,9 @@ COMMANDS = {
     "heatmap": "Map class probabilities over images of any size.",
     "mine": "Train again with a run's false detections as background.",
     "count": "Count animals on images: points, numbers, intervals.",
+    "evaluate": "Judge a run on labelled images: numbers with intervals.",
+    "predict": "Tell the classes of images, as CSV or JSON lines.",
+    "explain": "Show where in images the network sees what it tells of them.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }

@@ -24,15 +24,15 @@ from tltool.cli import options
 @click.option(
     "--ratio",
     type=float,
-    default=8.0,
     metavar="X",
-    help="Patches that a round adds at most, for each animal of the training [8].",
+    help="Patches that a round adds at most, for each animal of the training [16; less where there"
+    " are many animals].",
 )
 @click.option(
     "--distance",
     type=float,
     metavar="PX",
-    help="Least distance of a new patch from every point [the patch's side].",
+    help="Least distance of a new patch from every point [1.5 of the patch's side].",
 )
 @click.option(
     "--radius",
@@ -67,13 +67,17 @@ def _show_round(made: Any) -> None:
     show.line(f"round {made.number}: F1 {told} ({rates})")
     if made.mined:
         scores = f"scores {made.highest:.2f} to {made.lowest:.2f}"
-        show.line(f"  {made.mined} false detections become background, {scores}; training again")
+        drawn = f"{made.drawn} places drawn by chance"
+        show.line(f"  {made.mined} false detections ({scores}) and {drawn} become background")
 
 
 def _show(mined: Any) -> None:
     from tltool.cli import show
 
-    rule, number = mined.tuning.parameters.rule, sum(made.mined for made in mined.rounds)
+    rule, number = (
+        mined.tuning.parameters.rule,
+        sum(made.mined + made.drawn for made in mined.rounds),
+    )
     show.line(f"{mined.data}: {number} patches more. {mined.run}: trained on them")
     show.line(f"any animal: threshold {rule.threshold:.2f}, distance {rule.distance:g} px")
     for note in mined.tuning.notes:

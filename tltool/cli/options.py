@@ -18,6 +18,22 @@ context = click.option(
     metavar="PX",
     help="Margin of real image around the patch that the network also sees.",
 )
+strict = click.option(
+    "--strict", is_flag=True, help="Stop at an unreadable image instead of leaving it out."
+)
+batch = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Images that the network sees at a time.",
+)
+views = click.option(
+    "--tta",
+    metavar="d4|N",
+    help="Test-time augmentation: the mean over the eight flips and rotations, or over N random"
+    " draws of the recipe's augmentation.",
+)
 run = click.argument("run", type=click.Path(path_type=Path))
 images = click.argument(
     "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from tltool.data.splits import SPLITS
 from tltool.detection_parameters import Validation
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path
-from tltool.maps.detections import Detections
 from tltool.maps.mapper import images_of
 from tltool.maps.suppression import suppress_near
 from tltool.recipe import load_recipe
@@ -33,8 +32,16 @@ Show = Callable[["Round"], None]
 
 _TRAIN = SPLITS.index("train")
 
+Taken = dict[Path, np.ndarray]
+
 # Peaks below this score teach nothing: the run knows that nothing is there.
 _FLOOR = 0.02
+
+# Patches that a round adds for each animal, and in all.
+_RATIO, _MOST = 16.0, 1000
+
+# Places tried for each that is wanted.
+_TRIED = 20
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,11 @@ class Round:
     f1 : float or None
         Of its detections of any animal, as `tune_count` validated them.
     precision, recall : float or None
-    mined : int
-        Patches that were added to the training for it; 0 for the last network.
+    mined, drawn : int
+        False detections that were added to the training for it, and places
+        drawn by chance; 0 for the last network.
     highest, lowest : float or None
-        Scores of these.
+        Scores of the false detections.
     """
 
     number: int
@@ -59,6 +67,7 @@ class Round:
     precision: float | None
     recall: float | None
     mined: int = 0
+    drawn: int = 0
     highest: float | None = None
     lowest: float | None = None
 
@@ -95,20 +104,40 @@ class _Ground:
     number: int
     background: str
 
-    def false_ones(
-        self, image_map: ImageMap, known: KnownSplits, taken: dict[Path, np.ndarray]
-    ) -> Detections:
-        """Peaks in the training's part of an image that are far from every animal."""
-        image, side = image_map.image, self.patch
+    def allows(self, image: Path, xy: np.ndarray, known: KnownSplits, taken: Taken) -> np.ndarray:
+        """Which (n, 2) places of an image are the training's, far from animals and not cut yet."""
+        lefts, tops = (xy - self.patch // 2).astype(int).T
+        allowed = self.areas.covered[image].holds(lefts, tops, self.patch)
+        allowed &= known.assign(image, xy, self.window / 2) == _TRAIN
+        allowed &= _away(xy, self.truth[image].xy, self.distance)
+        return allowed & _away(xy, taken.get(image.resolve(), np.zeros((0, 2))), self.patch / 2)
+
+    def false_ones(self, image_map: ImageMap, known: KnownSplits, taken: Taken) -> list[Addition]:
+        """Peaks where no animal is."""
         found = image_map.in_image(image_map.candidates(floor=_FLOOR))
-        xy = np.round(found.xy)
-        lefts, tops = (xy - side // 2).astype(int).T
-        there = self.areas.covered[image].holds(lefts, tops, side)
-        there &= known.assign(image, xy, self.window / 2) == _TRAIN
-        there &= _away(xy, self.truth[image].xy, self.distance)
-        there &= _away(xy, taken.get(image.resolve(), np.zeros((0, 2))), side / 2)
-        found = found.take(there)
-        return found.take(suppress_near(found.x, found.y, found.score, side / 2))
+        found = found.take(self.allows(image_map.image, np.round(found.xy), known, taken))
+        found = found.take(suppress_near(found.x, found.y, found.score, self.patch / 2))
+        return self.additions(image_map.image, np.round(found.xy), found.score.tolist())
+
+    def drawn(
+        self, image_map: ImageMap, known: KnownSplits, taken: Taken, rng: np.random.Generator
+    ) -> list[Addition]:
+        """Places drawn by chance."""
+        image, size = image_map.image, image_map.size
+        tried = np.floor(rng.random((_TRIED * self.number, 2)) * size)
+        places = tried[self.allows(image, tried, known, taken)]
+        even = np.zeros(len(places))
+        chosen = np.sort(suppress_near(places[:, 0], places[:, 1], even, self.patch / 2))
+        return self.additions(image, places[chosen], [None] * len(chosen))
+
+    def additions(
+        self, image: Path, places: np.ndarray, scores: Sequence[float | None]
+    ) -> list[Addition]:
+        """Patches of the background around (n, 2) places."""
+        return [
+            Addition(image, Point(image.name, x, y, self.background, score), "train")
+            for (x, y), score in zip(places.tolist(), scores, strict=True)
+        ]
 
 
 def _away(xy: np.ndarray, points: np.ndarray, distance: float) -> np.ndarray:
@@ -119,7 +148,11 @@ def _away(xy: np.ndarray, points: np.ndarray, distance: float) -> np.ndarray:
     return np.asarray(nearest >= distance)
 
 
-def _taken(data: Path, background: str) -> dict[Path, np.ndarray]:
+def _how(addition: Addition) -> str:
+    return "drawn" if addition.point.score is None else "mined"
+
+
+def _taken(data: Path, background: str) -> Taken:
     """Where backgrounds were cut already."""
     places: dict[Path, list[tuple[float, float]]] = {}
     for row in patch_rows(data):
@@ -128,8 +161,10 @@ def _taken(data: Path, background: str) -> dict[Path, np.ndarray]:
     return {image: np.array(xy) for image, xy in places.items()}
 
 
-def choose_negatives(found: Sequence[Addition], number: int, seed: int) -> list[Addition]:
-    """The highest false peaks, and as many drawn by chance from the others.
+def choose_negatives(
+    found: Sequence[Addition], drawn: Sequence[Addition], number: int, rng: np.random.Generator
+) -> list[Addition]:
+    """The highest false peaks, half of all, and places drawn by chance for the rest.
 
     Those alone that deceive a network most are alike; taught by them alone, the
     next one is deceived by what this one told right.
@@ -137,12 +172,11 @@ def choose_negatives(found: Sequence[Addition], number: int, seed: int) -> list[
     Returns
     -------
     list of Addition
-        At most `number`, highest score first.
+        At most `number`; peaks first, highest score first.
     """
-    ranked = sorted(found, key=lambda one: -(one.point.score or 0))
-    first, rest = ranked[: number - number // 2], ranked[number - number // 2 :]
-    drawn = np.random.default_rng(seed).permutation(len(rest))[: number // 2]
-    return first + [rest[place] for place in sorted(drawn)]
+    peaks = sorted(found, key=lambda one: -(one.point.score or 0))[: number - number // 2]
+    order = rng.permutation(len(drawn))[: number - len(peaks)]
+    return peaks + [drawn[place] for place in order]
 
 
 @dataclass(frozen=True)
@@ -159,34 +193,39 @@ class _Miner:
     def judge(self, number: int, mining: bool) -> tuple[Round, list[Addition], Tuning]:
         """Tune on the maps of the run as it is, and choose what is mined from them."""
         with tempfile.TemporaryDirectory(prefix="tltool-mine-") as folder:
-            maps = make_maps(self.run, self.images, Path(folder), aoi=self.options["aoi"])
+            maps = make_maps(self.run, self.images, Path(folder))
             if maps.failed:
                 raise next(iter(maps.failed.values()))
             tuned = tune_count(self.run, self.images, self.points, maps=folder, **self.options)
             chosen = self._choose(maps.maps, number) if mining else []
         told = tuned.parameters.validation_any or Validation(tp=0, fp=0, fn=0)
-        ends = (chosen[0].point.score, chosen[-1].point.score) if chosen else (None, None)
-        made = Round(number, told.f1, told.precision, told.recall, len(chosen), *ends)
+        scores = [one.point.score for one in chosen if one.point.score is not None]
+        ends = (max(scores), min(scores)) if scores else (None, None)
+        mined, drawn = len(scores), len(chosen) - len(scores)
+        made = Round(number, told.f1, told.precision, told.recall, mined, drawn, *ends)
         return made, chosen, tuned
 
     def _choose(self, maps: Sequence[ImageMap], number: int) -> list[Addition]:
         """What is cut from all images."""
-        known, background = KnownSplits.load(self.data), str(self.ground.background)
-        taken = _taken(self.data, background)
-        source = f"mined: round {number} of {self.run.name}"
-        found: list[Addition] = []
-        for image_map in maps:
-            false = self.ground.false_ones(image_map, known, taken)
-            for (x, y), score in zip(np.round(false.xy).tolist(), false.score, strict=True):
-                point = Point(image_map.image.name, x, y, background, float(score), source)
-                found.append(Addition(image_map.image, point, "train"))
-        return choose_negatives(found, self.ground.number, seed=number)
+        known, taken = KnownSplits.load(self.data), _taken(self.data, self.ground.background)
+        rng = np.random.default_rng(number)
+        found = [one for each in maps for one in self.ground.false_ones(each, known, taken)]
+        drawn = [one for each in maps for one in self.ground.drawn(each, known, taken, rng)]
+        chosen = choose_negatives(found, drawn, self.ground.number, rng)
+        source = f"round {number} of {self.run.name}"
+        return [
+            replace(one, point=replace(one.point, where=f"{_how(one)}: {source}")) for one in chosen
+        ]
 
     def retrain(self) -> None:
         """Train the run's recipe anew; the old run stays until the new one is whole."""
         recipe = load_recipe(self.run / RECIPE_NAME)
         with atomic_path(self.run) as partial:
             finetune(self.data, partial, recipe, show=lambda report: None)
+
+
+def _ratio(animals: int) -> float:
+    return max(1.0, min(_RATIO, _MOST / max(animals, 1)))
 
 
 def _patches_of(run: Path, sidecar: Sidecar, out: Path) -> Path:
@@ -222,7 +261,7 @@ def mine(
     out: str | Path,
     *,
     rounds: int = 1,
-    ratio: float = 8.0,
+    ratio: float | None = None,
     distance: float | None = None,
     radius: float | None = None,
     aoi: str | Path | None = None,
@@ -232,10 +271,10 @@ def mine(
 ) -> Mining:
     """Add what a run takes for animals where none are to its backgrounds, and train it again.
 
-    Each round maps the images, takes peaks far from every point, one half the
-    highest and one half drawn by chance, cuts them as patches of the
-    background, and trains the run's own recipe anew on the enlarged patches. In
-    the end threshold and distance are tuned as by `tune_count`.
+    Each round maps the images, takes the highest peaks far from every point,
+    and as many places drawn by chance, cuts them as patches of the background,
+    and trains the run's own recipe anew on the enlarged patches. In the end
+    threshold and distance are tuned as by `tune_count`.
 
     Parameters
     ----------
@@ -251,11 +290,14 @@ def mine(
         folder, which gets them and the new ones. ``manifest.csv`` says of
         each patch where it is from, and the score that the run gave it.
     rounds : int
-    ratio : float
+    ratio : float, optional
         Patches that a round adds, at most, for each animal of the training.
+        Default: 16; less where that were more than 1000 patches, but 1 at
+        least.
     distance : float, optional
         Least distance of a new patch's centre from every point along the
-        farther axis, px. Default: the patch's side.
+        farther axis, px. Default: one and a half of the patch's side: points
+        are not always set on the middle of what they mean.
     radius : float, optional
         As of `tune_count`.
     aoi, ignore : str or Path, optional
@@ -288,7 +330,7 @@ def mine(
     """
     run, out = Path(run), Path(out)
     for name, value in (("--rounds", rounds), ("--ratio", ratio)):
-        if not value > 0:
+        if value is not None and not value > 0:
             raise UsageError(f"{name}: expected a number above 0, received {value:g}")
     sidecar, paths = countable_sidecar(run), images_of(images)
     data = _patches_of(run, sidecar, out)
@@ -303,8 +345,8 @@ def mine(
         areas,
         facts.patch,
         facts.patch + 2 * facts.context,
-        facts.patch if distance is None else distance,
-        max(1, round(ratio * animals)),
+        1.5 * facts.patch if distance is None else distance,
+        max(1, round((_ratio(animals) if ratio is None else ratio) * animals)),
         background,
     )
     if out.resolve() != data.resolve():

@@ -1,9 +1,7 @@
 """The page that sums a survey up: one HTML file that needs no server and no network."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +14,7 @@ from tltool.counting.picture import Picture
 from tltool.counting.survey import ImageCount, Survey
 from tltool.files import write_text
 from tltool.maps.overlay import class_colours
+from tltool.pages import jpeg_uri, render_page
 from tltool.raster import Raster
 
 SUMMARY_NAME = "summary.html"
@@ -149,7 +148,7 @@ def _shots(survey: Survey, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
                 "number": number,
                 "alt": f"{each.image.name}: {number} {'point' if number == 1 else 'points'}",
                 "link": quote(picture.path.name),
-                "source": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
+                "source": jpeg_uri(picture.thumbnail),
             }
         )
     return shots
@@ -177,15 +176,6 @@ def _validation_table(survey: Survey) -> tables.Table | None:
     return tables.Table(header, rows, (1, 2, 3, 4, 5)) if rows else None
 
 
-@cache
-def _template() -> Any:
-    """The page's template, compiled once."""
-    from jinja2 import Environment, PackageLoader  # slow to import
-
-    environment = Environment(loader=PackageLoader("tltool.counting"), autoescape=True)
-    return environment.get_template("summary.html.j2")
-
-
 def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     """Make the page.
 
@@ -197,7 +187,9 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     """
     labels = [count.label for count in survey.totals]
     colours = class_colours(survey.classes, None)
-    return _template().render(
+    return render_page(
+        "tltool.counting",
+        "summary.html.j2",
         survey=survey,
         total=survey.totals[-1],
         several=len(survey.totals) > 1,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +107,8 @@ class Dataset:
         The CSV file that lists the images; None for class folders.
     told_background : str or None
         The background as the recipe says it.
+    divided : bool
+        Whether the data says nothing of splits, so that they were drawn.
     """
 
     folder: Path
@@ -115,6 +117,7 @@ class Dataset:
     facts: PatchFacts | None = None
     manifest: Path | None = None
     told_background: str | None = None
+    divided: bool = False
 
     @property
     def source(self) -> Path:
@@ -211,6 +214,17 @@ def check_background(told: str | None, tasks: Sequence[Task]) -> None:
     names = [name for task in tasks for name in task.classes]
     if told is not None and told not in names:
         raise UsageError(f"background: expected one of {', '.join(names)}; received {told}")
+
+
+def check_known(where: str, task: Task, found: Iterable[str]) -> None:
+    """Raise a `DataError` where labels are no classes of a network's task, with both lists."""
+    labels = sorted(found)
+    unknown = [name for name in labels if name not in task.classes]
+    if unknown:
+        raise DataError(
+            f"{where}: expected the classes that the network knows, {', '.join(task.classes)};"
+            f" received {', '.join(labels)}. Rename or remove {', '.join(unknown)}"
+        )
 
 
 def order_classes(names: Sequence[str], kind: Kind, background: str | None) -> tuple[str, ...]:

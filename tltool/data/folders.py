@@ -7,8 +7,10 @@ from pathlib import Path
 from tltool.data.dataset import (
     FACTS_NAME,
     Dataset,
+    PatchFacts,
     Sample,
     check_background,
+    check_known,
     find_background,
     order_classes,
     read_facts,
@@ -35,12 +37,15 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
     return {p.name: list_images(p) for p in folders}
 
 
-def _given_splits(folder: Path) -> dict[str, Path]:
+def _given_splits(folder: Path, known: Task | None = None) -> dict[str, Path]:
     found = {}
     for split, names in SPLIT_NAMES.items():
         present = [folder / name for name in names if (folder / name).is_dir()]
         if present:
             found[split] = present[0]
+    if known is not None:
+        # To be judged, images need no split to train on; but a class may be called like a split.
+        return {} if any(path.name in known.classes for path in found.values()) else found
     return found if "train" in found else {}
 
 
@@ -91,10 +96,43 @@ def _read_given(given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
     return by_split
 
 
+def _read_known(
+    folder: Path, given: dict[str, Path], known: Task
+) -> dict[str, dict[str, list[Path]]]:
+    """Images by split and class, where the classes are those of a network."""
+    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
+    found = {name for by_class in by_split.values() for name, images in by_class.items() if images}
+    if not found:
+        raise DataError(
+            f"{folder}: expected images in folders called {', '.join(known.classes)}, found none."
+            " Lay them out as DATA/<class>/*.png or DATA/test/<class>/*.png"
+        )
+    check_known(f"{folder}", known, found)
+    return {
+        split: {name: images for name, images in by_class.items() if images}
+        for split, by_class in by_split.items()
+    }
+
+
 def _read_plain(folder: Path) -> dict[str, dict[str, list[Path]]]:
     by_class = _class_folders(folder)
     _check_classes(folder, by_class)
     return {"train": by_class}
+
+
+def _task(
+    folder: Path,
+    names: list[str],
+    kind: Kind | None,
+    background: str | None,
+    facts: PatchFacts | None,
+) -> Task:
+    _check_kind(folder, kind, names)
+    kind = kind or "multi-class"
+    classes = order_classes(names, kind, find_background(names, background, facts))
+    task = Task(TASK_NAME, classes, kind)
+    check_background(background, [task])
+    return task
 
 
 def _samples(by_class: dict[str, list[Path]], classes: Sequence[str]) -> list[Sample]:
@@ -121,6 +159,7 @@ def read_folders(
     seed: int = 1,
     kind: Kind | None = None,
     background: str | None = None,
+    known: Task | None = None,
 ) -> Dataset:
     """Find the images of each class and split.
 
@@ -138,11 +177,15 @@ def read_folders(
     background : str or None
         The class that means "nothing"; of a binary task the negative. None:
         as the patches say, or a class called background(s).
+    known : Task, optional
+        What a network that is to judge the images tells of them: the classes
+        are its own, in its order. One without images is no error then, one
+        that it does not know is, and the images may be of any splits.
 
     Returns
     -------
     Dataset
-        Of one task, called ``label``.
+        Of one task, called ``label`` where it is not known.
 
     Raises
     ------
@@ -156,22 +199,21 @@ def read_folders(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of class folders, found none")
-    given = _given_splits(folder)
-    by_split = _read_given(given) if given else _read_plain(folder)
-    names = list(by_split["train"])
-    _check_kind(folder, kind, names)
-    kind, facts = kind or "multi-class", read_facts(folder)
-    classes = order_classes(names, kind, find_background(names, background, facts))
-    task = Task(TASK_NAME, classes, kind)
-    check_background(background, [task])
-    samples = {split: _samples(by_split.get(split, {}), classes) for split in SPLITS}
+    given, facts = _given_splits(folder, known), read_facts(folder)
+    if known is not None:
+        _check_kind(folder, known.kind, known.classes)
+        by_split, task = _read_known(folder, given, known), known
+    else:
+        by_split = _read_given(given) if given else _read_plain(folder)
+        task = _task(folder, list(by_split["train"]), kind, background, facts)
+    samples = {split: _samples(by_split.get(split, {}), task.classes) for split in SPLITS}
     if not given:
         samples = _divide(samples["train"], fractions, seed)
     elif not samples["valid"]:
         samples |= _divide(samples["train"], without_test(fractions), seed) | {
             "test": samples["test"]
         }
-    return Dataset(folder, [task], samples, facts, told_background=background)
+    return Dataset(folder, [task], samples, facts, told_background=background, divided=not given)
 
 
 def _holds_class_folders(folder: Path) -> bool:
@@ -216,7 +258,7 @@ def _refuse_columns(data: Path, recipe: Recipe) -> None:
             )
 
 
-def read_dataset(data: str | Path, recipe: Recipe) -> Dataset:
+def read_dataset(data: str | Path, recipe: Recipe, known: Sequence[Task] = ()) -> Dataset:
     """Find the labelled images of class folders or of a manifest.
 
     Parameters
@@ -228,6 +270,9 @@ def read_dataset(data: str | Path, recipe: Recipe) -> Dataset:
         recipe asks for what only a manifest tells: tasks, group, multi-label.
     recipe : Recipe
         Its task, tasks, split, group, background and training.seed.
+    known : sequence of Task
+        What a network that is to judge the images tells of them; see
+        `read_folders` and `tltool.data.manifest.read_manifest`.
 
     Raises
     ------
@@ -241,9 +286,15 @@ def read_dataset(data: str | Path, recipe: Recipe) -> Dataset:
         raise DataError(f"{data}: expected a folder of class folders or a CSV manifest, found none")
     told = (recipe.split, recipe.training.seed)
     manifest = _manifest(data, recipe)
-    if manifest is None:
+    if manifest is not None:
+        return read_manifest(
+            manifest, recipe.tasks, recipe.task, *told, recipe.group, recipe.background, known
+        )
+    if not known:
         _refuse_columns(data, recipe)
-        return read_folders(data, *told, recipe.task, recipe.background)
-    return read_manifest(
-        manifest, recipe.tasks, recipe.task, *told, recipe.group, recipe.background
-    )
+    if len(known) > 1:
+        raise DataError(
+            f"{data}: expected a manifest with a column for each of"
+            f" {', '.join(task.name for task in known)}; a class folder tells of one thing only"
+        )
+    return read_folders(data, *told, recipe.task, recipe.background, known[0] if known else None)

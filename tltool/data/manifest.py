@@ -12,8 +12,10 @@ import numpy as np
 from tltool.data.dataset import (
     Dataset,
     Labels,
+    PatchFacts,
     Sample,
     check_background,
+    check_known,
     find_background,
     order_classes,
     read_facts,
@@ -153,6 +155,14 @@ def _column(table: Table, name: str, kind: Kind | None) -> _Column:
     return _Column(name, kind, [(cell,) if cell else None for cell in cells])
 
 
+def _asked_columns(
+    table: Table, tasks: Mapping[str, TaskRecipe], kind: Kind | None, group: str | None
+) -> list[_Column]:
+    names = _task_names(table, tasks, kind, group)
+    kinds = {name: tasks[name].kind if name in tasks else kind for name in names}
+    return [_column(table, name, kinds[name]) for name in names]
+
+
 def _several(table: Table, name: str) -> list[tuple[str, ...] | None]:
     told: list[tuple[str, ...] | None] = []
     for row in table.rows:
@@ -184,8 +194,11 @@ def _check_useful(table: Table, columns: Sequence[_Column]) -> None:
         )
 
 
-def _given_splits(table: Table) -> list[str] | None:
-    """Split of each row as the split column says; None where it says nothing."""
+def _given_splits(table: Table, train: bool) -> list[str] | None:
+    """Split of each row as the split column says; None where it says nothing.
+
+    `train`: whether there must be rows to train on.
+    """
     column = table.find([SPLIT_COLUMN])
     if column is None or not any(row.cells[column] for row in table.rows):
         return None
@@ -199,7 +212,7 @@ def _given_splits(table: Table) -> list[str] | None:
                 f"expected {', '.join(SPLITS)} in every row or in none; received {received}",
             )
     splits = [known[row.cells[column].lower()] for row in table.rows]
-    if "train" not in splits:
+    if train and "train" not in splits:
         raise DataError(f"{table.path}, column {column}: expected rows of train, found none")
     return splits
 
@@ -276,13 +289,15 @@ def _splits(
     group: str | None,
     fractions: Fractions,
     seed: int,
+    given: list[str] | None,
 ) -> list[str]:
-    splits, groups = _given_splits(table), _groups(table, group)
-    if splits is None:
+    groups = _groups(table, group)
+    if given is None:
         return _draw(columns, groups, fractions, seed)
+    splits = list(given)
     if group is not None and groups is not None:
         _check_groups(table, group, groups, splits)
-    if "valid" not in splits:
+    if "valid" not in splits and "train" in splits:
         train = [place for place, split in enumerate(splits) if split == "train"]
         own = None if groups is None else [groups[place] for place in train]
         drawn = _draw(_only(columns, train), own, without_test(fractions), seed)
@@ -315,6 +330,41 @@ def _task(table: Table, column: _Column, splits: Sequence[str], background: str 
         raise DataError(f"{table.path}, column {column.name}: {error}") from None
 
 
+def _known_columns(table: Table, known: Sequence[Task]) -> list[_Column]:
+    """The columns of what a network tells; one of several may be missing."""
+    alone = table.find(LABEL_COLUMNS) if len(known) == 1 else None
+    columns = []
+    for task in known:
+        name = task.name if task.name in table.columns else alone
+        if name is not None:
+            column = _column(table, name, task.kind)
+            found = {label for told in column.told for label in told or ()}
+            check_known(f"{table.path}, column {name}", task, found)
+        else:
+            column = _Column(task.name, task.kind, [None] * len(table.rows))
+        columns.append(column)
+    if all(told is None for column in columns for told in column.told):
+        raise DataError(
+            f"{table.path}: expected labels in a column {' or '.join(t.name for t in known)}; the"
+            f" file has {', '.join(table.columns)}"
+        )
+    return columns
+
+
+def _learned(
+    table: Table,
+    columns: Sequence[_Column],
+    splits: Sequence[str],
+    background: str | None,
+    facts: PatchFacts | None,
+) -> list[Task]:
+    classes = [label for column in columns for told in column.told for label in told or ()]
+    nothing = find_background(classes, background, facts)
+    tasks = [_task(table, column, splits, nothing) for column in columns]
+    check_background(background, tasks)
+    return tasks
+
+
 def _samples(
     paths: Sequence[Path],
     columns: Sequence[_Column],
@@ -341,6 +391,7 @@ def read_manifest(
     seed: int = 1,
     group: str | None = None,
     background: str | None = None,
+    known: Sequence[Task] = (),
 ) -> Dataset:
     """Read labelled images from a table.
 
@@ -368,6 +419,11 @@ def read_manifest(
         there is such a column.
     background : str or None
         The class that means "nothing"; the negative of a binary task.
+    known : sequence of Task
+        What a network that is to judge the images tells of them: columns and
+        classes are its own. A class without rows is no error then, nor a
+        missing column beside others, nor rows of any splits; a class that it
+        does not know is. A single task is the label column too.
 
     Returns
     -------
@@ -383,17 +439,15 @@ def read_manifest(
         A kind for several tasks, or a background that is no class.
     """
     table = read_table(Path(path))
-    tasks = tasks or {}
-    names = _task_names(table, tasks, kind, group)
-    paths = _paths(table)
-    kinds = {name: tasks[name].kind if name in tasks else kind for name in names}
-    columns = [_column(table, name, kinds[name]) for name in names]
+    paths, facts = _paths(table), read_facts(table.path.parent)
+    if known:
+        columns = _known_columns(table, known)
+        group = group if group in table.columns else None
+    else:
+        columns = _asked_columns(table, tasks or {}, kind, group)
     _check_useful(table, columns)
-    splits = _splits(table, columns, group, fractions, seed)
-    facts = read_facts(table.path.parent)
-    classes = [label for column in columns for told in column.told for label in told or ()]
-    nothing = find_background(classes, background, facts)
-    learned = [_task(table, column, splits, nothing) for column in columns]
-    check_background(background, learned)
-    samples = _samples(paths, columns, learned, splits, _groups(table, group))
-    return Dataset(table.path.parent, learned, samples, facts, table.path, background)
+    given = _given_splits(table, not known)
+    splits = _splits(table, columns, group, fractions, seed, given)
+    told = list(known) or _learned(table, columns, splits, background, facts)
+    samples = _samples(paths, columns, told, splits, _groups(table, group))
+    return Dataset(table.path.parent, told, samples, facts, table.path, background, given is None)

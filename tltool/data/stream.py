@@ -4,11 +4,12 @@ import logging
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -23,6 +24,9 @@ from tltool.raster import enlarge
 from tltool.recipe import Sampling
 
 logger = logging.getLogger("tltool")
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 # Beyond this many bytes decoded patches live in a temporary file, not in memory.
 _MEMORY_LIMIT = 2 << 30
@@ -82,11 +86,31 @@ def room_for(shape: tuple[int, ...], dtype: Any, limit: int = _MEMORY_LIMIT) -> 
         ) from error
 
 
-def _decode(sample: Sample, side: int, crop: bool, bands: Sequence[int] | None) -> np.ndarray:
-    pixels = read_image(sample.path, bands)
+def to_window(pixels: np.ndarray, path: Path, side: int, crop: bool) -> np.ndarray:
+    """An image at the side that a network takes.
+
+    Parameters
+    ----------
+    pixels : (height, width, b) uint8 array
+    path : Path
+        It was read from.
+    side : int
+        Of the result, px.
+    crop : bool
+        Cut the middle instead of resizing: the scale of the patches stays.
+
+    Returns
+    -------
+    (side, side, b) uint8 array.
+
+    Raises
+    ------
+    ImageError
+        Too small to be cut.
+    """
     height, width = pixels.shape[:2]
     if crop and min(height, width) < side:
-        raise ImageError(f"{sample.path} is {width} x {height} px; expected {side} px or more")
+        raise ImageError(f"{path} is {width} x {height} px; expected {side} px or more")
     return cut_middle(pixels, side) if crop else fit_side(pixels, side)
 
 
@@ -136,7 +160,8 @@ def load_patches(
 
     def decode(place: int) -> ImageError | None:
         try:
-            pixels = _decode(samples[place], side, crop, bands)
+            path = samples[place].path
+            pixels = to_window(read_image(path, bands), path, side, crop)
         except ImageError as error:
             return error
         if pixels.shape[2] != number:
@@ -158,6 +183,29 @@ def load_patches(
         if place != source:
             images[place] = images[source]
     return Patches(images[: len(good)], [samples[place] for place in good], unreadable)
+
+
+def ahead(function: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
+    """What `function` gives for each item, in order, prepared ahead by threads.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+        Taken one by one, two for each worker ahead.
+    workers : int
+    """
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def default_workers() -> int:
@@ -272,15 +320,7 @@ class Batches(keras.utils.PyDataset):
 
     def stream(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """All batches of this epoch in order, prepared ahead by the workers."""
-        number = max(1, self.workers)
-        waiting: deque[Any] = deque()
-        with ThreadPoolExecutor(number) as pool:
-            for index in range(len(self)):
-                waiting.append(pool.submit(self.rows, index))
-                if len(waiting) > 2 * number:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        return ahead(self.rows, range(len(self)), max(1, self.workers))
 
 
 def for_model(targets: dict[str, np.ndarray]) -> Any:

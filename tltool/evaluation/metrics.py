@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tltool.data.tasks import Task
+from tltool.evaluation.answers import answers
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -117,11 +118,7 @@ def judge_task(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> di
     dict
         As `judge_labels` for a multi-label task, else as `judge`.
     """
-    labelled = (targets >= 0).all(axis=1)
-    probabilities, targets = probabilities[labelled], targets[labelled]
-    if task.kind == "multi-label":
-        return judge_labels(probabilities, targets, task.classes)
-    if task.kind == "binary":
-        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
-        targets = np.concatenate([1 - targets, targets], axis=1)
-    return judge(probabilities, targets.argmax(axis=1), task.classes)
+    told = answers(task, probabilities, targets)
+    if told.exclusive:
+        return judge(told.scores, told.labels, task.classes)
+    return judge_labels(told.scores, told.truth, task.classes)

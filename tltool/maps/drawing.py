@@ -1,14 +1,12 @@
 """What pictures of images share: their type, their shades, the swatch of a legend."""
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw, ImageFont
+
+from tltool.typeface import load_font, typeface_for
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 MIN_SIDE = 1000  # px; a smaller photograph leaves no room for text
@@ -57,11 +55,11 @@ class Style:
     @classmethod
     def suited(cls, side: int, text: str) -> "Style":
         """Choose for a main panel of `side` px; Pillow's own typeface knows ASCII alone."""
-        return cls(max(16, round(side / 70)), None if text.isascii() else _dejavu())
+        return cls(max(16, round(side / 70)), typeface_for(text))
 
     def font(self, scale: float = 1.0) -> ImageFont.FreeTypeFont:
         """The typeface in this size times `scale`."""
-        return _font(round(self.em * scale), self.typeface)
+        return load_font(round(self.em * scale), self.typeface)
 
     def fit(self, text: str, width: float, scale: float = 1.0) -> str:
         """Shorten a text to `width` px, with an ellipsis."""
@@ -84,17 +82,3 @@ class Style:
         """Write a line at its anchor, left and middle by default."""
         ink, font = (FAINT_INK, self.font(0.85)) if faint else (INK, self.font())
         ImageDraw.Draw(page).text((x, y), text, ink, font, anchor=anchor)
-
-
-@cache
-def _font(size: int, typeface: str | None) -> ImageFont.FreeTypeFont:
-    if typeface is None:
-        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
-    return ImageFont.truetype(typeface, size)
-
-
-def _dejavu() -> str | None:
-    """Find the typeface that comes with matplotlib, without the slow import of it."""
-    spec = find_spec("matplotlib")
-    folders = spec.submodule_search_locations if spec else None
-    return str(Path(folders[0], "mpl-data/fonts/ttf/DejaVuSans.ttf")) if folders else None

@@ -82,7 +82,9 @@ def map_fingerprint(
     """
     engine, sidecar = mapper.engine.name, mapper.sidecar
     network = network_name(model) if model else uuid.uuid4().hex
-    geometry = sidecar.model_dump(exclude={"format", "fidelity", "data"}, mode="json")
+    geometry = sidecar.model_dump(
+        exclude={"format", "fidelity", "data", "temperature"}, mode="json"
+    )
     written = {f"output {key}": value for key, value in asdict(output).items() if key in _WRITTEN}
     return {
         "journal": 1,

@@ -159,7 +159,9 @@ def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Exten
 # ---------------------------------------------------------------- colours
 
 
-def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
+def class_colours(
+    classes: Sequence[str], background: Background, lightness: float = LIGHTNESS
+) -> np.ndarray:
     """Choose colours of equal lightness and chroma, a hue for each class but the background.
 
     Parameters
@@ -168,6 +170,8 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
         The C class names.
     background : str, sequence of str or None
         The classes without a colour.
+    lightness : float
+        Of OKLCH, 0..1; lines on white need darker colours than areas.
 
     Returns
     -------
@@ -179,7 +183,7 @@ def class_colours(classes: Sequence[str], background: Background) -> np.ndarray:
     count = len(interest)
     even = HUES[0] + np.arange(count) * 360 / max(1, count)
     hues = np.deg2rad(HUES[:count] if count <= len(HUES) else even)
-    lab = np.stack([np.full(count, LIGHTNESS), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
+    lab = np.stack([np.full(count, lightness), CHROMA * np.cos(hues), CHROMA * np.sin(hues)], -1)
     linear = ((lab @ LAB_TO_LMS.T) ** 3 @ LMS_TO_RGB.T).clip(0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     colours = np.full((len(classes), 3), np.nan, np.float32)

@@ -1,7 +1,6 @@
 """A page to look into a map: one HTML file that needs no server and no network."""
 
 import base64
-import io
 import json
 import math
 import zlib
@@ -19,6 +18,7 @@ from tltool.maps.pictures import extent_of, shrunk
 from tltool.maps.products import Product
 from tltool.maps.tiles import Grid
 from tltool.maps.unfinished import UnfinishedMap
+from tltool.pages import data_uri, render_page
 from tltool.raster import AnyRaster
 
 # Longest sides: of the photograph, px, and of the map, cells.
@@ -74,11 +74,10 @@ def _photograph(pixels: np.ndarray) -> str:
     image = Image.fromarray(pixels)
     image.thumbnail((PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS)
     for quality in (85, 70, 50, 30):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality, optimize=True)
-        if 4 / 3 * buffer.tell() <= _PHOTOGRAPH_BYTES:
+        uri = data_uri(image, quality=quality)
+        if len(uri) <= _PHOTOGRAPH_BYTES:
             break
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return uri
 
 
 def pack_plane(plane: np.ndarray) -> str:
@@ -171,8 +170,6 @@ def render_preview(
     fidelity : str
         A sentence.
     """
-    from jinja2 import Environment, PackageLoader  # slow to import
-
     chosen = _chosen(values)
     packed, shape, again = _pack(values[chosen])
     left, top, right, bottom = place.extent
@@ -194,8 +191,9 @@ def render_preview(
         "noData": _NO_DATA,
         "layers": _layers(names, nothing, packed, chosen),
     }
-    environment = Environment(loader=PackageLoader("tltool.maps"), autoescape=True)
-    return environment.get_template("preview.html.j2").render(
+    return render_page(
+        "tltool.maps",
+        "preview.html.j2",
         title=title,
         photograph=_photograph(photograph),
         # In a script element no text may end it.

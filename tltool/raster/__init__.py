@@ -1,6 +1,7 @@
 """The one door to the pixels of images on disk."""
 
 from tltool.raster.areas import load_area
+from tltool.raster.image import walk_images
 from tltool.raster.polygons import Area
 from tltool.raster.reading import IMAGE_SUFFIXES, ArrayImage, Image, Raster, list_images
 from tltool.raster.resampled import AnyRaster, ResampledRaster
@@ -24,4 +25,5 @@ __all__ = [
     "list_images",
     "load_area",
     "parse_scale",
+    "walk_images",
 ]

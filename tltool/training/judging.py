@@ -1,45 +1,34 @@
-"""What a trained classifier says to the images of a split, and the numbers that judge it."""
+"""The numbers that judge a trained classifier on the images of a split."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 import keras
 import numpy as np
 
-from tltool.data.stream import Batches, Patches, default_workers
+from tltool.data.stream import Patches, ahead, default_workers
 from tltool.data.tasks import Task
 from tltool.evaluation.metrics import judge_task
+from tltool.evaluation.network import Network, Probabilities, join
+from tltool.evaluation.views import FlipsAndRotations, mean_of_views
 
 
-def _turned(images: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    turned = np.rot90(images, turns, axes=(1, 2))
-    return turned[:, :, ::-1] if mirrored else turned
+def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (images[start : start + size] for start in range(0, len(images), size))
 
 
-def predict(
-    model: keras.Model, patches: Patches, tasks: Sequence[Task], batch: int, zoom: Fraction
-) -> dict[str, np.ndarray]:
+def predict(network: Network, images: np.ndarray, batch: int) -> Probabilities:
     """Probabilities of every image: task name to (n, outputs) array."""
-    batches = Batches(patches, tasks, batch, zoom, workers=default_workers())
-    told = [model.predict_on_batch(images) for images, _ in batches.stream()]
-    if len(tasks) == 1:
-        return {tasks[0].name: np.concatenate(told)}
-    return {task.name: np.concatenate([part[task.name] for part in told]) for task in tasks}
+    prepared = ahead(network.prepare, _batches(images, batch), default_workers())
+    return join([network(each) for each in prepared])
 
 
-def predict_averaged(
-    model: keras.Model, patches: Patches, tasks: Sequence[Task], batch: int, zoom: Fraction
-) -> dict[str, np.ndarray]:
+def predict_averaged(network: Network, images: np.ndarray, batch: int) -> Probabilities:
     """As `predict`, the mean over the eight flips and rotations of each image."""
-    sums = {task.name: np.zeros(()) for task in tasks}
-    for turns in range(4):
-        for mirrored in (False, True):
-            seen = replace(patches, images=_turned(patches.images, turns, mirrored))
-            for name, values in predict(model, seen, tasks, batch, zoom).items():
-                sums[name] = sums[name] + values / 8
-    return sums
+    views = FlipsAndRotations()
+    parts = _batches(images, batch)
+    return join([mean_of_views(network, each, views, range(len(each))) for each in parts])
 
 
 def judge_split(
@@ -59,13 +48,13 @@ def judge_split(
         tasks ``tasks``: name -> these. With `averaged` the key ``averaged``
         holds the same for the mean over flips and rotations.
     """
-    targets = patches.targets(tasks)
+    targets, network = patches.targets(tasks), Network(model, tasks, zoom)
 
-    def numbers(probabilities: dict[str, np.ndarray]) -> dict[str, Any]:
+    def numbers(probabilities: Probabilities) -> dict[str, Any]:
         judged = {t.name: judge_task(t, probabilities[t.name], targets[t.name]) for t in tasks}
         return {"tasks": judged} if len(tasks) > 1 else next(iter(judged.values()))
 
-    result = numbers(predict(model, patches, tasks, batch, zoom))
+    result = numbers(predict(network, patches.images, batch))
     if averaged:
-        result["averaged"] = numbers(predict_averaged(model, patches, tasks, batch, zoom))
+        result["averaged"] = numbers(predict_averaged(network, patches.images, batch))
     return result

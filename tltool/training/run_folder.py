@@ -15,6 +15,8 @@ MODEL_NAME = "model.keras"
 RECIPE_NAME = "recipe.yaml"
 METRICS_NAME = "metrics.json"
 HISTORY_NAME = "history.csv"
+# Folder with what `tltool evaluate` finds.
+EVALUATION_NAME = "evaluation"
 
 _CHECKPOINTS = "checkpoints"
 _BEGUN_NAME = "begun.json"
@@ -62,9 +64,9 @@ def clear_folder(folder: Path) -> None:
     names = ("fcn.keras", "fcn.json", MODEL_NAME, "model.json", METRICS_NAME, HISTORY_NAME)
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    checkpoints = (folder / _CHECKPOINTS).glob("*")
+    inside = [*(folder / _CHECKPOINTS).glob("*"), *(folder / EVALUATION_NAME).glob("*")]
     # Writes that were killed leave partial files.
-    for old in [*(folder / "logs").glob("events.*"), *folder.glob(".partial-*"), *checkpoints]:
+    for old in [*(folder / "logs").glob("events.*"), *folder.glob(".partial-*"), *inside]:
         if old.is_file():
             old.unlink()
 

@@ -1,0 +1,142 @@
+"""Claim: judging costs next to nothing beside asking the network.
+
+`tltool evaluate`, with all its numbers, 1000 resamples for the intervals, the
+temperature and its files, takes at most 1.1 times as long as a bare forward
+pass: the same run opened, the same image files read, the same batches given to
+`keras.Model.predict_on_batch`. MobileNet 0.25 on 96 px is the smallest network
+that there is a recipe for, so that the rest weighs most. Also printed: the
+forward pass on images in memory alone, and what the numbers alone take.
+"""
+
+# ruff: noqa: E402, Keras goes first: it is noisy where another module imports it
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.common import (
+    CLASSES,
+    PATCH,
+    interleave,
+    median_ratio,
+    medians,
+    options,
+    print_claim,
+    print_table,
+    scratch,
+    seconds_of,
+)
+from tltool.runtime import quiet_import
+
+keras = quiet_import("keras")
+
+import tltool
+from tltool.data.dataset import Sample
+from tltool.data.folders import read_folders
+from tltool.data.stream import load_patches
+from tltool.evaluation.answers import answers
+from tltool.evaluation.evaluate import Evaluation
+from tltool.evaluation.opened_run import open_run
+from tltool.evaluation.task_metrics import Choices, task_draws, task_metrics
+from tltool.models.network import build_classifier
+from tltool.recipe import BackboneRecipe
+from tltool.sidecar import Sidecar
+
+BATCH, MOST = 32, 1.1
+
+
+def _write_run(folder: Path) -> Path:
+    keras.utils.set_random_seed(1)
+    recipe = BackboneRecipe(name="MobileNet", alpha=0.25, weights="none")
+    folder.mkdir()
+    build_classifier(len(CLASSES), PATCH, 0, backbone=recipe).model.save(folder / "model.keras")
+    Sidecar(classes=CLASSES, patch=PATCH, input_side=PATCH).save(folder / "model.keras")
+    return folder
+
+
+def _write_images(folder: Path, split: str, number: int) -> None:
+    rng = np.random.default_rng(len(split))
+    for i in range(number):
+        path = folder / split / CLASSES[i % len(CLASSES)] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(np.kron(coarse, np.ones((4, 4, 1), np.uint8))).save(path)
+
+
+class _Bench:
+    """The same images judged and merely asked about."""
+
+    def __init__(self, folder: Path, images: int):
+        self._run = _write_run(folder / "run")
+        self._data, self._out = folder / "data", folder / "out"
+        # The validation images, for the temperature, are asked about too.
+        for split, share in (("valid", 0.25), ("test", 0.75)):
+            _write_images(self._data, split, round(images * share))
+        self._memory = self._read()
+
+    def _samples(self) -> list[Sample]:
+        known = open_run(self._run).tasks[0]
+        samples = read_folders(self._data, known=known).samples
+        return [*samples["valid"], *samples["test"]]
+
+    def _read(self) -> np.ndarray:
+        return load_patches(self._samples(), PATCH).images
+
+    def _judge(self) -> Evaluation:
+        return tltool.evaluate(self._run, self._data, self._out, overwrite=True)
+
+    def _forward(self, images: np.ndarray) -> None:
+        model = open_run(self._run).network.model
+        for start in range(0, len(images), BATCH):
+            model.predict_on_batch(images[start : start + BATCH].astype(np.float32))
+
+    def bare(self) -> dict[str, float]:
+        """Read, then ask."""
+        return {"bare": seconds_of(lambda: self._forward(self._read()))}
+
+    def memory(self) -> dict[str, float]:
+        """Ask about images in memory."""
+        return {"memory": seconds_of(lambda: self._forward(self._memory))}
+
+    def evaluate(self) -> dict[str, float]:
+        """Judge, all told."""
+        return {"evaluate": seconds_of(self._judge)}
+
+    def numbers(self) -> dict[str, float]:
+        """The numbers and intervals alone."""
+        judged = self._judge().judged
+        task, choices = judged.tasks[0], Choices()
+        told = answers(task, judged.probabilities[task.name], judged.targets[task.name])
+        draws = task_draws(told, judged.groups, choices)
+        return {"numbers": seconds_of(lambda: task_metrics(told, draws, choices))}
+
+
+def main() -> None:
+    """Measure and print."""
+    quick = options(__doc__).quick
+    images, repeats = (600, 3) if quick else (4000, 5)
+    with scratch() as folder:
+        bench = _Bench(Path(folder), images)
+        measures = [bench.evaluate, bench.bare, bench.memory, bench.numbers]
+        for warm in measures:
+            warm()
+        taken = interleave(measures, repeats)
+    found = medians(taken)
+    names = {
+        "evaluate": "tltool evaluate",
+        "bare": "forward pass, files read before it",
+        "memory": "forward pass, images in memory",
+        "numbers": "numbers and intervals alone",
+    }
+    rows = [
+        (label, f"{found[name]:.2f}", f"{median_ratio(taken, name, 'bare'):.2f}")
+        for name, label in names.items()
+    ]
+    print_table((f"{images} images of {PATCH} px", "s", "of forward pass"), rows)
+    ratio = median_ratio(taken, "evaluate", "bare")
+    print_claim(f"at most {MOST} x a bare forward pass", f"{ratio:.2f}", ratio <= MOST)
+
+
+if __name__ == "__main__":
+    main()

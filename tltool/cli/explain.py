@@ -1,0 +1,243 @@
+"""`tltool explain`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tltool.cli import options
+from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
+
+if TYPE_CHECKING:
+    from tltool.explanation.compare import Compared
+    from tltool.explanation.explain import Explanation
+    from tltool.explanation.explained import Explained
+
+
+def _starting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _run(ctx: click.Context) -> Path:
+    """The run on an unfinished line: behind an option without value click leaves it unsorted."""
+    return Path(ctx.params.get("run") or next(iter(ctx.args), "."))
+
+
+def _complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from tltool.explanation.stored_layers import stored_layers
+
+    return _starting(stored_layers(_run(ctx)), incomplete)
+
+
+def _tasks(ctx: click.Context) -> dict[str, list[str]]:
+    from tltool.explanation.stored_layers import stored_tasks
+
+    return stored_tasks(_run(ctx))
+
+
+def _complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return _starting(_tasks(ctx), incomplete)
+
+
+def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    tasks, task = _tasks(ctx), ctx.params.get("task")
+    classes = tasks.get(task, []) if task else [name for own in tasks.values() for name in own]
+    return _starting(classes, incomplete)
+
+
+@click.command(short_help="Show where in images the network sees what it tells of them.")
+@options.run
+@click.argument("images", nargs=-1, metavar="IMAGE...|DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--method",
+    type=click.Choice(METHOD_NAMES),
+    default=DEFAULT_METHOD,
+    show_default=True,
+    help="How the map is made; cam needs global average pooling and one linear layer.",
+)
+@click.option(
+    "--class",
+    "class_name",
+    metavar="NAME",
+    shell_complete=_complete_class,
+    help="Of which class [of each image the most probable].",
+)
+@click.option(
+    "--task",
+    metavar="NAME",
+    shell_complete=_complete_task,
+    help="Of which task, where the run tells several.",
+)
+@click.option(
+    "--layer",
+    metavar="NAME",
+    shell_complete=_complete_layer,
+    help="Whose map is looked at [the last before the head with 5 cells or more a side].",
+)
+@click.option("--list-layers", is_flag=True, help="List the layers that have maps, and end.")
+@click.option(
+    "--raw",
+    type=click.Choice(["npy", "tiff"]),
+    help="Write the map too, in px of what the network sees of the image.",
+)
+@click.option(
+    "--boxes",
+    is_flag=True,
+    help="Put a box around the largest part of the map; boxes.csv and boxes.json (COCO).",
+)
+@click.option(
+    "--box-threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Of the map's maximum, from which on it is in the box [0.2].",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where things are: boxes (CSV: image,xmin,ymin,xmax,ymax and perhaps label); with"
+    " --compare points too.",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Measure what the maps of each method are worth, to choose one; methods.csv, .json.",
+)
+@options.batch
+@options.strict
+@options.overwrite
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write into.")
+def explain(
+    run: Path,
+    images: tuple[Path, ...],
+    out: Path | None,
+    method: str,
+    raw: str | None,
+    boxes: bool,
+    box_threshold: float | None,
+    list_layers: bool,
+    compare: bool,
+    task: str | None,
+    **choices: Any,
+) -> None:
+    """Show where in each IMAGE the network of RUN sees what it tells of it.
+
+    <stem>.METHOD.png gets the image beside itself under the heat. IMAGEs are
+    files or folders, which are gone through at any depth. They are read as the
+    run reads its patches: those that `tltool patches` cut are cut to what the
+    network sees, every other image is resized to it.
+    """
+    if list_layers:
+        _list_layers(run, task)
+        return
+    if not images or out is None:
+        raise click.UsageError("expected IMAGE... and -o FOLDER, or --list-layers")
+    if box_threshold is not None and not boxes:
+        raise click.UsageError("--box-threshold goes with --boxes")
+    if compare and (boxes or raw):
+        raise click.UsageError(f"--compare: expected no {'--boxes' if boxes else '--raw'}")
+
+    import tltool
+
+    if compare:
+        _show_comparison(tltool.compare_methods(run, images, out, task=task, **choices))
+        return
+    threshold = {} if box_threshold is None else {"box_threshold": box_threshold}
+    more = {**choices, **threshold, "method": method, "raw": raw, "boxes": boxes}
+    _show(tltool.explain(run, images, out, task=task, **more), out)
+
+
+def _list_layers(run: Path, task: str | None) -> None:
+    from tltool.cli import show
+    from tltool.runtime import quiet_import
+
+    quiet_import("keras")
+    from tltool.explanation.layers import list_layers
+
+    rows = [
+        (
+            layer.path,
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            f"{layer.pitch:g}",
+            "default" if layer.default else "",
+        )
+        for layer in list_layers(run, task)
+    ]
+    show.table(("layer", "class", "map", "px a cell", ""), rows, numbers=(2, 3))
+
+
+def _show(done: "Explanation", out: Path) -> None:
+    from tltool.cli import show
+
+    boxes = bool(done.files)
+    header = ["picture", "class", "probability"] + ["box", "IoU"] * boxes
+    show.table(header, [_row(each, out) for each in done.images], numbers=(2, 4))
+    down, across = done.cells
+    show.line(f"{done.method}, layer {done.layer}, {down} x {across} cells")
+    empty = sum(not (each.map > 0).any() for each in done.images)
+    if empty:
+        show.line(f"{empty} maps are empty: nothing speaks for the class at this layer")
+    _show_localisation(done)
+    _show_unreadable(len(done.images), len(done.unreadable))
+    for path in (*done.files, out):
+        show.line(f"{path}")
+
+
+def _row(each: "Explained", out: Path) -> list[str]:
+    row = [f"{each.picture.relative_to(out)}", each.class_name, f"{each.probability:.3f}"]
+    if each.located is not None:
+        box, iou = each.located.box, each.located.iou
+        corners = (box.left, box.top, box.right, box.bottom) if box else ()
+        row.append(" ".join(f"{corner:.0f}" for corner in corners) or "none")
+        row.append("-" if iou is None else f"{iou:.2f}")
+    return row
+
+
+def _show_localisation(done: "Explanation") -> None:
+    from tltool.cli import show
+
+    found = done.localisation
+    if found is None:
+        return
+    show.line(
+        f"boxes of {found.images} images: mean IoU {found.mean_iou:.3f}, IoU 0.5 or more"
+        f" {show.percent(found.accuracy)}, and of the right class"
+        f" {show.percent(found.accuracy_with_class)}"
+    )
+
+
+def _show_unreadable(read: int, unreadable: int) -> None:
+    from tltool.cli import show
+
+    if unreadable:
+        show.line(f"{unreadable} of {read + unreadable} images cannot be read")
+
+
+def _show_comparison(done: "Compared") -> None:
+    from tltool.cli import show
+
+    first = done.methods[0]
+    header = ("method", "insertion", "deletion", "points at it", "ms an image", "layer")
+    rows = [
+        (
+            worth.method,
+            f"{worth.insertion:.3f}",
+            f"{worth.deletion:.3f}",
+            show.percent(worth.pointing),
+            f"{1000 * worth.seconds:.0f}",
+            worth.layer,
+        )
+        for worth in done.methods
+    ]
+    show.table(header, rows, numbers=(1, 2, 3, 4))
+    show.line(
+        f"{first.images} images, {first.things} of things; high insertion and low deletion are"
+        " good, (centre) and (chance) look at no image"
+    )
+    for reason in done.refused.values():
+        show.line(f"left out: {reason}")
+    _show_unreadable(first.images, len(done.unreadable))
+    for path in done.files:
+        show.line(f"{path}")

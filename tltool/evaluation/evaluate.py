@@ -1,0 +1,282 @@
+"""`tltool evaluate`: the numbers that judge a run on labelled images."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tltool.data.dataset import Dataset
+from tltool.data.tasks import Task
+from tltool.evaluation.answers import answers, with_negatives
+from tltool.evaluation.bootstrap import LEVEL
+from tltool.evaluation.judge import Timed, choose_samples, judge_samples, read_to_judge
+from tltool.evaluation.judged import Judged
+from tltool.evaluation.opened_run import OpenedRun, open_run
+from tltool.evaluation.predictions import write_judged
+from tltool.evaluation.report import MAP_NAME, REPORT_NAME
+from tltool.evaluation.task_metrics import (
+    Choices,
+    gains,
+    task_draws,
+    task_metrics,
+)
+from tltool.evaluation.temperature import Temperature, temperatures
+from tltool.evaluation.views import Views
+from tltool.files import atomic_path, refuse_existing
+from tltool.sidecar import Sidecar
+from tltool.training.run_folder import EVALUATION_NAME, METRICS_NAME, write_json
+
+PREDICTIONS_NAME = "predictions.csv"
+_OF_REPORT = (REPORT_NAME, MAP_NAME)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run judged on a split.
+
+    Attributes
+    ----------
+    run : Path
+        The run's ``model.keras``.
+    folder : Path
+        Where the files were written.
+    metrics : dict
+        Content of ``metrics.json``, see `evaluate`.
+    judged : Judged
+    dataset : Dataset
+        All splits of the data, with the classes of the run. Where the data has
+        no splits all of it is in ``test``.
+    sidecar : Sidecar
+        Of the run.
+    files : list of Path
+        What was written.
+    """
+
+    run: Path
+    folder: Path
+    metrics: dict[str, Any] = field(repr=False)
+    judged: Judged
+    dataset: Dataset
+    sidecar: Sidecar = field(repr=False)
+    files: list[Path]
+
+
+def _head(run: OpenedRun, dataset: Dataset, judged: Judged, choices: Choices) -> dict[str, Any]:
+    """What was judged, and how."""
+    lacking = {
+        task.name: [
+            name
+            for name, column in zip(task.classes, _columns(task, judged), strict=True)
+            if not column.any()
+        ]
+        for task in judged.tasks
+    }
+    return {
+        "format": 1,
+        "run": str(run.path.parent),
+        "data": str(dataset.source),
+        "split": judged.split,
+        "samples": len(judged),
+        "unreadable": [str(error) for error in judged.unreadable],
+        "lacking": {task: names for task, names in lacking.items() if names},
+        "beta": choices.beta,
+        "level": LEVEL,
+        "resamples": choices.resamples,
+        "seed": choices.seed,
+    }
+
+
+def _columns(task: Task, judged: Judged) -> np.ndarray:
+    """(classes, n) bool: which images have a class."""
+    return (with_negatives(task, judged.targets[task.name]) == 1).T
+
+
+def _numbers(
+    timed: Timed, temperature: dict[str, Temperature], choices: Choices, views: Views | None
+) -> dict[str, Any]:
+    """The numbers of all tasks, and those with test-time augmentation."""
+    judged = timed.judged
+    plain, averaged, gained = {}, {}, {}
+    for task in judged.tasks:
+        targets = judged.targets[task.name]
+        told = answers(task, judged.probabilities[task.name], targets)
+        draws = task_draws(told, judged.groups, choices)
+        before = task_metrics(told, draws, choices, temperature.get(task.name))
+        plain[task.name] = before[0]
+        if judged.averaged is not None:
+            mean = answers(task, judged.averaged[task.name], targets)
+            after = task_metrics(mean, draws, choices)
+            averaged[task.name], gained[task.name] = after[0], gains(before, after, draws)
+    numbers: dict[str, Any] = _of_one(plain)
+    if views is not None:
+        gain = gained if len(gained) > 1 else next(iter(gained.values()))
+        cost = timed.averaged / timed.plain
+        numbers["averaged"] = _of_one(averaged)
+        numbers["tta"] = {"kind": views.kind, "views": views.number, "cost": cost, "gain": gain}
+    return numbers
+
+
+def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the one task that there is, or of the tasks by name."""
+    return {"tasks": numbers} if len(numbers) > 1 else dict(next(iter(numbers.values())))
+
+
+def _write(folder: Path, metrics: dict[str, Any], judged: Judged) -> list[Path]:
+    for name in _OF_REPORT:
+        # An earlier one would speak of other numbers.
+        (folder / name).unlink(missing_ok=True)
+    predictions = folder / PREDICTIONS_NAME
+    with atomic_path(predictions) as partial, partial.open("w", encoding="utf-8") as file:
+        write_judged(judged, file)
+    # The last: where it is, the evaluation is whole.
+    write_json(folder / METRICS_NAME, metrics)
+    return [folder / METRICS_NAME, predictions]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    split: str | None = None,
+    beta: float = 2.0,
+    top_k: int = 3,
+    tta: str | int | None = None,
+    batch: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+    strict: bool = False,
+    report: bool = False,
+    feature_map: bool = True,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Judge a run on labelled images.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder, or a ``model.keras`` with its ``model.json``.
+    data : str or Path
+        Class folders, what `tltool.patches` wrote, or a manifest, as
+        `tltool.finetune` reads them.
+    out : str or Path, optional
+        Folder for ``metrics.json`` and ``predictions.csv``. Default:
+        ``evaluation`` in the run folder.
+    split : 'train', 'valid', 'test', 'all' or None
+        None: ``test`` where the data has splits or is what the run was trained
+        on, else all of it.
+    beta : float
+        Of F-beta: recall counts `beta` times as much as precision.
+    top_k : int
+        Most probable classes among which the right one may be.
+    tta : 'd4', int or None
+        Test-time augmentation: also judge the mean over the eight flips and
+        rotations, or over so many random draws of the recipe's augmentation.
+    batch : int
+        Images that the network sees at a time.
+    resamples : int
+        Of the bootstrap.
+    seed : int
+        Of the bootstrap and of the draws.
+    strict : bool
+        Stop at an unreadable image instead of leaving it out.
+    report : bool
+        Also write ``report.html`` (`tltool.evaluation.report`): takes as long
+        as several evaluations.
+    feature_map : bool
+        Whether the report lays the images out by their features (t-SNE), and
+        ``feature_map.png`` is written.
+    overwrite : bool
+        Replace what an earlier evaluation wrote.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ModelError
+        No run there, or outputs that are no numbers, naming the first images.
+    DataError
+        Classes that the run does not know, naming both lists; no image of the
+        split.
+    ImageError
+        Where `strict`.
+    UsageError, OutputError
+
+    Notes
+    -----
+    ``metrics.json`` holds
+
+    - ``format`` (1), ``run``, ``data``, ``split``, ``samples``, ``unreadable``
+      (what is wrong with each of them), ``lacking`` (task -> classes without
+      an image), ``beta``, ``level`` (0.95), ``resamples``, ``seed``;
+    - of a single task its numbers; of several ``tasks``: name -> numbers;
+    - ``averaged``: the same numbers with test-time augmentation, and ``tta``:
+      ``kind`` ('d4' or 'draws'), ``views``, ``cost`` (time over that without,
+      reading not counted) and ``gain``: (task ->) path -> ``value`` and
+      ``interval`` of the difference to without, over the same resamples. Only
+      where `tta` was asked for.
+
+    The numbers of a task; what is undefined is null (no image of a class, no
+    prediction of it, ...):
+
+    - ``kind``, ``samples`` (labelled ones);
+    - ``accuracy``, of a multi-label task the share of all labels;
+    - ``balanced_accuracy``, ``kappa`` (Cohen's), but for a multi-label task;
+    - ``top_k``: "2" .. "k" -> accuracy, of a multi-class task, for k below the
+      number of classes;
+    - ``subset_accuracy``, ``hamming_loss``, ``mean_average_precision``, of a
+      multi-label task;
+    - ``log_loss`` (natural logarithm), ``brier`` (multi-class: sum over the
+      classes, 0..2, else 0..1), ``ece``;
+    - ``macro``, ``weighted``, ``micro``: each with ``precision``, ``recall``,
+      ``f1``, ``f_beta``, ``specificity``, ``roc_auc``, ``average_precision``,
+      one-vs-rest;
+    - ``classes``: name -> the same and ``samples``;
+    - ``confusion`` and ``confusion_normalised`` (rows are the truth and add up
+      to 1), but for a multi-label task;
+    - ``curves``: ``roc``: name or "micro" -> ``fpr``, ``tpr``;
+      ``precision_recall``: name or "micro" -> ``recall``, ``precision``; null
+      where undefined;
+    - ``calibration``: list of bins that are not empty with ``low``, ``high``,
+      ``samples``, ``confidence`` (mean probability), ``frequency`` (share that
+      was right);
+    - ``calibrated``: null or ``temperature``, ``fitted_on`` (images of the
+      validation split; null: the stored one was used), ``log_loss``, ``brier``,
+      ``ece``, ``calibration``;
+    - ``thresholds``, of a binary or multi-label task: class -> list of
+      ``threshold``, ``precision``, ``recall``, ``f1``, ``best``;
+    - ``intervals``: path in these numbers such as ``accuracy``, ``macro.f1``,
+      ``classes.NAME.recall`` -> [low, high] or null, 95 % by the bootstrap
+      (`tltool.evaluation.bootstrap`); rows of a manifest with the same
+      ``group`` are drawn together.
+
+    Calibration and its bins: `tltool.evaluation.calibration`. All
+    probabilities but those under ``calibrated`` are the network's own. The
+    temperature is fitted on the validation split where the data has one and
+    ``train`` or ``test`` is judged, and stored in the run's sidecars.
+    """
+    choices = Choices(beta, top_k, resamples, seed)
+    opened = open_run(run)
+    folder = Path(out) if out is not None else opened.path.parent / EVALUATION_NAME
+    for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
+        refuse_existing(folder / name, overwrite)
+    views = opened.views(tta, seed)
+    dataset = read_to_judge(data, opened)
+    name, samples = choose_samples(dataset, split)
+    timed = judge_samples(opened, dataset, name, samples, views, batch, strict)
+    temperature = temperatures(opened, dataset, name, batch, strict)
+    metrics = {
+        **_head(opened, dataset, timed.judged, choices),
+        **_numbers(timed, temperature, choices, views),
+    }
+    files = _write(folder, metrics, timed.judged)
+    done = Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
+    if report:
+        # Only here, for it reads this module, and is slow to import.
+        from tltool.evaluation.report.writing import write_report
+
+        files += write_report(opened, done, feature_map=feature_map, batch=batch, seed=seed)
+    return done

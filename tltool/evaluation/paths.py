@@ -1,0 +1,23 @@
+"""Numbers in nested metrics, by their path."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def find(numbers: Mapping[str, Any], path: str) -> Any:
+    """What lies at a path such as ``classes.NAME.recall``; names may have dots.
+
+    Raises
+    ------
+    KeyError
+        Where there is nothing.
+    """
+    if path in numbers:
+        return numbers[path]
+    for key, inner in numbers.items():
+        if path.startswith(f"{key}.") and isinstance(inner, Mapping):
+            try:
+                return find(inner, path[len(key) + 1 :])
+            except KeyError:
+                continue
+    raise KeyError(path)

@@ -1,0 +1,206 @@
+"""A recipe in words, for people who were not there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.recipe import Recipe, StageRecipe
+from tltool.recipe.parts import LossRecipe
+
+_SAMPLING = {
+    "as-is": "Every image is seen once an epoch.",
+    "over": "Rare classes are repeated until each is seen as often as the commonest.",
+    "under": "Of common classes as many images are drawn anew each epoch as the rarest has.",
+    "square-root": "Images are drawn so that classes have shares by the square root of their"
+    " numbers.",
+}
+_HEADS = {
+    "gap": "the mean of the feature map (global average pooling)",
+    "gmp": "the maximum of the feature map (global max pooling)",
+    "fc": "the whole feature map, flattened",
+    "nin": "1x1 convolutions, whose maps are averaged last (network in network)",
+    "cam": "the mean of the feature map and a single linear layer (CAM)",
+}
+_CURVES = {
+    "constant": "kept",
+    "cosine": "falling as half a cosine",
+    "one-cycle": "rising and falling once",
+    "step": "falling in steps",
+    "plateau": "falling where validation stalls",
+}
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _weights(told: str) -> str:
+    if told == "imagenet":
+        return "weights trained on ImageNet"
+    if told == "none":
+        return "random weights"
+    return f"the weights of {Path(told).name}"
+
+
+def _backbone(recipe: Recipe) -> str:
+    backbone = recipe.backbone
+    width = "" if backbone.alpha is None else f" of width {backbone.alpha:g}"
+    return f"{backbone.name}{width}, starting from {_weights(backbone.weights)}."
+
+
+def _head(recipe: Recipe) -> str:
+    head = recipe.head
+    parts = [_HEADS[head.name]]
+    if head.units:
+        parts.append("hidden layers of " + ", ".join(map(str, head.units)) + " units")
+    if head.dropout:
+        parts.append(f"{100 * head.dropout:g} % dropout")
+    if head.batch_norm:
+        parts.append("batch normalisation")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _images(recipe: Recipe) -> str:
+    parts = []
+    if recipe.patch:
+        parts.append(f"squares of {recipe.patch} px")
+    if recipe.context:
+        parts.append(f"seen with {recipe.context} px of surrounding image")
+    if recipe.zoom != 1:
+        parts.append(f"enlarged {recipe.zoom:g} times")
+    if recipe.bands:
+        parts.append("bands " + ", ".join(map(str, recipe.bands)))
+    text = ", ".join(parts) or "as they are"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " to ".join(map(_value, value)) if len(value) == 2 else ", ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _entry(entry: Any) -> str:
+    """An entry of ``augment``, containers with what they hold in brackets."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    name, settings = next(iter(entry.items()))
+    if isinstance(settings, list):
+        return f"{name} [{'; '.join(map(_entry, settings))}]"
+    if not isinstance(settings, dict) or not settings:
+        return str(name)
+    told = ", ".join(f"{str(k).replace('_', ' ')} {_value(v)}" for k, v in settings.items())
+    return f"{name} ({told})"
+
+
+def _augmentation(recipe: Recipe) -> str:
+    return "; ".join(map(_entry, recipe.augment)) + "." if recipe.augment else "None."
+
+
+def _loss(loss: LossRecipe, task: str | None) -> str:
+    parts = ["Cross-entropy" if loss.name == "cross-entropy" else f"Focal, gamma {loss.gamma:g}"]
+    if loss.alpha is not None:
+        parts.append(f"alpha {_value(loss.alpha)}")
+    if loss.label_smoothing is None and loss.name == "cross-entropy":
+        if task is None:
+            parts.append("labels smoothed by 0.1 where one class is told of several")
+        if task == "multi-class":
+            parts.append("labels smoothed by 0.1")
+    elif loss.label_smoothing:
+        parts.append(f"labels smoothed by {loss.label_smoothing:g}")
+    if loss.class_weights == "inverse":
+        parts.append("samples weighted by the inverse of their class's frequency")
+    if loss.class_weights == "effective":
+        parts.append(
+            f"samples weighted by their class's effective number of samples (beta {loss.beta:g})"
+        )
+    return ", ".join(parts) + "."
+
+
+def _trained(stage: StageRecipe) -> str:
+    train = stage.train
+    if train in ("head", "frozen"):
+        return "the head alone, the backbone frozen"
+    if train == "all":
+        return "all layers"
+    assert isinstance(train, dict)
+    if list(train) == ["top"]:
+        return f"the head and the last {_count(int(train['top']), 'block')} of the backbone"
+    if list(train) == ["from"]:
+        return f"the head and the backbone from {train['from']} on"
+    rates = [
+        f"{k} {'frozen' if v == 'frozen' else f'at {v:g} times the rate'}" for k, v in train.items()
+    ]
+    return "layers by name: " + ", ".join(rates)
+
+
+def _stage(stage: StageRecipe) -> str:
+    parts = [
+        f"up to {_count(stage.epochs, 'epoch')}",
+        f"{stage.optimizer} at a rate of {_number(stage.rate)}, {_CURVES[stage.curve.name]}",
+    ]
+    if stage.layer_decay != 1:
+        parts.append(f"each deeper block at {stage.layer_decay:g} times the rate of the one above")
+    if stage.weight_decay:
+        parts.append(f"weight decay {_number(stage.weight_decay)}")
+    if stage.accumulate > 1:
+        parts.append(f"gradients of {stage.accumulate} steps averaged")
+    if stage.ema:
+        parts.append(f"weights averaged over steps (momentum {stage.ema:g})")
+    if stage.batch_norm == "train":
+        parts.append("batch normalisation learns its statistics anew")
+    parts.append(
+        f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss"
+    )
+    trained = _trained(stage)
+    return f"{trained[0].upper()}{trained[1:]}: {'; '.join(parts)}."
+
+
+def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
+    weights = [
+        f"{name} ({task.kind}, weight {task.weight:g})" for name, task in recipe.tasks.items()
+    ]
+    return [("Tasks", "; ".join(weights) + ".")] if weights else []
+
+
+def _training(recipe: Recipe) -> str:
+    training = recipe.training
+    parts = [f"batches of {training.batch}", f"seed {training.seed}", f"in {training.precision}"]
+    if training.deterministic:
+        parts.append("repeatable bit for bit")
+    text = ", ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def describe_recipe(recipe: Recipe) -> tuple[Sequence[tuple[str, str]], list[str]]:
+    """Say what a recipe does.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Resolved.
+
+    Returns
+    -------
+    topics : sequence of (str, str)
+        What it is about, and a sentence.
+    stages : list of str
+        A sentence a stage, in their order.
+    """
+    training = recipe.training
+    topics = [
+        ("Backbone", _backbone(recipe)),
+        ("Head", _head(recipe)),
+        *_tasks(recipe),
+        ("Images", _images(recipe)),
+        ("Augmentation", _augmentation(recipe)),
+        ("Loss", _loss(training.loss, recipe.task)),
+        ("Sampling", _SAMPLING[training.sampling]),
+        ("Training", _training(recipe)),
+    ]
+    return topics, [_stage(stage) for stage in training.stages]

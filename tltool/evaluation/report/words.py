@@ -1,0 +1,38 @@
+"""Numbers and intervals as text."""
+
+from collections.abc import Sequence
+
+NONE, MINUS, TO = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{EN DASH}"
+_PERCENT = "\N{NO-BREAK SPACE}%"
+
+Ends = Sequence[float] | None
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return NONE if value is None else f"{100 * value:.{digits}f}{_PERCENT}"
+
+
+def decimal(value: float | None) -> str:
+    """A number with three decimals; a dash where there is none."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def points(value: float) -> str:
+    """A difference of shares in percentage points, signed."""
+    return f"{100 * value:+.1f}".replace("-", MINUS)
+
+
+def percent_ends(ends: Ends) -> str:
+    """An interval of shares."""
+    return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{_PERCENT}"
+
+
+def points_ends(ends: Ends) -> str:
+    """An interval of differences of shares."""
+    return "" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def decimal_ends(ends: Ends) -> str:
+    """An interval of numbers."""
+    return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"

@@ -1,0 +1,84 @@
+"""The temperature of a run: fitted on validation images, stored in its sidecars."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.data.dataset import Dataset
+from tltool.errors import OutputError
+from tltool.evaluation.answers import answers
+from tltool.evaluation.calibration import fit_temperature
+from tltool.evaluation.judge import judge_samples
+from tltool.evaluation.opened_run import OpenedRun
+from tltool.sidecar import load_sidecar, sidecar_path
+
+logger = logging.getLogger("tltool")
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """Of a task.
+
+    Attributes
+    ----------
+    value : float
+    fitted_on : int or None
+        Images of the validation split; None: it was stored before.
+    """
+
+    value: float
+    fitted_on: int | None
+
+
+def temperatures(
+    run: OpenedRun, dataset: Dataset, split: str, batch: int, strict: bool
+) -> dict[str, Temperature]:
+    """Find the temperature of every task.
+
+    Parameters
+    ----------
+    run : OpenedRun
+    dataset : Dataset
+    split : str
+        The one that is judged, to be judged at the temperature too.
+    batch, strict
+        As of `judge_samples`.
+
+    Returns
+    -------
+    dict of task name to Temperature
+        Fitted on the images of the validation split and stored in the run's
+        sidecars; where there are none, or they are judged, as it was stored
+        before. Without the tasks that have none.
+    """
+    stored = {name: Temperature(value, None) for name, value in run.sidecar.temperature.items()}
+    samples = dataset.samples["valid"]
+    if split not in ("train", "test") or not samples:
+        return stored
+    judged = judge_samples(run, dataset, "valid", samples, batch=batch, strict=strict).judged
+    found = {}
+    for task in run.tasks:
+        told = answers(task, judged.probabilities[task.name], judged.targets[task.name])
+        value = fit_temperature(told)
+        if value is None:
+            logger.warning(
+                "%s: the %d validation images do not determine a temperature", task.name, len(told)
+            )
+        else:
+            found[task.name] = Temperature(value, len(told))
+    store_temperature(run.path, {name: each.value for name, each in found.items()})
+    return found
+
+
+def store_temperature(path: Path, temperature: dict[str, float]) -> None:
+    """Write the temperature of every task into the sidecars of a run, those of its FCNs too."""
+    for model in (path, *sorted(path.parent.glob("fcn*.keras"))):
+        if not sidecar_path(model).exists():
+            continue
+        sidecar = load_sidecar(model)
+        if sidecar.temperature == temperature:
+            continue
+        try:
+            sidecar.model_copy(update={"temperature": temperature}).save(model)
+        except OutputError as error:
+            logger.warning("the temperature is not stored: %s", error)

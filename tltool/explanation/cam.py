@@ -1,0 +1,117 @@
+"""CAM: a head of global average pooling and one linear layer, read as a map."""
+
+from typing import Any
+
+import numpy as np
+from keras import layers
+
+from tltool.errors import UsageError
+from tltool.explanation.flat import Call, Flat
+from tltool.explanation.gradients import weighted
+from tltool.explanation.scores import score_maker
+from tltool.explanation.subject import Subject
+
+# They change nothing at inference.
+_IDLE = (layers.Reshape, layers.Flatten, layers.Identity, layers.Dropout, layers.SpatialDropout2D)
+
+
+def _behind(flat: Flat, call: Call) -> Call | None:
+    """What made a call's input, past layers that change nothing."""
+    found = flat.maker(call.inputs[0])
+    while found is not None and isinstance(found.layer, _IDLE):
+        found = flat.maker(found.inputs[0])
+    return found
+
+
+def _pools_all(call: Call | None) -> bool:
+    if call is None:
+        return False
+    if isinstance(call.layer, layers.AveragePooling2D):
+        return call.layer.pool_size == tuple(call.inputs[0].shape[1:3])
+    return isinstance(call.layer, layers.GlobalAveragePooling2D)
+
+
+def _is_linear(layer: Any) -> bool:
+    """Whether each output is a weighted sum of the inputs, but for softmax or sigmoid."""
+    return isinstance(layer, layers.Dense) or (
+        isinstance(layer, layers.Conv2D) and tuple(layer.kernel_size) == (1, 1)
+    )
+
+
+def gap_head(flat: Flat, output: Any) -> tuple[Call, np.ndarray | None]:
+    """The map that the head pools, and its linear layer's (channels, outputs) weights.
+
+    Parameters
+    ----------
+    flat : Flat
+    output : KerasTensor
+        One of `flat`'s.
+
+    Returns
+    -------
+    Call, and array or None
+        None: the pooled channels are the scores themselves.
+
+    Raises
+    ------
+    UsageError
+        Another head, naming the layer in the way.
+    """
+    last = score_maker(flat, output)
+    linear = last if last is not None and _is_linear(last.layer) else None
+    pool = last if linear is None else _behind(flat, linear)
+    if pool is None or not _pools_all(pool):
+        raise _no_gap_head(pool)
+    pooled = _behind(flat, pool)
+    if pooled is None:
+        raise _no_gap_head(pool)
+    if linear is None:
+        return pooled, None
+    kernel = linear.layer.get_weights()[0]
+    return pooled, kernel.reshape(-1, kernel.shape[-1])
+
+
+def _no_gap_head(call: Call | None) -> UsageError:
+    found = f"{call.path} ({type(call.layer).__name__})" if call else "several branches"
+    return UsageError(
+        "--method cam: expected a head of global average pooling and one linear layer; received"
+        f" {found} where the pooling should be. --method gradcam takes any head"
+    )
+
+
+def at_pool(subject: Subject) -> Subject:
+    """The classifier opened at the map that its head pools.
+
+    Raises
+    ------
+    UsageError
+        Another head, or another layer was told.
+    """
+    call, _ = gap_head(subject.flat, subject.output)
+    if call is subject.call:
+        return subject
+    if subject.told:
+        raise UsageError(
+            f"--method cam: expected --layer {call.path}, which the head pools; received"
+            f" {subject.layer}. Leave --layer out, or take --method gradcam"
+        )
+    return subject.at(call)
+
+
+def cam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """CAM: the linear layer behind global average pooling, applied to every cell instead.
+
+    M = sum_k w_k A^k, w the weights of the class. It may be negative, and
+    Grad-CAM is its positive part divided by the number of cells.
+
+    References
+    ----------
+    B. Zhou et al., "Learning Deep Features for Discriminative Localization",
+    CVPR 2016, eq. 2.
+    """
+    features, _ = subject.see(images, targets)
+    _, kernel = gap_head(subject.flat, subject.output)
+    weights = np.eye(features.shape[-1]) if kernel is None else kernel
+    outputs = np.where(targets < 0, -1 - targets, targets)
+    signs = np.where(targets < 0, -1, 1)
+    return weighted(features, weights.T[outputs] * signs[:, None])

@@ -1,0 +1,126 @@
+"""What of a run is asked about: the task, its class, and the layer that is looked at."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tltool.data.tasks import Task
+from tltool.errors import UsageError
+from tltool.evaluation.answers import with_negatives
+from tltool.evaluation.judge import check_finite
+from tltool.evaluation.opened_run import OpenedRun
+from tltool.evaluation.reading import Batch
+from tltool.explanation.flat import Flat, lay_flat
+from tltool.explanation.subject import Subject, open_at
+
+
+def choose_task(tasks: Sequence[Task], name: str | None) -> Task:
+    """The task called `name`, or the only one.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name, or several and none is named.
+    """
+    names = ", ".join(task.name for task in tasks)
+    if name is None and len(tasks) > 1:
+        raise UsageError(f"--task: expected one of {names}, which this run tells; received none")
+    found = tasks[0] if name is None else next((t for t in tasks if t.name == name), None)
+    if found is None:
+        raise UsageError(f"--task: expected one of {names}; received {name}")
+    return found
+
+
+def choose_class(task: Task, name: str | None) -> int | None:
+    """The place of a class among the task's; None: none is named.
+
+    Raises
+    ------
+    UsageError
+        The task has no such class.
+    """
+    if name is None or name in task.classes:
+        return None if name is None else task.classes.index(name)
+    near = difflib.get_close_matches(name, task.classes, 1)
+    hint = f". Did you mean {near[0]}?" if near else ""
+    raise UsageError(f"--class: expected one of {', '.join(task.classes)}; received {name}{hint}")
+
+
+def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:
+    """Which output speaks for each class, as `tltool.explanation.methods.maps_of` takes it.
+
+    Parameters
+    ----------
+    task : Task
+    classes : (n,) int array
+        Places in ``task.classes``.
+
+    Returns
+    -------
+    (n,) int array; of a binary task 0 for the positive, -1 (against output 0)
+    for the negative.
+    """
+    return np.asarray(classes) - 1 if task.kind == "binary" else np.asarray(classes)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run asked about a task.
+
+    Attributes
+    ----------
+    run : OpenedRun
+    task : Task
+    subject : Subject
+    first : int
+        Place of the task's first output in the subject's.
+    """
+
+    run: OpenedRun
+    task: Task
+    subject: Subject
+    first: int
+
+    def at(self, subject: Subject) -> "Asked":
+        """The same, looking at another layer."""
+        return replace(self, subject=subject)
+
+    def targets(self, classes: np.ndarray) -> np.ndarray:
+        """Targets of the subject for classes of the task."""
+        found = as_targets(self.task, classes)
+        return np.where(found < 0, found - self.first, found + self.first)
+
+    def scores(self, prepared: np.ndarray) -> np.ndarray:
+        """Probability of every class of the task: (n, classes)."""
+        return with_negatives(self.task, self.run.network(prepared)[self.task.name])
+
+    def checked_scores(self, read: Batch) -> np.ndarray:
+        """The same of images from files; a `ModelError` names those where it is no number."""
+        scores = self.scores(read.prepared)
+        check_finite(self.run.path, read.paths, {self.task.name: scores})
+        return scores
+
+
+def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | None, int]:
+    """The network's output of a task, and the place in it where the task begins."""
+    place = [each.name for each in tasks].index(task.name)
+    if len(flat.outputs) == 1:
+        return None, sum(each.outputs for each in tasks[:place])
+    return (task.name if task.name in flat.outputs else place), 0
+
+
+def ask(run: OpenedRun, task: str | None, layer: str | None = None) -> Asked:
+    """Open a run's network at a layer, to ask about a task.
+
+    Raises
+    ------
+    UsageError
+        No such task or layer; see `tltool.explanation.flat.Flat.find`.
+    """
+    chosen = choose_task(run.tasks, task)
+    side, bands = run.sidecar.input_side, run.sidecar.bands
+    flat = lay_flat(run.model, (side, side, bands))
+    output, first = _output(flat, run.tasks, chosen)
+    return Asked(run, chosen, open_at(flat, layer, output), first)

@@ -1,0 +1,291 @@
+"""`tltool explain --compare`: what the maps of each method are worth, over many images."""
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tltool.errors import ImageError
+from tltool.evaluation.opened_run import is_cut, open_run
+from tltool.evaluation.reading import Batch
+from tltool.explanation.chosen import Asked, ask, choose_class
+from tltool.explanation.explain import read_all
+from tltool.explanation.methods import allowed_methods, maps_of_subject, on_image
+from tltool.explanation.subject import Subject
+from tltool.explanation.truth import Truth, read_truth
+from tltool.explanation.windows import gather, place_window, shrink_to_window
+from tltool.explanation.worth import (
+    POINT_TOLERANCE,
+    TOLERANCE,
+    area_under,
+    deletion,
+    insertion,
+    points_at,
+)
+from tltool.files import atomic_path, refuse_existing
+from tltool.progress import progress_bar
+from tltool.training.run_folder import write_json
+
+CSV_NAME, JSON_NAME = "methods.csv", "methods.json"
+# What a method must beat, and cannot look at the image.
+CENTRE, CHANCE = "(centre)", "(chance)"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the maps of a method are worth.
+
+    Attributes
+    ----------
+    method : str
+        ``(centre)`` is the nearness to the image's middle, ``(chance)`` random
+        numbers a cell: what any method must beat.
+    layer : str
+        Whose map was looked at; empty for those two.
+    images : int
+    insertion, deletion : float
+        Mean area under the curves of `tltool.explanation.worth`; high and low
+        are good.
+    pointing : float or None
+        Share of things that the map of their class points at; None: none known.
+    things : int
+        Pairs of image and class that were pointed at.
+    seconds : float
+        Of making a map, of an image.
+    """
+
+    method: str
+    layer: str
+    images: int
+    insertion: float
+    deletion: float
+    pointing: float | None
+    things: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The methods compared, the best difference of insertion and deletion first.
+
+    Attributes
+    ----------
+    methods : list of Worth
+    unreadable : list of ImageError
+    refused : dict of str to str
+        Methods that the head or the layer does not allow, with the reason.
+    files : list of Path
+    """
+
+    methods: list[Worth]
+    unreadable: list[ImageError]
+    refused: dict[str, str]
+    files: list[Path]
+
+
+@dataclass
+class _Tally:
+    """What is collected of a method."""
+
+    insertions: list[float] = field(default_factory=list)
+    deletions: list[float] = field(default_factory=list)
+    hits: list[bool] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def worth(self, method: str, layer: str) -> Worth:
+        number = len(self.insertions)
+        return Worth(
+            method,
+            layer,
+            number,
+            float(np.mean(self.insertions)),
+            float(np.mean(self.deletions)),
+            float(np.mean(self.hits)) if self.hits else None,
+            len(self.hits),
+            self.seconds / max(1, number),
+        )
+
+
+# Images, targets -> maps (n, height, width) of the images' size.
+Maker = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _maker(subject: Subject, method: str, batch: int) -> Maker:
+    def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return on_image(subject, maps_of_subject(subject, images, targets, method, batch))
+
+    return make
+
+
+def _centre(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    down, across = (np.linspace(-1, 1, side) for side in images.shape[1:3])
+    nearness = -np.hypot(down[:, None], across)
+    return np.repeat(nearness[None], len(images), axis=0)
+
+
+def _chance(subject: Subject, seed: int = 0) -> Maker:
+    rng = np.random.default_rng(seed)
+
+    def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return subject.placement.enlarge(rng.random((len(images), *subject.cells)))
+
+    return make
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What holds for every image."""
+
+    asked: Asked
+    class_place: int | None
+    truth: dict[Path, list[Truth]]
+    cut: Callable[[Path], bool]
+
+    def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
+        """Add the images of a batch to what is known of a method."""
+        scores = self.asked.checked_scores(read)
+        told = self.class_place
+        classes = scores.argmax(axis=1) if told is None else np.full(len(scores), told)
+        started = time.perf_counter()
+        heats = make(read.prepared, self.asked.targets(classes))
+        tally.seconds += time.perf_counter() - started
+        for image, heat, place in zip(read.prepared, heats, classes.tolist(), strict=True):
+            predict = self._predict(place)
+            tally.insertions.append(area_under(insertion(predict, image, heat)))
+            tally.deletions.append(area_under(deletion(predict, image, heat)))
+        self._point(read, heats, classes, make, tally)
+
+    def _predict(self, place: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda images: self.asked.scores(images)[:, place]
+
+    def _point(
+        self, read: Batch, heats: np.ndarray, classes: np.ndarray, make: Maker, tally: _Tally
+    ) -> None:
+        """Ask for each image and class of a thing in it where the map of that class points."""
+        wanted = [
+            (place, label, things)
+            for place, path in enumerate(read.paths)
+            for label, things in self._things(path, int(classes[place])).items()
+        ]
+        if not wanted:
+            return
+        places, labels = np.array([(place, label) for place, label, _ in wanted]).T
+        own = heats[places]
+        other = labels != classes[places]
+        if other.any():
+            images, targets = read.prepared[places[other]], self.asked.targets(labels[other])
+            own[other] = make(images, targets)
+        side = self.asked.run.sidecar.window
+        for (place, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
+            path = read.paths[place]
+            window, _ = place_window(path, self.asked.run.sidecar, self.cut(path))
+            boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
+            tally.hits.append(points_at(heat, boxes))
+
+    def _tolerance(self, thing: Truth) -> float:
+        """Of a thing, px of the window."""
+        sidecar = self.asked.run.sidecar
+        if thing.is_point:
+            return POINT_TOLERANCE * sidecar.patch
+        return TOLERANCE * sidecar.window
+
+    def _things(self, path: Path, predicted: int) -> dict[int, list[Truth]]:
+        """Those of each class that the task knows; without a class, of the predicted one."""
+        names, found = self.asked.task.classes, dict[int, list[Truth]]()
+        for thing in self.truth.get(path, []):
+            if thing.label is None or thing.label in names:
+                place = predicted if thing.label is None else names.index(thing.label)
+                found.setdefault(place, []).append(thing)
+        return found
+
+
+def compare_methods(
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    class_name: str | None = None,
+    task: str | None = None,
+    layer: str | None = None,
+    truth: str | Path | None = None,
+    batch: int = 32,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> Compared:
+    """Measure over images what the maps of each method are worth, to choose one by.
+
+    Insertion: a blurred image gets its pixels back, those with most heat
+    first. Deletion: pixels take the image's mean colour, those with most heat
+    first. Both tell the mean probability of the class on the way. The pointing
+    game asks whether a map is highest on a thing of its class: in its box or
+    within 15 of 224 px of the window, or within a quarter of a patch from its
+    point.
+
+    Parameters
+    ----------
+    run, images, class_name, task, layer, batch, strict, overwrite
+        As of `tltool.explain`.
+    out : str or Path, optional
+        Folder for ``methods.csv`` and ``methods.json``. None: nothing is
+        written.
+    truth : str or Path, optional
+        Where things are: boxes, or points in any format of `tltool.patches`.
+
+    Returns
+    -------
+    Compared
+        All methods that the head and the layer allow.
+
+    Raises
+    ------
+    UsageError, ImageError, ModelError, DataError, OutputError
+        As of `tltool.explain`.
+    """
+    files = [] if out is None else [Path(out) / CSV_NAME, Path(out) / JSON_NAME]
+    for path in files:
+        refuse_existing(path, overwrite)
+    paths, cut = list(gather(images)), is_cut()
+    true = {} if truth is None else read_truth(Path(truth), paths)
+    asked = ask(open_run(run), task, layer)
+    allowed, refused = allowed_methods(asked.subject)
+    comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
+    makers = {name: _maker(subject, name, batch) for name, subject in allowed.items()}
+    makers |= {CENTRE: _centre, CHANCE: _chance(asked.subject)}
+    tallies, unreadable = _judge_all(comparison, makers, paths, batch, strict)
+    layers = {name: subject.layer for name, subject in allowed.items()}
+    found = [tally.worth(name, layers.get(name, "")) for name, tally in tallies.items()]
+    found.sort(key=lambda worth: worth.deletion - worth.insertion)
+    if files:
+        _write(files[0], files[1], found)
+    return Compared(found, unreadable, refused, files)
+
+
+def _judge_all(
+    comparison: _Comparison,
+    makers: dict[str, Maker],
+    paths: Sequence[Path],
+    batch: int,
+    strict: bool,
+) -> tuple[dict[str, _Tally], list[ImageError]]:
+    tallies = {name: _Tally() for name in makers}
+    unreadable: list[ImageError] = []
+    with progress_bar("methods", len(paths) * len(makers), "maps") as bar:
+        for read in read_all(comparison.asked, paths, comparison.cut, batch, strict):
+            unreadable += read.unreadable
+            for name, make in makers.items():
+                if read.paths:
+                    comparison.judge(read, make, tallies[name])
+                bar.advance(len(read.paths) + len(read.unreadable), name)
+    return tallies, unreadable
+
+
+def _write(table: Path, document: Path, found: Sequence[Worth]) -> None:
+    rows = [asdict(worth) for worth in found]
+    with atomic_path(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_json(document, {"format": 1, "methods": rows})

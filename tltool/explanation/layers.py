@@ -1,0 +1,61 @@
+"""The layers of a run whose maps can be looked at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.evaluation.opened_run import open_run
+from tltool.explanation.chosen import ask
+from tltool.explanation.placement import place_map
+
+
+@dataclass(frozen=True)
+class MapLayer:
+    """A layer with a map.
+
+    Attributes
+    ----------
+    path : str
+        What ``--layer`` takes.
+    kind : str
+        Its class.
+    shape : (rows, columns, channels)
+    pitch : float
+        Pixels of the image between cells.
+    default : bool
+        Whether it is looked at where no layer is told.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    pitch: float
+    default: bool
+
+
+def list_layers(run: str | Path, task: str | None = None) -> list[MapLayer]:
+    """The layers of a run that have maps and that a task depends on, from the image upward.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run folder, or a ``model.keras`` with its ``model.json``.
+    task : str, optional
+        Where the run tells several.
+
+    Raises
+    ------
+    ModelError, UsageError
+    """
+    asked = ask(open_run(run), task)
+    subject, zoom = asked.subject, asked.run.sidecar.zoom
+    calls = [c for c in subject.flat.leading_to(subject.output) if c.spatial]
+    return [
+        MapLayer(
+            call.path,
+            type(call.layer).__name__,
+            call.shape,
+            place_map(subject.flat, call).rows.pitch / zoom,
+            call is subject.call,
+        )
+        for call in calls
+    ]

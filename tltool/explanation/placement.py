@@ -1,0 +1,183 @@
+"""Where the cells of a layer's map lie on the image.
+
+As far apart as the strides say, and in the middle of the image. By the padding
+alone they would lie elsewhere: a convolution of stride 2 pads only to the right
+and below where its input has an even side, and five of them move the centre of
+what a cell of MobileNet can see by 15.5 px of its 32. But trained kernels make
+up for that: by the squared gradient of the cells on photographs it is about 4
+px with ImageNet's weights.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from keras import layers
+
+from tltool.explanation.flat import Call, Flat
+from tltool.fcn.geometry import along
+
+# Along a side of the map that is looked at where no layer is told.
+FEWEST_CELLS = 5
+_WINDOWS = (
+    layers.Conv2D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv2D,
+    layers.AveragePooling2D,
+    layers.MaxPooling2D,
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Cells along rows or columns.
+
+    Attributes
+    ----------
+    cells, side : int
+        How many cells, and how many pixels the image has.
+    pitch : float
+        Pixels between the centres of cells.
+    cropped : bool
+        Whether cells were cut off: nothing is told of what lies beyond.
+    """
+
+    cells: int
+    side: int
+    pitch: float
+    cropped: bool = False
+
+    @property
+    def places(self) -> np.ndarray:
+        """(side,) array: where each pixel's centre lies, in cells from the first one's centre."""
+        from_middle = np.arange(self.side) + 0.5 - self.side / 2
+        return from_middle / self.pitch + (self.cells - 1) / 2
+
+    def enlarging(self) -> np.ndarray:
+        """(side, cells) float32: linear weights of the cells in each pixel.
+
+        Beyond the outer cells' centres their values go on; where cells were
+        cut off, for half a cell.
+        """
+        place = self.places
+        inside = place.clip(0, self.cells - 1)
+        low = np.floor(inside).astype(int)
+        high = np.minimum(low + 1, self.cells - 1)
+        part = (inside - low).astype(np.float32)
+        weights = np.zeros((self.side, self.cells), np.float32)
+        rows = np.arange(self.side)
+        weights[rows, low] += 1 - part
+        weights[rows, high] += part
+        if self.cropped:
+            weights[(place < -0.5) | (place > self.cells - 0.5)] = 0
+        return weights
+
+    def reducing(self) -> np.ndarray:
+        """(cells, side) float32: the mean of the pixels of each cell's square."""
+        nearest = np.floor(self.places + 0.5)
+        weights = (nearest == np.arange(self.cells)[:, None]).astype(np.float32)
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The cells of a map on the image, down and across."""
+
+    rows: Axis
+    columns: Axis
+
+    @cached_property
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.rows.enlarging(), self.columns.enlarging().T
+
+    def enlarge(self, maps: np.ndarray) -> np.ndarray:
+        """Interpolate maps between the centres of their cells.
+
+        Parameters
+        ----------
+        maps : (..., cells down, cells across) array
+
+        Returns
+        -------
+        (..., height, width) float32 array, of the image's size.
+        """
+        down, across = self._weights
+        return down @ maps.astype(np.float32) @ across
+
+
+def place_map(flat: Flat, call: Call) -> Placement:
+    """Where the cells of a call's map lie.
+
+    Where a layer on the way changes the size in a way that is not known here,
+    the map is taken to cover the image.
+    """
+    cropped = any(_cuts_off(flat.calls[place].layer) for place in call.before)
+
+    def axis(which: int) -> Axis:
+        cells, side = call.shape[which], flat.inputs.shape[1 + which]
+        pitch = _pitch(flat, call, which)
+        return (
+            Axis(cells, side, side / cells) if pitch is None else Axis(cells, side, pitch, cropped)
+        )
+
+    return Placement(axis(0), axis(1))
+
+
+def default_map(flat: Flat, task: str | int | None = None) -> Call:
+    """The layer to look at where none is told: the last whose map is not too coarse.
+
+    That is the last map before the head, as the papers have it, where it has 5
+    cells or more along each side; else the last that has as many over the same
+    pixels. On 3 x 3 cells, which small patches end with, each cell has seen the
+    whole patch, and maps of sea lions pointed at their corners.
+
+    Raises
+    ------
+    UsageError
+        The network has no map at all.
+    """
+    last = flat.last_map(task)
+    pitches = _pitch(flat, last, 0), _pitch(flat, last, 1)
+    if None in pitches:
+        return last
+    wanted = min(n * p for n, p in zip(last.shape, pitches, strict=False) if p) / FEWEST_CELLS
+    # At a pitch of 1 is the image, scaled or recoloured.
+    fine = [call for call in flat.maps(task) if 1 < _coarsest(flat, call) <= wanted]
+    return fine[-1] if fine else last
+
+
+def _coarsest(flat: Flat, call: Call) -> float:
+    return max(_pitch(flat, call, axis) or math.inf for axis in (0, 1))
+
+
+def _cuts_off(layer: Any) -> bool:
+    """Whether it cuts the context off; networks that shift by a cell crop one side only."""
+    if not isinstance(layer, layers.Cropping2D):
+        return False
+    return all(min(pair) > 0 for pair in layer.cropping)
+
+
+def _pitch(flat: Flat, call: Call, axis: int) -> float | None:
+    """Pixels between the cells of a call's map; None: not known."""
+    known: dict[int, float | None] = {id(flat.inputs): 1.0}
+    for place in sorted(call.before):
+        step = flat.calls[place]
+        maps = [t for t in step.inputs if len(t.shape) == 4 and max(t.shape[1:3]) > 1]
+        pitches = {known.get(id(tensor)) for tensor in maps}
+        pitch = pitches.pop() if len(pitches) == 1 else None
+        known[id(step.output)] = None if pitch is None else _behind(step, axis, pitch)
+    return known[id(call.output)]
+
+
+def _behind(step: Call, axis: int, pitch: float) -> float | None:
+    layer = step.layer
+    if isinstance(layer, layers.UpSampling2D):
+        return pitch / layer.size[axis]
+    if isinstance(layer, _WINDOWS):
+        return pitch * along(layer.strides, axis)
+    if isinstance(layer, layers.ZeroPadding2D | layers.Cropping2D):
+        return pitch
+    same_size = step.spatial and step.shape[axis] == step.inputs[0].shape[1 + axis]
+    return pitch if same_size else None

@@ -1,0 +1,151 @@
+"""A classifier opened at a layer: images to that layer's map, the scores and their gradient."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tltool.explanation.flat import Call, Flat, lay_flat
+from tltool.explanation.placement import Placement, default_map, place_map
+from tltool.explanation.scores import scores_of
+
+
+class Subject:
+    """A classifier opened at a layer.
+
+    Parameters
+    ----------
+    flat : Flat
+    call : Call
+        Whose map is looked at.
+    task : str or int, optional
+        Which output, where there are several.
+    told : bool
+        Whether the layer is one that somebody asked for.
+
+    Attributes
+    ----------
+    layer : str
+        Path of the layer.
+    cells : (int, int)
+        Of its map, down and across.
+    shape : (height, width, bands)
+        Of the images.
+    output : KerasTensor
+        The task's.
+    """
+
+    def __init__(self, flat: Flat, call: Call, task: str | int | None, told: bool = False):
+        self.flat, self.call, self.task, self.told = flat, call, task, told
+        self.layer, self.cells = call.path, call.shape[:2]
+        self.shape, self.output = tuple(flat.inputs.shape[1:]), flat.output(task)
+        ends = [call.output, scores_of(flat, self.output)]
+        self._network = keras.Model(flat.inputs, ends, name="subject")
+
+    def at(self, call: Call) -> "Subject":
+        """The same classifier opened at another layer."""
+        return Subject(self.flat, call, self.task)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where the cells of the map lie on the image."""
+        return place_map(self.flat, self.call)
+
+    def _seen(self, images: Any, targets: Any) -> tuple[Any, Any]:
+        features, scores = self._network(images, training=False)
+        scores = tf.reshape(tf.cast(scores, tf.float32), (tf.shape(scores)[0], -1))
+        # ~k, below 0, stands for "not k".
+        chosen = tf.gather(scores, tf.where(targets < 0, -1 - targets, targets), batch_dims=1)
+        return features, tf.where(targets < 0, -chosen, chosen)
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        images = tf.TensorSpec((None, *self.shape), tf.float32)
+        return tf.function(function, (images, tf.TensorSpec((None,), tf.int32)))
+
+    @cached_property
+    def _forward(self) -> Callable[..., Any]:
+        return self._compiled(self._seen)
+
+    @cached_property
+    def _backward(self) -> Callable[..., Any]:
+        def differentiate(images: Any, targets: Any) -> tuple[Any, Any, Any]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                features, scores = self._seen(images, targets)
+            return features, tape.gradient(scores, features), scores
+
+        return self._compiled(differentiate)
+
+    def see(self, images: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The layer's map and the score of each image.
+
+        Parameters
+        ----------
+        images : (n, height, width, bands) array
+        targets : (n,) int array
+            As of `tltool.explanation.methods.maps_of`.
+
+        Returns
+        -------
+        (n, rows, columns, channels) and (n,) float32 arrays
+        """
+        return _arrays(self._forward(*_tensors(images, targets)))
+
+    def differentiate(
+        self, images: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The layer's map, the gradient of the score by it, and the score.
+
+        Returns
+        -------
+        two (n, rows, columns, channels) and a (n,) float32 array
+        """
+        return _arrays(self._backward(*_tensors(images, targets)))
+
+
+def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
+    """Open a classifier that is laid flat; as `open_subject`."""
+    call = default_map(flat, task) if layer is None else flat.find(layer, task)
+    return Subject(flat, call, task, told=layer is not None)
+
+
+def open_subject(
+    model: keras.Model,
+    shape: tuple[int, ...],
+    layer: str | None = None,
+    task: str | int | None = None,
+) -> Subject:
+    """Open a classifier at a layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one image input; it stays as it is.
+    shape : (height, width, bands)
+        Of the images.
+    layer : str, optional
+        Its path, or its name where only one has it. Default: as of
+        `tltool.explanation.placement.default_map`.
+    task : str or int, optional
+        Which output, where there are several: its name, or its place where
+        they are a list.
+
+    Raises
+    ------
+    UsageError
+        A layer or task that there is not, or a layer without map.
+    ModelError
+        A model whose graph cannot be read.
+    """
+    return open_at(lay_flat(model, shape), layer, task)
+
+
+def _tensors(images: np.ndarray, targets: np.ndarray) -> tuple[Any, Any]:
+    return tf.constant(np.asarray(images, np.float32)), tf.constant(np.asarray(targets, np.int32))
+
+
+def _arrays(tensors: tuple[Any, ...]) -> Any:
+    return tuple(np.asarray(tensor, np.float32) for tensor in tensors)
