@@ -124,9 +124,9 @@ def test_negatives_lie_in_the_area_and_the_trainings_block_far_from_animals(tmp_
         find_areas([image], tmp_path / "aoi.geojson"),
     )
     truth = {image: ImageTruth(animals, np.full(len(animals), "seal"))}
-    ground = Ground(truth, areas, 8, 12, 12.0, 50, "backgrounds")
+    ground = Ground(truth, areas, known, 8, 12, 12.0, 50, "backgrounds")
     places = np.stack(np.meshgrid(np.arange(240.0), np.arange(200.0)), -1).reshape(-1, 2)
-    allowed = ground.allows(image, places, known, {})
+    allowed = ground.allows(image, places, {})
     inside = places[:, 1] + 4 <= 150
     apart = np.abs(places[:, None] - animals).max(axis=2).min(axis=1) >= 12
     trained = known.assign(image, places, 6) == 0
@@ -135,7 +135,7 @@ def test_negatives_lie_in_the_area_and_the_trainings_block_far_from_animals(tmp_
     np.testing.assert_array_equal(allowed[middle], (inside & apart & trained)[middle])
     assert allowed.any()
     one = places[allowed][:1]
-    again = ground.allows(image, places, known, {image.resolve(): one})
+    again = ground.allows(image, places, {image.resolve(): one})
     near = np.abs(places - one).max(axis=1) < 4
     np.testing.assert_array_equal(again, allowed & ~near)
 

@@ -100,6 +100,7 @@ class Ground:
     ----------
     truth : dict of Path to ImageTruth
     areas : Areas
+    splits : KnownSplits
     patch, window : int
         Sides of a patch without and with its context, px.
     distance : float
@@ -112,34 +113,33 @@ class Ground:
 
     truth: dict[Path, ImageTruth]
     areas: Areas
+    splits: KnownSplits
     patch: int
     window: int
     distance: float
     number: int
     background: str
 
-    def allows(self, image: Path, xy: np.ndarray, known: KnownSplits, taken: Taken) -> np.ndarray:
+    def allows(self, image: Path, xy: np.ndarray, taken: Taken) -> np.ndarray:
         """Which (n, 2) places of an image are the training's, far from animals and not cut yet."""
         lefts, tops = (xy - self.patch // 2).astype(int).T
         allowed = self.areas.covered[image].holds(lefts, tops, self.patch)
-        allowed &= known.assign(image, xy, self.window / 2) == _TRAIN
+        allowed &= self.splits.assign(image, xy, self.window / 2) == _TRAIN
         allowed &= _away(xy, self.truth[image].xy, self.distance)
         return allowed & _away(xy, taken.get(image.resolve(), np.zeros((0, 2))), self.patch / 2)
 
-    def false_ones(self, image_map: ImageMap, known: KnownSplits, taken: Taken) -> list[Addition]:
+    def false_ones(self, image_map: ImageMap, taken: Taken) -> list[Addition]:
         """Peaks where no animal is."""
         found = image_map.in_image(image_map.candidates(floor=_FLOOR))
-        found = found.take(self.allows(image_map.image, np.round(found.xy), known, taken))
+        found = found.take(self.allows(image_map.image, np.round(found.xy), taken))
         found = found.take(suppress_near(found.x, found.y, found.score, self.patch / 2))
         return self.additions(image_map.image, np.round(found.xy), found.score.tolist())
 
-    def drawn(
-        self, image_map: ImageMap, known: KnownSplits, taken: Taken, rng: np.random.Generator
-    ) -> list[Addition]:
+    def drawn(self, image_map: ImageMap, taken: Taken, rng: np.random.Generator) -> list[Addition]:
         """Places drawn by chance."""
         image, size = image_map.image, image_map.size
         tried = np.floor(rng.random((_TRIED * self.number, 2)) * size)
-        places = tried[self.allows(image, tried, known, taken)]
+        places = tried[self.allows(image, tried, taken)]
         even = np.zeros(len(places))
         chosen = np.sort(suppress_near(places[:, 0], places[:, 1], even, self.patch / 2))
         return self.additions(image, places[chosen], [None] * len(chosen))
@@ -221,10 +221,10 @@ class _Miner:
 
     def _choose(self, maps: Sequence[ImageMap], number: int) -> list[Addition]:
         """What is cut from all images."""
-        known, taken = KnownSplits.load(self.data), _taken(self.data, self.ground.background)
+        taken = _taken(self.data, self.ground.background)
         rng = np.random.default_rng(number)
-        found = [one for each in maps for one in self.ground.false_ones(each, known, taken)]
-        drawn = [one for each in maps for one in self.ground.drawn(each, known, taken, rng)]
+        found = [one for each in maps for one in self.ground.false_ones(each, taken)]
+        drawn = [one for each in maps for one in self.ground.drawn(each, taken, rng)]
         chosen = choose_negatives(found, drawn, self.ground.number, rng)
         source = f"round {number} of {self.run.name}"
         return [
@@ -357,6 +357,7 @@ def mine(
     ground = Ground(
         truth,
         areas,
+        KnownSplits.load(data),
         facts.patch,
         facts.patch + 2 * facts.context,
         1.5 * facts.patch if distance is None else distance,
