@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tltool.evaluation import feature_map
 from tltool.evaluation.feature_map import (
+    arrange,
     draw_layout,
     draw_sheet,
     neighbourhoods,
@@ -65,23 +66,41 @@ def test_the_same_seed_gives_the_same_layout():
     np.testing.assert_array_equal(first.points, second.points)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 40), st.integers(0, 1000))
-def test_squares_are_pushed_apart_and_stay_inside(number, seed):
-    side, size = 400, 20
-    points = np.random.default_rng(seed).uniform(0, side, (number, 2))
-    moved = spread(points, size, side)
-    assert (moved >= size / 2).all()
-    assert (moved <= side - size / 2).all()
-    gaps = np.abs(moved[:, None] - moved[None]).max(axis=2)
+def gaps_between(centres):
+    gaps = np.abs(centres[:, None] - centres[None]).max(axis=2)
     np.fill_diagonal(gaps, np.inf)
+    return gaps
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.integers(0, 1000), st.sampled_from([0.01, 1, 100]))
+def test_squares_part_and_stay_inside(number, seed, scale):
+    side, size = 400, 20
+    points = scale * np.random.default_rng(seed).normal(size=(number, 2)) ** 3
+    places, centres = arrange(points, np.arange(number), size, side)
+    assert places.shape == centres.shape == (number, 2)
+    assert (centres >= size / 2).all()
+    assert (centres <= side - size / 2).all()
     # A few px of overlap may be left where it is crowded.
-    assert gaps.min() > 0.7 * size
+    assert gaps_between(centres).min() > 0.6 * size
+
+
+def test_squares_that_have_room_stay_where_they_are():
+    points = np.array([[0.0, 0], [100, 0], [0, 100], [100, 100]])
+    np.testing.assert_allclose(spread(points, 20), points, atol=0.5)
+
+
+def test_a_crowd_does_not_pile_up_at_the_edge():
+    rng = np.random.default_rng(0)
+    crowd = np.concatenate([0.01 * rng.normal(size=(60, 2)), 1 + 0.01 * rng.normal(size=(60, 2))])
+    _, centres = arrange(crowd, np.arange(120), 30, 600)
+    for axis in (0, 1):
+        at_edge = np.isclose(centres[:, axis], 15) | np.isclose(centres[:, axis], 585)
+        assert at_edge.sum() <= 2
 
 
 def test_squares_in_the_same_place_part():
-    moved = spread(np.full((4, 2), 50.0), 10, 100)
-    assert len(np.unique(moved.round(), axis=0)) == 4
+    assert gaps_between(spread(np.full((4, 2), 50.0), 10)).min() > 6
 
 
 def draw(points, images=None, **more):

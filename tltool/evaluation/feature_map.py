@@ -16,6 +16,8 @@ _COMPONENTS, _FEWEST = 50, 6
 SIDE, _SMALLEST, _LARGEST, _FRAME, _DOT = 1200, 26, 96, 4, 5
 # Share of the picture that thumbnails may cover.
 _COVER = 0.3
+# Times that a layout is made smaller until its thumbnails have room.
+_TRIES = 5
 # Of a sheet: text and margin, px; colours.
 _EM, _MARGIN = 22, 24
 _PAPER, _INK = (255, 255, 255), (28, 32, 38)
@@ -99,15 +101,14 @@ def neighbourhoods(features: np.ndarray, seed: int = 0) -> Layout | None:
     return Layout("t-SNE", points.astype(float), f"perplexity {perplexity:.3g}, seed {seed}")
 
 
-def _to_picture(points: np.ndarray, side: int, margin: float) -> np.ndarray:
-    """Spread over a square of `side`, one scale for both axes, `margin` kept free."""
+def _scaled(points: np.ndarray, span: float) -> np.ndarray:
+    """The same around 0, one scale for both axes, `span` px along the longer one."""
     low, high = points.min(axis=0), points.max(axis=0)
-    # A thousandth of the points far out would press all others together.
-    span = max(float((high - low).max()), 1e-12)
-    return side / 2 + (points - (low + high) / 2) / span * (side - 2 * margin)
+    longest = max(float((high - low).max()), 1e-12)
+    return (points - (low + high) / 2) / longest * span
 
 
-def spread(points: np.ndarray, size: float, side: float, rounds: int = 120) -> np.ndarray:
+def spread(points: np.ndarray, size: float, rounds: int = 120) -> np.ndarray:
     """Push squares apart until next to none covers another.
 
     Parameters
@@ -116,8 +117,6 @@ def spread(points: np.ndarray, size: float, side: float, rounds: int = 120) -> n
         Their centres, px.
     size : float
         Their side, px.
-    side : float
-        Of the picture that they stay in, px.
     rounds : int
         At most.
 
@@ -125,14 +124,12 @@ def spread(points: np.ndarray, size: float, side: float, rounds: int = 120) -> n
     -------
     (n, 2) float array
     """
-    moved = points.astype(float).copy()
     # The same place twice has no direction to part in.
-    moved += np.random.default_rng(0).uniform(-0.5, 0.5, moved.shape)
-    moved = moved.clip(size / 2, side - size / 2)
+    moved = points + np.random.default_rng(0).uniform(-0.5, 0.5, points.shape)
     for _ in range(rounds):
         apart = moved[:, None] - moved[None]
         missing = size - np.abs(apart)
-        covers = (missing > 0).all(axis=2)
+        covers = np.asarray((missing > 0).all(axis=2))
         np.fill_diagonal(covers, False)
         if not covers.any():
             break
@@ -140,9 +137,43 @@ def spread(points: np.ndarray, size: float, side: float, rounds: int = 120) -> n
         shorter = missing.argmin(axis=2)
         for axis in (0, 1):
             push = np.where(covers & (shorter == axis), missing[..., axis], 0)
-            moved[:, axis] += 0.3 * (push * np.sign(apart[..., axis])).sum(axis=1)
-        moved = moved.clip(size / 2, side - size / 2)
+            step = 0.3 * (push * np.sign(apart[..., axis])).sum(axis=1)
+            # In a crowd all push at once: in leaps it would burst.
+            moved[:, axis] += step.clip(-size / 4, size / 4)
     return moved
+
+
+def arrange(
+    points: np.ndarray, shown: np.ndarray, size: float, side: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in a square picture, such that squares around some of them do not cover each other.
+
+    Parameters
+    ----------
+    points : (n, 2) array
+    shown : (m,) int array
+        Which of them have a square.
+    size, side : float
+        Of the squares and the picture, px.
+
+    Returns
+    -------
+    (n, 2) and (m, 2) float arrays: of all points, and of the squares' centres; px.
+    """
+    room = side - size
+    span = room
+    for _ in range(_TRIES):
+        places = _scaled(points, span)
+        centres = spread(places[shown], size)
+        every = np.concatenate([places, centres])
+        low, high = every.min(axis=0), every.max(axis=0)
+        beyond = float((high - low).max()) - room
+        if beyond <= 0:
+            break
+        # Crowds at the edge grow over it: all begin nearer together.
+        span = max(0.1 * room, span - 1.05 * beyond)
+    shift = side / 2 - (low + high) / 2
+    return places + shift, (centres + shift).clip(size / 2, side - size / 2)
 
 
 def _thumbnail(image: np.ndarray, size: int, colour: tuple[int, ...]) -> Image.Image:
@@ -190,15 +221,16 @@ def draw_layout(
     order = np.random.default_rng(seed).permutation(len(points))
     shown, dots = order[:MOST_THUMBNAILS], order[MOST_THUMBNAILS:]
     size = thumbnail_side(len(shown), side)
-    places = _to_picture(points * (1, -1), side, size / 2 + 2)
+    places, centres = arrange(points * (1, -1), shown, size + 2, side - 4)
     pen = ImageDraw.Draw(picture)
     for k in dots:
-        x, y = places[k]
+        x, y = places[k] + 2
         pen.ellipse((x - _DOT, y - _DOT, x + _DOT, y + _DOT), fill=(*colours[k], 200))
-    for k, (x, y) in zip(shown, spread(places[shown], size + 2, side), strict=True):
+    for k, (x, y) in zip(shown, centres + 2, strict=True):
         corner = (round(x - size / 2), round(y - size / 2))
         picture.paste(_thumbnail(images[k], size, tuple(colours[k])), corner)
     _, top, _, bottom = picture.getbbox() or (0, 0, side, side)
+    # As wide as asked for, so that several are of one scale.
     return picture.crop((0, max(0, top - 2), side, min(side, bottom + 2)))
 
 

@@ -72,7 +72,9 @@ def test_examples_have_maps_and_tell_the_truth(zoo):
     _, _, done, page = zoo
     heats = [image for image in page.images if "Grad-CAM" in image["alt"]]
     wrong = round(9 * (1 - done.metrics["accuracy"]))
-    assert len(heats) == wrong + 9
+    blank = page.text.count("In its Grad-CAM nothing spoke for it.")
+    assert len(heats) + blank == wrong + 9
+    assert len(heats) >= 1
     assert page.text.count("; is ") >= wrong
 
 

@@ -39,7 +39,7 @@ _THRESHOLDS = 4
 
 @dataclass(frozen=True)
 class Card:
-    """An example with its pictures, data URIs; `heat` is empty where there is no map."""
+    """An example with its pictures, data URIs; `heat` is empty where a map is nothing but 0."""
 
     example: Example
     name: str
@@ -189,7 +189,7 @@ def add_examples(view: TaskView, material: Material) -> None:
             example,
             "/".join(paths[example.place].parts[-2:]),
             thumbnail(image),
-            "" if heat is None else thumbnail(lay_over(image, heat, THUMBNAIL)),
+            "" if heat is None or not heat.any() else thumbnail(lay_over(image, heat, THUMBNAIL)),
         )
         for example, image, heat in zip(found, images, heats, strict=True)
     ]
