@@ -60,9 +60,11 @@ class Network:
         """Probabilities of prepared images."""
         count = len(prepared)
         self._rows = max(self._rows, count)
-        # Another number of images would be another graph: the last batch is filled up.
-        missing = [(0, self._rows - count), *[(0, 0)] * (prepared.ndim - 1)]
-        told = self.model.predict_on_batch(np.pad(prepared, missing))
+        if count < self._rows:
+            # Another number of images would be another graph: the last batch is filled up.
+            missing = np.zeros((self._rows - count, *prepared.shape[1:]), prepared.dtype)
+            prepared = np.concatenate([prepared, missing])
+        told = self.model.predict_on_batch(prepared)
         return {name: self._finish(name, values[:count]) for name, values in self._split(told)}
 
     def _split(self, told: Any) -> list[tuple[str, np.ndarray]]:
