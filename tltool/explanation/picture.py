@@ -10,7 +10,9 @@ from tltool.explanation.boxes import Box
 from tltool.typeface import load_font, typeface_for
 
 PAPER, INK, FAINT = (255, 255, 255), (28, 32, 38), (104, 112, 122)
-FOUND, TRUE, PATCH = (53, 197, 232), (255, 255, 255), (200, 200, 200)
+FOUND, TRUE, PATCH = (53, 197, 232), (124, 224, 92), (235, 235, 235)
+# What the frames are called below the picture.
+_FRAMES = {FOUND: "box", TRUE: "true box", PATCH: "patch"}
 # A panel is at least so wide, px: small patches are enlarged.
 SIDE = 448
 _EM = 17
@@ -69,14 +71,19 @@ def lay_over(pixels: np.ndarray, heat: np.ndarray, side: int = SIDE) -> np.ndarr
     return np.round(ground + opacity * (colour - ground)).astype(np.uint8)
 
 
-def _frame(
-    draw: ImageDraw.ImageDraw, box: Box, scale: float, left: int, colour: tuple[int, ...]
-) -> None:
-    drawn = box.moved(scale, 0, 0)
-    corners = (left + drawn.left, drawn.top, left + drawn.right - 1, drawn.bottom - 1)
-    # Dark below light is seen on any ground.
-    draw.rectangle(corners, outline=(0, 0, 0), width=4)
-    draw.rectangle(corners, outline=colour, width=2)
+Colour = tuple[int, int, int]
+
+
+def _frame(draw: ImageDraw.ImageDraw, box: Box, scale: float, left: int, colour: Colour) -> None:
+    x, y, right, bottom = (
+        round(edge * scale) for edge in (box.left, box.top, box.right, box.bottom)
+    )
+    # The smallest that has room for its lines.
+    right, bottom = max(right, x + 6), max(bottom, y + 6)
+    # A dark rim on both sides is seen on any ground.
+    for inset, width, ink in ((0, 4, (0, 0, 0)), (1, 2, colour)):
+        corners = (left + x + inset, y + inset, left + right - 1 - inset, bottom - 1 - inset)
+        draw.rectangle(corners, outline=ink, width=width)
 
 
 def draw_explanation(
@@ -112,22 +119,35 @@ def draw_explanation(
     foot = round(_EM * (1.5 * len(lines) + 1.1))
     page = Image.new("RGB", (2 * width + _GAP, height + foot), PAPER)
     draw = ImageDraw.Draw(page)
+    every = [(patch, PATCH), *((box, TRUE) for box in true), (found, FOUND)]
+    frames = [(box, colour) for box, colour in every if box is not None]
     for place, panel in enumerate(panels):
         left = place * (width + _GAP)
         page.paste(Image.fromarray(panel), (left, 0))
-        frames = [(b, TRUE) for b in true] + [(b, FOUND) for b in (found,) if b and place]
-        for box, colour in frames + [(b, PATCH) for b in (patch,) if b]:
+        for box, colour in frames:
             _frame(draw, box, scale, left, colour)
     _write(draw, lines, height, page.width)
     _draw_scale(page, height + round(0.7 * _EM))
+    _draw_key(draw, list(dict.fromkeys(c for _, c in frames)), height + 2.7 * _EM, page.width)
     return page
+
+
+def _draw_key(draw: ImageDraw.ImageDraw, colours: Sequence[Colour], y: float, right: float) -> None:
+    """Tell at the right what the frames are."""
+    font = load_font(round(0.85 * _EM), None)
+    for colour in reversed(colours):
+        right -= 4 + font.getlength(_FRAMES[colour])
+        draw.text((right, y), _FRAMES[colour], FAINT, font, anchor="lm")
+        square = (right - 18, y - 6, right - 6, y + 6)
+        draw.rectangle(square, fill=colour, outline=FAINT)
+        right -= 18 + _GAP
 
 
 def _write(draw: ImageDraw.ImageDraw, lines: Sequence[str], top: int, width: int) -> None:
     for number, line in enumerate(lines):
         ink, size = (FAINT, round(0.85 * _EM)) if number else (INK, _EM)
         font = load_font(size, typeface_for(line))
-        room = width - (9 * _EM if number == 0 else 2 * _GAP)
+        room = width - (9 if number == 0 else 16) * _EM
         while font.getlength(line) > room and len(line) > 4:
             line = line[:-4].rstrip() + "..."
         draw.text((4, top + _EM * (1.2 + 1.5 * number)), line, ink, font, anchor="lm")
