@@ -65,6 +65,9 @@ def measure(folder: Path, source: Source, network: tuple[int, int, int], repeats
         timed("heatmap", lambda out: tltool.heatmap(run, images, out)),
         timed("count", lambda out: tltool.count(run, images, out, threshold=threshold)),
     ]
+    # Modules are imported by the first call.
+    for call in calls:
+        call()
     return interleave(calls, repeats)
 
 

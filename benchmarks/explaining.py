@@ -101,7 +101,7 @@ def _loop(model: Any, images: np.ndarray, targets: np.ndarray) -> Measure:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     copy.layers[-1].activation = None
-    network = keras.Model(copy.inputs, [copy.get_layer(layer.name).output, copy.output])
+    network = keras.Model(copy.inputs[0], [copy.get_layer(layer.name).output, copy.output])
     side = images.shape[1:3]
 
     def run() -> list[Any]:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tltool import count, finetune, load_recipe, mine, patches
+from tltool.counting.mining import Round
 
 # Columns where the halves end, and the row where the annotation does, px.
 LEFT_ENDS, RIGHT_BEGINS, RIGHT_ENDS, BOTTOM = 2300, 2500, 4992, 2700
@@ -33,13 +34,20 @@ def write_area(path: Path, left: int, right: int) -> Path:
     return path
 
 
+def tell(made: Round) -> None:
+    """Print how good a network is, and what it took for animals."""
+    f1 = "unknown" if made.f1 is None else f"{made.f1:.2f}"
+    added = f"{made.mined} false detections and {made.drawn} drawn places become background"
+    print(f"round {made.number}: F1 {f1} where it was tuned; {added}")
+
+
 def train(photograph: str, points: str, folder: Path, area: Path, weights: str, seed: int) -> None:
     """Cut patches in an area, train on them, and again with what was taken for animals."""
     data, run = folder / "data", folder / "run"
     patches([photograph], points, data, size=SIZE, context=CONTEXT, aoi=area)
     settings = {"backbone": {"weights": weights}, "training": {"seed": seed}}
     finetune(data, run, load_recipe("sealion-count", settings))
-    mine(run, [photograph], points, data, aoi=area, show=print)
+    mine(run, [photograph], points, data, aoi=area, show=tell)
 
 
 def score(photograph: str, points: str, folder: Path, area: Path) -> dict[int, float]:

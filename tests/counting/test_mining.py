@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from quick_recipes import HEAD_RECIPE
+from quick_recipes import HEAD_RECIPE, TINY_RECIPE
 
 import tltool
 from tltool.cli.main import main
-from tltool.counting.mining import choose_negatives
+from tltool.counting.areas import find_areas
+from tltool.counting.mining import Ground, choose_negatives
+from tltool.counting.truth import ImageTruth
 from tltool.data.annotations import Point
 from tltool.data.enlarging import Addition
 from tltool.data.known_splits import KnownSplits
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.sidecar import load_sidecar
+
+# A head of a network that maps a photograph in a moment.
+RECIPE = {**HEAD_RECIPE, "backbone": TINY_RECIPE["backbone"]}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,7 @@ def test_half_are_the_highest_and_the_rest_is_drawn():
     assert len(choose(1000)) == 150
 
 
+@pytest.mark.slow
 def test_false_detections_become_backgrounds_of_the_training(work, survey, capsys):
     image, points = survey
     before = rows_of(work / "data")
@@ -103,32 +109,35 @@ def test_false_detections_become_backgrounds_of_the_training(work, survey, capsy
     assert sidecar.detections.goal == "f1"
 
 
-def test_nothing_is_mined_outside_the_area(work, survey, tmp_path):
-    image, points = survey
-    # The painted photographs are in metres: pixels are said of a copy without coordinates.
-    plain, told = tmp_path / "plain.png", tmp_path / "points.csv"
-    with Image.open(image) as opened:
-        opened.convert("RGB").save(plain)
-    told.write_text(points.read_text().replace(image.name, plain.name))
-    square = [[0, 0], [640, 0], [640, 250], [0, 250], [0, 0]]
-    area = {"type": "Polygon", "coordinates": [square]}
-    (tmp_path / "aoi.geojson").write_text(json.dumps(area))
-    tltool.patches([plain], told, tmp_path / "own", size=16, context=8)
-    recipe = tltool.load_recipe(None, HEAD_RECIPE)
-    tltool.finetune(tmp_path / "own", tmp_path / "other", recipe)
-    mined = tltool.mine(
-        tmp_path / "other",
-        [plain],
-        told,
-        tmp_path / "new",
-        ratio=1,
-        aoi=tmp_path / "aoi.geojson",
+def test_negatives_lie_in_the_area_and_the_trainings_block_far_from_animals(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    image = tmp_path / "shore.png"
+    Image.fromarray(pixels).save(image)
+    animals = np.array([(x, y) for x in range(20, 240, 40) for y in (30, 110)], float)
+    rows = [f"shore.png,{x:g},{y:g},seal" for x, y in animals]
+    (tmp_path / "points.csv").write_text("\n".join(["image,x,y,label", *rows]) + "\n")
+    square = [[0, 0], [240, 0], [240, 150], [0, 150], [0, 0]]
+    (tmp_path / "aoi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
+    tltool.patches([image], tmp_path / "points.csv", tmp_path / "data", size=8, context=2)
+    known, areas = (
+        KnownSplits.load(tmp_path / "data"),
+        find_areas([image], tmp_path / "aoi.geojson"),
     )
-    new = [row for row in rows_of(tmp_path / "new") if ": round 1 of other" in row["source"]]
-    assert mined.data == tmp_path / "new"
-    assert len(new) == mined.rounds[0].mined + mined.rounds[0].drawn > 0
-    assert all(float(row["y"]) + 8 <= 250 for row in new)
-    assert not any(": round" in row["source"] for row in rows_of(tmp_path / "own"))
+    truth = {image: ImageTruth(animals, np.full(len(animals), "seal"))}
+    ground = Ground(truth, areas, 8, 12, 12.0, 50, "backgrounds")
+    places = np.stack(np.meshgrid(np.arange(240.0), np.arange(200.0)), -1).reshape(-1, 2)
+    allowed = ground.allows(image, places, known, {})
+    inside = places[:, 1] + 4 <= 150
+    apart = np.abs(places[:, None] - animals).max(axis=2).min(axis=1) >= 12
+    trained = known.assign(image, places, 6) == 0
+    # Patches that reach over the image's edge are outside the area, too.
+    middle = ((places >= 4) & (places <= [235, 195])).all(axis=1)
+    np.testing.assert_array_equal(allowed[middle], (inside & apart & trained)[middle])
+    assert allowed.any()
+    one = places[allowed][:1]
+    again = ground.allows(image, places, known, {image.resolve(): one})
+    near = np.abs(places - one).max(axis=1) < 4
+    np.testing.assert_array_equal(again, allowed & ~near)
 
 
 def test_a_run_that_cannot_be_trained_again_is_refused(work, survey, tmp_path):

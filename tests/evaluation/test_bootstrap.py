@@ -35,7 +35,7 @@ class Given(Draws):
         yield self.groups[None].astype(np.int32)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(told(), st.data())
 def test_a_drawn_sample_has_the_numbers_of_its_images(case, data):
     length = len(case)

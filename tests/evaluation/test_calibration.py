@@ -40,7 +40,7 @@ def overconfident(task, temperature, number=4000, seed=0):
     return answers(task, said, task.encode(labels))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(told())
 def test_the_curve_is_scikit_learns_and_the_error_its_weighted_gaps(case):
     error, curve = calibration(case)

@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 from tltool.evaluation.curves import best_threshold, curves, threshold_table, threshold_tables
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(told())
 def test_curves_are_scikit_learns(case):
     found = curves(case)
@@ -31,7 +31,7 @@ def test_curves_are_scikit_learns(case):
             assert precision_recall["recall"] == pytest.approx(recall)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(told(("binary", "multi-label")))
 def test_the_best_threshold_has_the_highest_f1_of_all(case):
     tables = threshold_tables(case)

@@ -32,7 +32,7 @@ def ignoring(function, *args, **options):
         return function(*args, **options)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(told(), st.sampled_from([0.5, 2.0]))
 def test_rates_and_their_averages_are_scikit_learns(case, beta):
     found = measures(case, beta, 3)
@@ -60,7 +60,7 @@ def test_rates_and_their_averages_are_scikit_learns(case, beta):
                 same(found[average][key], values)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(told(("multi-class", "binary")))
 def test_numbers_of_one_class_an_image_are_scikit_learns(case):
     found, every = measures(case, 2.0, 4), np.arange(len(case.task.classes))
@@ -83,7 +83,7 @@ def test_numbers_of_one_class_an_image_are_scikit_learns(case):
     assert found.get("top_k", {}) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(told())
 def test_areas_are_scikit_learns(case):
     found = measures(case, 2.0, 3)
@@ -112,7 +112,7 @@ def test_areas_are_scikit_learns(case):
         same(found["macro"]["roc_auc"], expected)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(told(("multi-label",)))
 def test_numbers_of_several_labels_are_scikit_learns(case):
     found, truth = measures(case, 2.0, 3), case.truth

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from two_filters import IMAGE, two_filters
 
+from tltool.errors import UsageError
 from tltool.explanation.methods import METHODS, maps_of, maps_of_subject
 from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
 from tltool.explanation.subject import open_subject
@@ -85,3 +86,9 @@ def test_the_model_stays_as_it_is(model):
     maps_of(model, IMAGE, [0])
     assert model.get_config() == before[0]
     np.testing.assert_array_equal(model.predict(IMAGE, verbose=0), before[1])
+
+
+def test_targets_that_no_output_has(model):
+    for targets in ([2], [-3], [0, 0]):
+        with pytest.raises(UsageError, match="targets: expected 1 numbers from -2 to 1"):
+            maps_of(model, IMAGE, targets)

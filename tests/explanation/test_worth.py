@@ -80,3 +80,4 @@ def test_pointing():
     assert not points_at(heat, [(Box(0, 0, 5, 5), 2)])
     assert points_at(heat, [(Box(0, 0, 5, 5), 2.5)])
     assert points_at(heat, [(Box(0, 0, 1, 1), 2), (Box(7.5, 6.5, 7.5, 6.5), 2)])
+    assert not points_at(np.zeros((10, 10)), [(Box(0, 0, 10, 10), 0)])

@@ -50,8 +50,8 @@ def halves(classifier):
     [
         ("MobileNet", {"top": 7}, (4, 4, 512)),
         ("MobileNet", {"conv_pw_13": 1}, (2, 2, 1024)),
-        ("ResNet50", {"from": "conv5"}, (4, 4, 1024)),
-        ("EfficientNetB0", {"top": 1}, (2, 2, 192)),
+        pytest.param("ResNet50", {"from": "conv5"}, (4, 4, 1024), marks=pytest.mark.slow),
+        pytest.param("EfficientNetB0", {"top": 1}, (2, 2, 192), marks=pytest.mark.slow),
     ],
 )
 def test_what_lies_below_all_that_trains_is_cut_off(name, train, shape, patches):

@@ -93,8 +93,22 @@ class Mining:
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """Where negatives may lie, and how many are wanted."""
+class Ground:
+    """Where negatives may lie, and how many are wanted.
+
+    Attributes
+    ----------
+    truth : dict of Path to ImageTruth
+    areas : Areas
+    patch, window : int
+        Sides of a patch without and with its context, px.
+    distance : float
+        Least of a patch's centre from every animal, along the farther axis, px.
+    number : int
+        Patches that a round adds.
+    background : str
+        Their label.
+    """
 
     truth: dict[Path, ImageTruth]
     areas: Areas
@@ -187,7 +201,7 @@ class _Miner:
     data: Path
     points: Path
     images: Sequence[Path]
-    ground: _Ground
+    ground: Ground
     options: dict[str, Any]
 
     def judge(self, number: int, mining: bool) -> tuple[Round, list[Addition], Tuning]:
@@ -340,7 +354,7 @@ def mine(
     truth = read_truth(points, wanted, classes_of(sidecar), sidecar.background, columns)
     background = str(sidecar.background)
     animals = sum(row["split"] == "train" and row["label"] != background for row in rows)
-    ground = _Ground(
+    ground = Ground(
         truth,
         areas,
         facts.patch,

@@ -122,7 +122,7 @@ def _maker(subject: Subject, method: str, batch: int) -> Maker:
 
 def _centre(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
     down, across = (np.linspace(-1, 1, side) for side in images.shape[1:3])
-    nearness = -np.hypot(down[:, None], across)
+    nearness = 2 - np.hypot(down[:, None], across)
     return np.repeat(nearness[None], len(images), axis=0)
 
 
@@ -194,7 +194,8 @@ class _Comparison:
 
     def _things(self, path: Path, predicted: int) -> dict[int, list[Truth]]:
         """Those of each class that the task knows; without a class, of the predicted one."""
-        names, found = self.asked.task.classes, dict[int, list[Truth]]()
+        names = self.asked.task.classes
+        found: dict[int, list[Truth]] = {}
         for thing in self.truth.get(path, []):
             if thing.label is None or thing.label in names:
                 place = predicted if thing.label is None else names.index(thing.label)

@@ -134,7 +134,8 @@ def explain(
         Of which task, where the run tells several.
     layer : str, optional
         Whose map is looked at, by its path (`list_layers`). Default: the last
-        map before the head.
+        map before the head with 5 cells or more along each side; of ``cam``
+        what the head pools.
     raw : 'npy' or 'tiff', optional
         Write the map too: (side, side) float32 in px of the window that the
         network sees, not scaled.

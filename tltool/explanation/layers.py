@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tltool.evaluation.opened_run import open_run
 from tltool.explanation.chosen import ask
-from tltool.explanation.placement import place_map
+from tltool.explanation.placement import pitches
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,14 @@ def list_layers(run: str | Path, task: str | None = None) -> list[MapLayer]:
     """
     asked = ask(open_run(run), task)
     subject, zoom = asked.subject, asked.run.sidecar.zoom
+    found = pitches(subject.flat, 0)
     calls = [c for c in subject.flat.leading_to(subject.output) if c.spatial]
     return [
         MapLayer(
             call.path,
             type(call.layer).__name__,
             call.shape,
-            place_map(subject.flat, call).rows.pitch / zoom,
+            (found[id(call.output)] or subject.shape[0] / call.shape[0]) / zoom,
             call is subject.call,
         )
         for call in calls

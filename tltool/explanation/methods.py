@@ -69,6 +69,7 @@ def maps_of_subject(
 ) -> np.ndarray:
     """As `maps_of`, of a classifier that is opened already."""
     made, targets = find_method(method), np.asarray(targets)
+    _check_targets(targets, len(images), subject.outputs)
     parts = []
     for start in range(0, len(images), batch):
         stop = start + batch
@@ -81,6 +82,14 @@ def maps_of_subject(
             )
         parts.append(part.astype(np.float32))
     return np.concatenate(parts) if parts else np.zeros((0, *subject.cells), np.float32)
+
+
+def _check_targets(targets: np.ndarray, images: int, outputs: int) -> None:
+    if targets.shape != (images,) or ((targets < -outputs) | (targets >= outputs)).any():
+        raise UsageError(
+            f"targets: expected {images} numbers from {-outputs} to {outputs - 1}, for a network of"
+            f" {outputs} outputs; received {np.array2string(targets, threshold=6)}"
+        )
 
 
 def maps_of(
@@ -106,8 +115,9 @@ def maps_of(
     method : str
         One of `METHODS`.
     layer : str, optional
-        Path or name of the layer whose map is looked at. Default: the last map
-        before the head.
+        Path or name of the layer whose map is looked at. Default: as of
+        `tltool.explanation.placement.default_map`; of ``cam`` what the head
+        pools.
     batch : int
         Images at a time.
     task : str or int, optional

@@ -117,7 +117,7 @@ def place_map(flat: Flat, call: Call) -> Placement:
 
     def axis(which: int) -> Axis:
         cells, side = call.shape[which], flat.inputs.shape[1 + which]
-        pitch = _pitch(flat, call, which)
+        pitch = pitches(flat, which)[id(call.output)]
         return (
             Axis(cells, side, side / cells) if pitch is None else Axis(cells, side, pitch, cropped)
         )
@@ -138,18 +138,19 @@ def default_map(flat: Flat, task: str | int | None = None) -> Call:
     UsageError
         The network has no map at all.
     """
-    last = flat.last_map(task)
-    pitches = _pitch(flat, last, 0), _pitch(flat, last, 1)
-    if None in pitches:
+    last, down, across = flat.last_map(task), pitches(flat, 0), pitches(flat, 1)
+    own = [down[id(last.output)], across[id(last.output)]]
+    covered = [n * pitch for n, pitch in zip(last.shape, own, strict=False) if pitch]
+    if len(covered) < 2:
         return last
-    wanted = min(n * p for n, p in zip(last.shape, pitches, strict=False) if p) / FEWEST_CELLS
+
+    def coarsest(call: Call) -> float:
+        return max(each[id(call.output)] or math.inf for each in (down, across))
+
     # At a pitch of 1 is the image, scaled or recoloured.
-    fine = [call for call in flat.maps(task) if 1 < _coarsest(flat, call) <= wanted]
+    wanted = min(covered) / FEWEST_CELLS
+    fine = [call for call in flat.maps(task) if 1 < coarsest(call) <= wanted]
     return fine[-1] if fine else last
-
-
-def _coarsest(flat: Flat, call: Call) -> float:
-    return max(_pitch(flat, call, axis) or math.inf for axis in (0, 1))
 
 
 def _cuts_off(layer: Any) -> bool:
@@ -159,16 +160,21 @@ def _cuts_off(layer: Any) -> bool:
     return all(min(pair) > 0 for pair in layer.cropping)
 
 
-def _pitch(flat: Flat, call: Call, axis: int) -> float | None:
-    """Pixels between the cells of a call's map; None: not known."""
+def pitches(flat: Flat, axis: int) -> dict[int, float | None]:
+    """Pixels between the cells of every call's map, down (0) or across (1).
+
+    Returns
+    -------
+    dict
+        By the `id` of the call's output; None: not known, or no map.
+    """
     known: dict[int, float | None] = {id(flat.inputs): 1.0}
-    for place in sorted(call.before):
-        step = flat.calls[place]
+    for step in flat.calls:
         maps = [t for t in step.inputs if len(t.shape) == 4 and max(t.shape[1:3]) > 1]
-        pitches = {known.get(id(tensor)) for tensor in maps}
-        pitch = pitches.pop() if len(pitches) == 1 else None
+        own = {known.get(id(tensor)) for tensor in maps}
+        pitch = own.pop() if len(own) == 1 else None
         known[id(step.output)] = None if pitch is None else _behind(step, axis, pitch)
-    return known[id(call.output)]
+    return known
 
 
 def _behind(step: Call, axis: int, pitch: float) -> float | None:

@@ -1,5 +1,6 @@
 """A classifier opened at a layer: images to that layer's map, the scores and their gradient."""
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -36,12 +37,15 @@ class Subject:
         Of the images.
     output : KerasTensor
         The task's.
+    outputs : int
+        How many numbers it has.
     """
 
     def __init__(self, flat: Flat, call: Call, task: str | int | None, told: bool = False):
         self.flat, self.call, self.task, self.told = flat, call, task, told
         self.layer, self.cells = call.path, call.shape[:2]
         self.shape, self.output = tuple(flat.inputs.shape[1:]), flat.output(task)
+        self.outputs = math.prod(self.output.shape[1:])
         ends = [call.output, scores_of(flat, self.output)]
         self._network = keras.Model(flat.inputs, ends, name="subject")
 

@@ -87,6 +87,8 @@ def insertion(predict: Predict, image: np.ndarray, heat: np.ndarray) -> np.ndarr
 def points_at(heat: np.ndarray, things: Sequence[tuple[Box, float]]) -> bool:
     """The pointing game: whether the map is highest on one of the things, or next to it.
 
+    A map of one value points nowhere.
+
     Parameters
     ----------
     heat : (height, width) array
@@ -100,5 +102,7 @@ def points_at(heat: np.ndarray, things: Sequence[tuple[Box, float]]) -> bool:
     "Top-Down Neural Attention by Excitation Backprop", International Journal
     of Computer Vision 126, 2018, section 4.2.
     """
+    if heat.min() == heat.max():
+        return False
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     return any(box.distance(column + 0.5, row + 0.5) <= near for box, near in things)

@@ -2,9 +2,25 @@
 
 import base64
 import io
+from functools import cache
 from typing import Any
 
 from PIL import Image
+
+
+@cache
+def _environment(package: str) -> Any:
+    """Where a package's pages are found; each is compiled once."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # slow to import
+
+    loader = ChoiceLoader([PackageLoader(package), PackageLoader("tltool.pages")])
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
 
 
 def render_page(package: str, template: str, **content: Any) -> str:
@@ -18,17 +34,7 @@ def render_page(package: str, template: str, **content: Any) -> str:
     template : str
     **content
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # slow to import
-
-    loader = ChoiceLoader([PackageLoader(package), PackageLoader("tltool.pages")])
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    return environment.get_template(template).render(**content)
+    return _environment(package).get_template(template).render(**content)
 
 
 def data_uri(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> str:
