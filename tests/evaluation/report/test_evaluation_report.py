@@ -70,9 +70,9 @@ def test_baselines_are_told_with_what_their_features_are(zoo):
 
 def test_examples_have_maps_and_tell_the_truth(zoo):
     _, _, done, page = zoo
-    heats = [image for image in page.images if "Grad-CAM" in image["alt"]]
+    heats = [image for image in page.images if "class activation map" in image["alt"]]
     wrong = round(9 * (1 - done.metrics["accuracy"]))
-    blank = page.text.count("In its Grad-CAM nothing spoke for it.")
+    blank = page.text.count("In its map nothing spoke for it.")
     assert len(heats) + blank == wrong + 9
     assert len(heats) >= 1
     assert page.text.count("; is ") >= wrong

@@ -31,6 +31,9 @@ from tltool.explanation.picture import as_seen, lay_over
 from tltool.explanation.subject import open_subject
 from tltool.pages import data_uri
 
+# Of class activation maps. On fine layers, which small patches ask for, Grad-CAM has nothing
+# positive for every fifth image of the sea lions; LayerCAM was made for such layers.
+METHOD = "layercam"
 # Examples of each kind.
 _EXAMPLES = 12
 # Charts of thresholds, a class each; of more classes the table tells enough.
@@ -75,7 +78,7 @@ class TaskView:
         brought, what made the features.
     mistakes, uncertain : list of Card
     cells : tuple of int, or None
-        Of the Grad-CAMs, down and across.
+        Of the class activation maps, down and across.
     no_heat, map_note : str
         Why there are no maps; what is to know of the feature map.
     maps : list of MapPicture
@@ -155,7 +158,7 @@ def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) 
 def _heat(
     material: Material, task: Task, images: np.ndarray, found: Sequence[Example]
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Grad-CAMs for the answers, and how many cells their maps have."""
+    """Class activation maps for the answers, and how many cells they have."""
     targets = np.array([example.target for example in found])
     name = None
     if isinstance(material.model.output, dict):
@@ -166,12 +169,12 @@ def _heat(
         targets = np.where(targets < 0, targets - before, targets + before)
     prepared = material.as_input(images)
     subject = open_subject(material.model, prepared.shape[1:], task=name)
-    maps = maps_of_subject(subject, prepared, targets, "gradcam", batch=8)
+    maps = maps_of_subject(subject, prepared, targets, METHOD, batch=8)
     return as_heat(subject, maps), subject.cells
 
 
 def add_examples(view: TaskView, material: Material) -> None:
-    """Show the most confident mistakes and the least certain answers with their Grad-CAMs."""
+    """Show the most confident mistakes and the least certain answers, with their maps."""
     examples = Examples(material.answers(view.task))
     mistakes, uncertain = examples.mistakes(_EXAMPLES), examples.least_certain(_EXAMPLES)
     found = [*mistakes, *uncertain]
