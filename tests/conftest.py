@@ -15,6 +15,26 @@ settings.register_profile("tltool", deadline=None)
 settings.load_profile("tltool")
 
 
+# Files with tests of `tiny_run`, which one worker makes.
+_TINY_RUN = {"test_adapt", "test_evaluate", "test_finetune", "test_mapper", "test_run"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker run all tests of a file, and of the files that share a run.
+
+    pytest-xdist's own groups are written into test names, which pytest 9 does not read any more.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "tiny_run" if Path(file).stem in _TINY_RUN else file
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def keras():
     return quiet_import("keras")
@@ -37,6 +57,15 @@ def logger_restored():
     yield
     logger.handlers, logger.propagate = before[:2]
     logger.setLevel(before[2])
+
+
+@pytest.fixture
+def quick_vgg16():
+    """Recipes of VGG16 build a few layers."""
+    from small_backbones import small_vgg16
+
+    with small_vgg16():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,6 @@ def test_patches_of_other_sizes_serve(net, survey, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tiny_run")
 def test_a_run_is_adapted_with_its_own_patches_cut_anew(tiny_run, survey, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("fcn.*"))
     done = tltool.adapt(run, epochs=1, windows=40)

@@ -5,10 +5,12 @@ import pytest
 import tltool
 from tltool.errors import ConversionError, ModelError, OutputError
 from tltool.fcn.run import exact_context
+from tltool.runtime import quiet_import
 from tltool.sidecar import load_sidecar
 
-# One worker makes the run that the tests share.
-pytestmark = pytest.mark.xdist_group("tiny_run")
+quiet_import("keras")
+
+from small_runs import ZOO, small_run  # noqa: E402
 
 
 @pytest.fixture
@@ -69,11 +71,15 @@ def test_without_any_image_it_converts_and_says_so(run, tmp_path, caplog):
     assert "pass --check-image" in caplog.text
 
 
-def test_an_earlier_fcn_is_not_replaced_unasked(run):
-    tltool.convert(run, windows=16)
+def test_an_earlier_fcn_is_not_replaced_unasked(tmp_path):
+    small_run(tmp_path / "run", ZOO)
+    tltool.convert(tmp_path / "run")
+    earlier = (tmp_path / "run" / "fcn.keras").stat().st_mtime_ns
     with pytest.raises(OutputError, match=r"fcn.keras exists already.*--overwrite"):
-        tltool.convert(run, windows=16)
-    tltool.convert(run, windows=16, overwrite=True)
+        tltool.convert(tmp_path / "run")
+    assert (tmp_path / "run" / "fcn.keras").stat().st_mtime_ns == earlier
+    tltool.convert(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "fcn.keras").stat().st_mtime_ns > earlier
 
 
 def test_models_and_sidecars_that_do_not_belong_together_are_refused(run):

@@ -131,7 +131,6 @@ def test_the_fcn_is_made_on_the_way_and_kept(tmp_path, run):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("tiny_run")
 def test_the_fcn_of_a_trained_run_is_measured_on_its_images(tmp_path, tiny_run, survey):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

@@ -136,6 +136,7 @@ def images(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.usefixtures("quick_vgg16")
 def test_loss_that_is_no_number_stops_and_keeps_the_good_weights(images, tmp_path, monkeypatch):
     from tltool.data.stream import Batches
 

@@ -13,8 +13,7 @@ import tltool
 from tltool.errors import DataError, ImageError, OutputError, RecipeError, UsageError
 from tltool.sidecar import load_sidecar
 
-# One worker makes the run that the tests share.
-pytestmark = pytest.mark.xdist_group("tiny_run")
+pytestmark = pytest.mark.usefixtures("quick_vgg16")
 
 
 def tiny(**more):

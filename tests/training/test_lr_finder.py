@@ -69,6 +69,7 @@ def recipe():
     return tltool.load_recipe(None, HEAD_RECIPE)
 
 
+@pytest.mark.usefixtures("quick_vgg16")
 def test_it_writes_curve_and_table(images, recipe, tmp_path):
     path = tmp_path / "lr.png"
     found = tltool.lr_find(images, path, recipe, low=1e-5, high=10, steps=40)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,9 @@ from quick_recipes import HEAD_RECIPE
 import tltool
 from tltool.errors import DataError, ModelError, OutputError, RecipeError
 
-# One worker makes the runs that the tests share.
-pytestmark = pytest.mark.xdist_group("resume")
-
 # Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
+TESTS = Path(__file__).parents[1]
+
 STAGES = [
     {"train": "head", "epochs": 4, "rate": 1e-2, "draws": 2, "ema": 0.9},
     {"train": {"top": 1}, "epochs": 3, "rate": 1e-3, "accumulate": 2, "curve": "plateau"},
@@ -34,7 +34,10 @@ CONTENT = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_before():
-    yield
+    from small_backbones import small_vgg16
+
+    with small_vgg16():
+        yield
     from tensorflow.python.framework.config import disable_op_determinism
 
     disable_op_determinism()
@@ -80,7 +83,12 @@ def assert_same(one, other):
 
 def kill_at(run, images, recipe, epochs):
     """Start the run elsewhere and kill it a moment after its state was written so often."""
-    command = "from tltool.cli.main import main; main()"
+    command = (
+        f"import sys; sys.path.append({str(TESTS)!r})\n"
+        "from small_backbones import small_vgg16\n"
+        "from tltool.cli.main import main\n"
+        "with small_vgg16(): main()"
+    )
     words = ["finetune", images, "--recipe", recipe, "-o", run]
     process = subprocess.Popen(
         [sys.executable, "-c", command, *map(str, words)], stdout=subprocess.DEVNULL
@@ -95,6 +103,7 @@ def kill_at(run, images, recipe, epochs):
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_run_ends_with_the_same_bits(whole, images, recipe, tmp_path):
     run = tmp_path / "run"
     kill_at(run, images, recipe, random.randint(1, 5))
@@ -123,10 +132,9 @@ def stop_after(monkeypatch, steps):
 
 
 # Of 14 training images in batches of 4, an epoch has 4 steps; the stages have 16 and 12.
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
-    [2, 6, 9, 15, 16, 18, 22, 25, 27],
+    [9, 22, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6, 15, 16, 18, 25, 27))],
 )
 def test_stopped_anywhere_it_ends_with_the_same_bits(
     steps, whole, images, recipe, tmp_path, monkeypatch
