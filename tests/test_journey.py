@@ -16,17 +16,26 @@ def run(*words):
     return 0
 
 
-def test_patches_finetune_convert_heatmap(survey, tmp_path, capsys):
+@pytest.mark.usefixtures("quick_vgg16")
+@pytest.mark.parametrize(
+    ("backbone", "seen"),
+    [
+        (("VGG16",), 94),
+        pytest.param(("MobileNet", "--alpha", 0.25), 315, marks=pytest.mark.slow),
+    ],
+    ids=["small", "MobileNet"],
+)
+def test_patches_finetune_convert_heatmap(survey, tmp_path, capsys, backbone, seen):
     image, points = survey
     data, model, maps = tmp_path / "data", tmp_path / "run", tmp_path / "maps"
     assert run("patches", image, points, "--size", 32, "--context", 32, "-o", data) == 0
     assert "together" in capsys.readouterr().out
-    backbone = ("--backbone", "MobileNet", "--alpha", 0.25, "--weights", "none", "--batch", 8)
-    assert run("finetune", data, *backbone, "--epochs", 1, "--seed", 5, "-o", model) == 0
+    network = ("--backbone", *backbone, "--weights", "none", "--batch", 8)
+    assert run("finetune", data, *network, "--epochs", 1, "--seed", 5, "-o", model) == 0
     assert "accuracy: valid" in capsys.readouterr().out
     assert run("convert", model, "--windows", 16) == 0
     out = capsys.readouterr().out
-    assert "a cell every 32 px, receptive field 315 px" in out
+    assert f"a cell every 32 px, receptive field {seen} px" in out
     assert "% of 16 windows of survey_01.tif get the classifier's own class" in out
     assert run("heatmap", model, image, "-o", maps) == 0
     assert "Mpx/s" in capsys.readouterr().out

@@ -21,12 +21,12 @@ from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
 from tltool.raster import ArrayImage  # noqa: E402
 
 # Those that are quick to build; the others are slow.
-QUICK = {"MobileNet", "MobileNetV3Small", "VGG16"}
+QUICK = {"MobileNet", "MobileNetV3Small"}
 ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in sorted(BACKBONES)]
 
 # Every family whose layers are local; those with the widest surroundings take long.
-QUICK_MAPS = ["MobileNet", "VGG16"]
-LOCAL = ["MobileNetV2", "ResNet50", "ResNet50V2"]
+QUICK_MAPS = ["MobileNet"]
+LOCAL = ["MobileNetV2", "ResNet50", "ResNet50V2", "VGG16"]
 WIDE = [
     "Xception",
     "InceptionV3",

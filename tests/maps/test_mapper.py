@@ -83,11 +83,26 @@ def test_each_cell_is_the_classifier_on_its_own_window(tmp_path, patch, context,
     assert values.std() > 0.01
 
 
-def test_tiles_do_not_show(tmp_path):
-    run = make_run(tmp_path / "run", 32, 32)
+def make_small_run(folder):
+    from small_runs import padded_run
+
+    padded_run(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "small"),
+    [
+        (make_small_run, 96),
+        pytest.param(lambda folder: make_run(folder, 32, 32), 600, marks=pytest.mark.slow),
+    ],
+    ids=["small", "MobileNet"],
+)
+def test_tiles_do_not_show(tmp_path, make, small):
+    run = make(tmp_path / "run")
     write_image(tmp_path / "a.png", 400, 330)
     maps = []
-    for tile in (None, 600):
+    for tile in (None, small):
         out = tmp_path / f"maps{tile}"
         made = tltool.heatmap(run, [tmp_path / "a.png"], out, tile=tile, engine="tensorflow")[0]
         with rasterio.open(made.map_path) as source:

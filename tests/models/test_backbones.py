@@ -48,8 +48,10 @@ def test_preprocessing_is_the_one_of_the_backbones_module(name):
     "name",
     [
         "MobileNet",
-        "ResNet50",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("DenseNet121", "EfficientNetV2B0")),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("DenseNet121", "EfficientNetV2B0", "ResNet50")
+        ),
     ],
 )
 def test_raw_rgb_gives_what_keras_gives_for_preprocessed_input(name, tmp_path):
@@ -145,7 +147,7 @@ def test_recipe_and_table_know_the_same_backbones():
     [
         ("MobileNet", 13, "conv_dw_13"),
         ("VGG16", 5, "block5_conv1"),
-        ("ResNet50", 16, "conv5_block3_1_conv"),
+        pytest.param("ResNet50", 16, "conv5_block3_1_conv", marks=pytest.mark.slow),
     ],
 )
 def test_blocks_follow_the_networks_own_names(name, number, first_of_last):

@@ -17,9 +17,9 @@ from quick_recipes import HEAD_RECIPE
 import tltool
 from tltool.errors import DataError, ModelError, OutputError, RecipeError
 
-# Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
 TESTS = Path(__file__).parents[1]
 
+# Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
 STAGES = [
     {"train": "head", "epochs": 4, "rate": 1e-2, "draws": 2, "ema": 0.9},
     {"train": {"top": 1}, "epochs": 3, "rate": 1e-3, "accumulate": 2, "curve": "plateau"},

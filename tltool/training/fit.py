@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tltool.data.stream import Batches
 from tltool.models.losses import labelled_accuracy
@@ -32,6 +33,16 @@ from tltool.training.state import STATE_NAME, SaveState, State, assign, values_o
 logger = logging.getLogger("tltool")
 
 
+def _create_variables(model: keras.Model) -> None:
+    """Create what the first step would: TensorFlow traces a step that creates variables twice."""
+    model.optimizer.build(model.trainable_variables)
+    answers = keras.tree.map_structure(
+        lambda tensor: np.zeros((1, *tensor.shape[1:]), np.float32), model.output
+    )
+    model.compute_metrics(None, answers, answers)
+    model.reset_metrics()
+
+
 @dataclass(frozen=True)
 class Objective:
     """What training makes small.
@@ -46,8 +57,12 @@ class Objective:
     losses: dict[str, Any]
     weights: dict[str, float]
 
-    def compiled(self, classifier: Classifier) -> dict[str, Any]:
-        """Arguments of `keras.Model.compile`."""
+    def compile(self, model: keras.Model, classifier: Classifier, optimizer: Any) -> None:
+        """Make a classifier, or what trains of it, ready for training."""
+        model.compile(optimizer=optimizer, **self._options(classifier))
+        _create_variables(model)
+
+    def _options(self, classifier: Classifier) -> dict[str, Any]:
         metrics = {task.name: [labelled_accuracy(task)] for task in classifier.tasks}
         if len(classifier.tasks) == 1:
             name = classifier.tasks[0].name
@@ -159,7 +174,7 @@ class _Fitting:
         material = self._material(number, stage, done, len(self.history.rows) - done)
         self._model = material.model
         optimizer = make_optimizer(stage, make_rate(stage, steps), factors)
-        material.model.compile(optimizer=optimizer, **objective.compiled(self._classifier))
+        objective.compile(material.model, self._classifier, optimizer)
         self._plateau = (
             Plateau(stage.curve.factor, stage.curve.wait) if stage.curve.name == "plateau" else None
         )
@@ -169,9 +184,7 @@ class _Fitting:
 
     def _go_back_within(self, state: State) -> None:
         """To where the stage's optimizer and plateau were."""
-        optimizer = self._model.optimizer
-        optimizer.build(self._model.trainable_variables)
-        assign(optimizer.variables, state.optimizer, self._state_path)
+        assign(self._model.optimizer.variables, state.optimizer, self._state_path)
         if self._plateau is not None:
             self._plateau.lowest, self._plateau.waited = state.numbers["plateau"]
 

@@ -179,10 +179,8 @@ def lr_find(
     factors = apply_stage(prepared.classifier, chosen, len(batches))
     model = prepared.classifier.model
     rates = np.geomspace(low, high, steps)
-    model.compile(
-        optimizer=make_optimizer(chosen, float(low), factors),
-        **prepared.objective().compiled(prepared.classifier),
-    )
+    optimizer = make_optimizer(chosen, float(low), factors)
+    prepared.objective().compile(model, prepared.classifier, optimizer)
     with progress_bar("lr-find", steps, "steps") as bar:
         rise = _Rise(rates, bar)
         epochs = math.ceil(steps / len(batches))
