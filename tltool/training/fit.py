@@ -39,6 +39,7 @@ def _create_variables(model: keras.Model) -> None:
     answers = keras.tree.map_structure(
         lambda tensor: np.zeros((1, *tensor.shape[1:]), np.float32), model.output
     )
+    model.compute_loss(None, answers, answers)
     model.compute_metrics(None, answers, answers)
     model.reset_metrics()
 
