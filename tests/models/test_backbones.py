@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 from types import SimpleNamespace
 
@@ -84,8 +85,22 @@ def _save_legacy(model, path):
                 group.create_dataset(name, data=value)
 
 
-def test_efficientnet_from_a_file_gets_the_scale_that_imagenet_weights_need(tmp_path):
-    original = applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+def start_of_efficientnet(include_top, weights, input_shape):
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Normalization()(keras.layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2, name="stem_conv")(x))
+
+
+@pytest.mark.parametrize(
+    "constructor",
+    [start_of_efficientnet, pytest.param(applications.EfficientNetB0, marks=pytest.mark.slow)],
+)
+def test_efficientnet_from_a_file_gets_the_scale_that_imagenet_weights_need(
+    constructor, tmp_path, monkeypatch
+):
+    row = dataclasses.replace(BACKBONES["EfficientNetB0"], constructor=constructor)
+    monkeypatch.setitem(BACKBONES, "EfficientNetB0", row)
+    original = constructor(include_top=False, weights=None, input_shape=(32, 32, 3))
     _save_legacy(original, tmp_path / "w.h5")
     recipe = BackboneRecipe(name="EfficientNetB0", weights=str(tmp_path / "w.h5"))
     scale = build_backbone(recipe, 32).get_layer("imagenet_scale").scale
