@@ -10,6 +10,10 @@ from quick_recipes import TINY_RECIPE
 
 from tltool.runtime import quiet_import
 
+# The workers of a run have a core each: threads beside them only wait, which costs time too.
+for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 # How long an example takes says more of what else the machine does.
 settings.register_profile("tltool", deadline=None)
 settings.load_profile("tltool")
