@@ -38,7 +38,10 @@ def test_no_pixel_in_two_splits_by_block(photos, scattered, tmp_path, images, si
         assert {row["split"] for row in rows} == {"train", "valid", "test"}
 
 
-@pytest.mark.parametrize(("size", "context"), [(6, 0), (7, 1), (4, 5)])
+@pytest.mark.parametrize(
+    ("size", "context"),
+    [(7, 1), *(pytest.param(*sides, marks=pytest.mark.slow) for sides in ((6, 0), (4, 5)))],
+)
 def test_no_pixel_in_two_splits_where_points_stand_at_every_pixel(
     photos, csv_of, tmp_path, size, context
 ):

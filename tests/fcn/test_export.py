@@ -166,7 +166,10 @@ def map_of_the_plugin(session, image, length, overlap):
 
 
 @needs_onnx
-@pytest.mark.parametrize(("zoom", "shift", "side"), [(1.0, 4, 160), (1.5, 2, 156)])
+@pytest.mark.parametrize(
+    ("zoom", "shift", "side"),
+    [pytest.param(1.0, 4, 160, marks=pytest.mark.slow), (1.5, 2, 156)],
+)
 def test_tiles_of_the_plugin_make_the_map_of_tltool(tmp_path, zoom, shift, side):
     run = padded_run(tmp_path / "run", zoom)
     plan = plan_tile(load_network(run / "fcn.keras"), load_sidecar(run / "fcn.keras"), side)

@@ -58,7 +58,7 @@ def expected_of(model, image, facts, shape, side=PATCH):
 @pytest.mark.parametrize(
     ("options", "method"),
     [
-        ({"stride": 2}, "dense"),
+        pytest.param({"stride": 2}, "dense", marks=pytest.mark.slow),
         ({"stride": 1, "tile": 30}, "dense"),
         ({"stride": 2, "shift_and_stitch": True}, "shift-and-stitch"),
         ({"stride": 4}, "fcn"),
@@ -83,7 +83,7 @@ def test_every_method_says_what_the_classifier_says_of_the_cells_windows(tmp_pat
     assert np.ptp(values) > 0.01
 
 
-@pytest.mark.parametrize("zoom", [1.0, 1.5])
+@pytest.mark.parametrize("zoom", [1.0, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_a_dense_map_is_the_stitched_one_and_tiles_do_not_show(tmp_path, zoom):
     padded_run(tmp_path / "run", zoom)
     write_bands(tmp_path / "a.tif", 3, side=72)

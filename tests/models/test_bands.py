@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ quiet_import("keras")
 
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
+from small_backbones import small_mobilenet  # noqa: E402
 
 from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES, build_backbone, preprocessing_weights  # noqa: E402
@@ -42,19 +41,10 @@ def scaled_as(backbone):
     return layers.Rescaling(layer.scale, layer.offset, name="preprocessing")
 
 
-def few_layers(include_top, weights, input_shape, alpha):
-    inputs = keras.Input(input_shape)
-    x = layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="conv1")(inputs)
-    x = layers.ReLU(name="conv1_relu")(layers.BatchNormalization(name="conv1_bn")(x))
-    x = layers.Conv2D(4, 1, strides=16, name="conv_pw_1")(x)
-    return keras.Model(inputs, x)
-
-
 @pytest.fixture
-def toy(monkeypatch):
-    """A network of two convolutions in the place of MobileNet, preprocessed as it is."""
-    row = dataclasses.replace(BACKBONES["MobileNet"], constructor=few_layers)
-    monkeypatch.setitem(BACKBONES, "MobileNet", row)
+def toy():
+    with small_mobilenet():
+        yield
 
 
 def check_grey(bands):

@@ -8,6 +8,7 @@ from tltool.runtime import quiet_import
 quiet_import("keras")
 
 import keras  # noqa: E402
+from small_backbones import small_mobilenet  # noqa: E402
 
 from tltool.models.network import build_classifier  # noqa: E402
 from tltool.recipe import BackboneRecipe  # noqa: E402
@@ -17,6 +18,12 @@ MOBILENET = BackboneRecipe(name="MobileNet", alpha=0.25, weights="none")
 
 def continued(path, **changes):
     return MOBILENET.model_copy(update={"weights": str(path), **changes})
+
+
+@pytest.fixture(autouse=True)
+def _quick():
+    with small_mobilenet():
+        yield
 
 
 def test_context_is_seen_but_not_pooled():
