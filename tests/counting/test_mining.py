@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from quick_recipes import HEAD_RECIPE, TINY_RECIPE
+from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.cli.main import main
@@ -19,8 +19,13 @@ from tltool.data.known_splits import KnownSplits
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.sidecar import load_sidecar
 
-# A head of a network that maps a photograph in a moment.
-RECIPE = {**HEAD_RECIPE, "backbone": TINY_RECIPE["backbone"]}
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    from small_backbones import small_vgg16
+
+    with small_vgg16():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +34,7 @@ def trained(survey, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mining")
     image, points = survey
     tltool.patches([image], points, folder / "data", size=16, context=8)
-    # Scratch pixels: a network that sees little, for animals that are plain to see.
-    recipe = tltool.load_recipe(
-        None, {**HEAD_RECIPE, "backbone": {"name": "VGG16", "weights": "none"}}
-    )
-    tltool.finetune(folder / "data", folder / "run", recipe)
+    tltool.finetune(folder / "data", folder / "run", tltool.load_recipe(None, HEAD_RECIPE))
     return folder
 
 

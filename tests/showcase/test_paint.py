@@ -138,7 +138,7 @@ def test_shades_order_the_classes(photograph):
     assert shade["juveniles"] < shade["adult_females"] - 15
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3))])
 def test_smallest_photograph_holds_every_class_and_no_more_than_fit(seed):
     image, points = paint_photograph(seed, 256, 256, 90)
     assert image.shape == (256, 256, 3)
