@@ -153,6 +153,24 @@ def test_wrong_usage_is_refused():
         build_backbone(BackboneRecipe(name="VGG16", weights="none", alpha=0.5), 64)
 
 
+def test_an_earlier_layer_ends_the_backbone_with_the_weights_of_the_whole(tmp_path):
+    whole = applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    whole.save_weights(tmp_path / "whole.weights.h5")
+    recipe = BackboneRecipe(name="VGG16", weights=str(tmp_path / "whole.weights.h5"))
+    early = build_backbone(recipe.model_copy(update={"layer": "block2_pool"}), 32)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    expected = keras.Model(whole.inputs, whole.get_layer("block2_pool").output)
+    prepared = applications.vgg16.preprocess_input(image.copy())
+    np.testing.assert_allclose(early(image), expected(prepared), rtol=1e-4, atol=1e-3)
+
+
+def test_a_layer_that_ends_no_backbone_is_refused():
+    recipe = BackboneRecipe(name="VGG16", weights="none", layer="block2_poll")
+    message = r"layer: expected one of vgg16 that has a feature map, such as block2_pool, .*poll"
+    with pytest.raises(UsageError, match=message):
+        build_backbone(recipe, 32)
+
+
 def test_recipe_and_table_know_the_same_backbones():
     assert set(BACKBONE_NAMES) == set(BACKBONES)
 

@@ -8,7 +8,7 @@ from tltool.runtime import quiet_import
 quiet_import("keras")
 
 import keras  # noqa: E402
-from small_backbones import small_mobilenet  # noqa: E402
+from small_backbones import small_mobilenet, small_vgg16  # noqa: E402
 
 from tltool.models.network import build_classifier  # noqa: E402
 from tltool.recipe import BackboneRecipe  # noqa: E402
@@ -31,6 +31,17 @@ def test_context_is_seen_but_not_pooled():
     assert model.input_shape == (None, 160, 160, 3)
     assert model.get_layer("context_crop").cropping == ((2, 2), (2, 2))
     assert model.get_layer("head_pool").input.shape[1:3] == (1, 1)
+
+
+def test_features_of_an_earlier_layer_have_finer_cells():
+    earlier = BackboneRecipe(name="VGG16", weights="none", layer="block3_pool")
+    with small_vgg16():
+        classifier = build_classifier(3, 16, context=24, backbone=earlier)
+    assert classifier.blocks[-1][-1] == "block3_pool"
+    crop = classifier.model.get_layer("context_crop")
+    # Cells of 8 px: 8 of them in 64 px, of which the patch has 2.
+    assert crop.input.shape[1:3] == (8, 8)
+    assert crop.output.shape[1:3] == (2, 2)
 
 
 def test_zoom_enlarges_what_the_network_takes():

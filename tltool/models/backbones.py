@@ -1,8 +1,9 @@
 """The backbones: every constructor of keras.applications with its own preprocessing.
 
-All of them halve the resolution five times: stride 32.
+All of them halve the resolution five times: stride 32 where no earlier layer ends them.
 """
 
+import difflib
 import itertools
 import math
 import re
@@ -21,8 +22,6 @@ from tltool.errors import DownloadError, UsageError, WeightsError
 from tltool.models.graph import Copier, flat_steps, replay
 from tltool.models.stored_names import stored_names
 from tltool.recipe import BackboneRecipe
-
-STRIDE = 32
 
 Mode = Literal["tf", "torch", "caffe", "inside"]
 
@@ -285,6 +284,20 @@ def _load(recipe: BackboneRecipe, side: int, from_file: bool) -> keras.Model:
     return model
 
 
+def _until(model: keras.Model, name: str | None) -> keras.Model:
+    """The part of a backbone that ends with a layer."""
+    if name is None:
+        return model
+    spatial = [layer.name for layer in model.layers[1:] if len(layer.output.shape) == 4]
+    if name not in spatial:
+        near = difflib.get_close_matches(name, spatial, 5) or spatial[-5:]
+        raise UsageError(
+            f"layer: expected one of {model.name} that has a feature map, such as"
+            f" {', '.join(near)}; received {name}"
+        )
+    return keras.Model(model.inputs, model.get_layer(name).output, name=model.name)
+
+
 def build_backbone(
     recipe: BackboneRecipe,
     side: int,
@@ -322,8 +335,8 @@ def build_backbone(
     Raises
     ------
     UsageError
-        Unknown backbone, too small a side, `alpha` where there is none, no
-        bands.
+        Unknown backbone or layer, too small a side, `alpha` where there is
+        none, no bands.
     WeightsError
         The file does not fit; names the first layer that differs.
     DownloadError
@@ -332,7 +345,7 @@ def build_backbone(
     if bands < 1:
         raise UsageError(f"bands: expected 1 or more; received {bands}")
     from_file = recipe.weights not in ("imagenet", "none") and not is_run_model(recipe)
-    model = _load(recipe, side, from_file)
+    model = _until(_load(recipe, side, from_file), recipe.layer)
     mode = BACKBONES[recipe.name].mode
     inputs = keras.Input((side, side, bands), name="image")
     copier: Any = Copier()

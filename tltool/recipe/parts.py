@@ -39,11 +39,16 @@ class BackboneRecipe(Part):
         earlier run's ``model.keras``, from which training goes on.
     alpha : float or None
         Width multiplier of the MobileNet families.
+    layer : str or None
+        Whose output is the feature map; None: the last one's. An earlier one
+        sees less around each cell, in finer cells: for small animals, and
+        where there is little to learn from.
     """
 
     name: str = "MobileNet"
     weights: str = "imagenet"
     alpha: float | None = Field(None, gt=0)
+    layer: str | None = None
 
     @field_validator("name")
     @classmethod

@@ -49,7 +49,8 @@ def _weights(told: str) -> str:
 def _backbone(recipe: Recipe) -> str:
     backbone = recipe.backbone
     width = "" if backbone.alpha is None else f" of width {backbone.alpha:g}"
-    return f"{backbone.name}{width}, starting from {_weights(backbone.weights)}."
+    part = "" if backbone.layer is None else f" up to its layer {backbone.layer}"
+    return f"{backbone.name}{width}{part}, starting from {_weights(backbone.weights)}."
 
 
 def _head(recipe: Recipe) -> str:
