@@ -63,6 +63,21 @@ def logger_restored():
     logger.setLevel(before[2])
 
 
+@pytest.fixture(scope="module")
+def without_pictures():
+    """Most of the time of a small map is its overlay's, of a small conversion its fidelity's."""
+    from PIL import Image
+
+    quiet_import("keras")
+    from tltool.fcn import run
+    from tltool.maps import image_map
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_map, "write_overlay", lambda *_: None)
+        patch.setattr(run, "draw_fidelity", lambda *_: Image.new("RGB", (8, 8)))
+        yield
+
+
 @pytest.fixture
 def quick_vgg16():
     """Recipes of VGG16 build a few layers."""

@@ -55,7 +55,7 @@ def one_batch(keras, monkeypatch):
 
 
 # One of each kind of schedule and of data; all are checked when read (tests/recipe).
-QUICK = {"demo", "frozen-features", "multi-task"}
+QUICK = {"frozen-features", "multi-task"}
 ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in recipe_names()]
 
 

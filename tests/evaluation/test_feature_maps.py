@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from networks import varied_images
+from small_backbones import small_mobilenet
 from small_runs import ALIVE, PATCH, ZOO, small_model
 
 from tltool.data.tasks import Task
@@ -10,6 +11,12 @@ from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe, HeadRecipe
 
 TINY = BackboneRecipe(name="MobileNet", weights="none", alpha=0.25)
+
+
+@pytest.fixture(autouse=True)
+def _quick():
+    with small_mobilenet():
+        yield
 
 
 def finished(model, features):

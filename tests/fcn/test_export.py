@@ -25,7 +25,10 @@ from tltool.fcn import export as export_module  # noqa: E402
 from tltool.fcn.plugin_tiles import overlap_pixels, plan_tile  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 def needs(*packages):

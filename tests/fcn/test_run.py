@@ -62,11 +62,10 @@ def test_without_source_images_a_mosaic_of_patches_is_measured(run, patch_folder
     assert measured["windows"] == 32
 
 
-def test_without_any_image_it_converts_and_says_so(run, tmp_path, caplog):
-    sidecar = load_sidecar(run / "model.keras")
-    sidecar.data["folder"] = str(tmp_path / "gone")
-    sidecar.save(run / "model.keras")
-    done = tltool.convert(run)
+def test_without_any_image_it_converts_and_says_so(tmp_path, caplog):
+    gone = {"folder": str(tmp_path / "gone"), "fingerprint": "0", "counts": {}}
+    small_run(tmp_path / "run", ZOO, data=gone)
+    done = tltool.convert(tmp_path / "run")
     assert done.sidecar.fidelity is None
     assert "pass --check-image" in caplog.text
 

@@ -22,7 +22,10 @@ from small_runs import ALIVE, PATCH, SEEN, ZOO, small_run, write_bands  # noqa: 
 
 from tltool.models.loading import load_network  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from networks import varied_images  # noqa: E402
 from small_runs import ALIVE, ZOO, padded_run, small_model, small_run  # noqa: E402
 
 from tltool.fcn.convert import to_fcn  # noqa: E402
-from tltool.maps import image_map, methods  # noqa: E402
+from tltool.maps import methods  # noqa: E402
 from tltool.maps.engines import (  # noqa: E402
     AveragedEngine,
     ShiftAndStitchEngine,
@@ -28,15 +28,10 @@ from tltool.maps.image_map import map_image  # noqa: E402
 from tltool.maps.methods import load_mapper  # noqa: E402
 
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """Most of the time of a small map is its overlay's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_map, "write_overlay", lambda *_: None)
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 def turned(array, turns, flip):

@@ -29,17 +29,12 @@ from tltool.maps.outputs import Output  # noqa: E402
 from tltool.maps.pipeline import EngineJudge  # noqa: E402
 from tltool.raster import Raster, load_area  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 UTM = CRS.from_epsg(32633)
 PLACE = Affine(0.5, 0, 480_000, 0, -0.5, 6_000_000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """Most of the time of a small map is its overlay's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_map, "write_overlay", lambda *_: None)
-        yield
 
 
 @pytest.fixture

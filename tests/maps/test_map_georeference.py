@@ -23,7 +23,6 @@ quiet_import("keras")
 from small_maps import mapper_of  # noqa: E402
 from small_runs import ZOO, padded_run, small_run  # noqa: E402
 
-from tltool.maps import image_map  # noqa: E402
 from tltool.maps.image_map import map_image  # noqa: E402
 from tltool.maps.methods import load_mapper  # noqa: E402
 from tltool.maps.opening import Reading  # noqa: E402
@@ -40,13 +39,7 @@ SHARES = st.lists(
     max_size=8,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """Most of the time of a small map is its overlay's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_map, "write_overlay", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def pixels_of(height, width):

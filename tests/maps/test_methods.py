@@ -20,7 +20,10 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 from small_runs import ALIVE, PATCH, ZOO, padded_run, small_run, write_bands  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 def map_of(run, image, out, **options):

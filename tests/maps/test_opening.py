@@ -18,21 +18,15 @@ quiet_import("keras")
 
 from small_runs import ZOO, small_run  # noqa: E402
 
-from tltool.maps import image_map  # noqa: E402
 from tltool.maps.opening import Reading, open_image, warn_of_distance  # noqa: E402
 from tltool.sidecar import Sidecar, load_sidecar  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 GSD = 0.4
 SIDECAR = Sidecar(classes=["a", "b"], patch=16, input_side=16, gsd=GSD)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """Most of the time of a small map is its overlay's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_map, "write_overlay", lambda *_: None)
-        yield
 
 
 @pytest.fixture(scope="module")

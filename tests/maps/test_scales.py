@@ -16,20 +16,14 @@ quiet_import("keras")
 
 from small_runs import ZOO, padded_run, small_run  # noqa: E402
 
-from tltool.maps import image_map  # noqa: E402
 from tltool.maps.image_map import map_image  # noqa: E402
 from tltool.maps.methods import load_mapper  # noqa: E402
 from tltool.maps.scales import COMBINATIONS, check_scales  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_pictures():
-    """Most of the time of a small map is its overlay's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_map, "write_overlay", lambda *_: None)
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("without_pictures"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 
 
 @pytest.fixture(scope="module", params=["bare", "zoom"])
