@@ -88,6 +88,9 @@ def test_the_demo(tmp_path, capsys):
     assert run("demo", "-o", tmp_path / "demo") == 0
     out = capsys.readouterr().out
     assert "accuracy (test)" in out
+    assert "95 % interval" in out
     accuracy = json.loads((tmp_path / "demo" / "run" / "metrics.json").read_text())
-    assert accuracy["test"]["accuracy"] > 0.75
+    assert accuracy["test"]["accuracy"] > 0.95
     assert list((tmp_path / "demo" / "maps").glob("*.overlay.png"))
+    score = json.loads((tmp_path / "demo" / "count" / "scores.json").read_text())
+    assert score["any"]["f1"] > 0.9

@@ -110,6 +110,7 @@ def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -
     `tltool count tune` chooses threshold and distance on them.
     """
     import tltool
+    from tltool.cli import show
     from tltool.errors import CountError
     from tltool.raster import parse_scale
 
@@ -117,17 +118,6 @@ def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -
     try:
         survey = tltool.count(run, images, scale=numbers, **more)
     except CountError as error:
-        _show(error.survey)
+        show.survey(error.survey)
         raise
-    _show(survey)
-
-
-def _show(survey: Any) -> None:
-    from tltool.cli import show
-    from tltool.counting import tables
-
-    for table in tables.survey_tables(survey):
-        show.table(table.header, table.rows, table.numbers)
-        show.line("")
-    for line in tables.survey_lines(survey):
-        show.line(line)
+    show.survey(survey)

@@ -9,22 +9,33 @@ from tltool.cli import options
 
 @click.command(short_help="Paint a survey and make the whole journey over it.")
 @options.out("Folder for everything the demo makes.")
+@click.option(
+    "--weights",
+    metavar="imagenet|none|PATH",
+    default="imagenet",
+    help="Of MobileNet with alpha 0.25 [imagenet, or none where they cannot be had].",
+)
 @options.seed
 @options.overwrite
-def demo(out: Path, seed: int | None, overwrite: bool) -> None:
+def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     """Paint aerial photographs with animals and make the whole journey over them.
 
-    patches, finetune, convert and heatmap run on the painted survey. No
-    network is needed; ImageNet weights are used where they can be had.
+    patches, finetune, convert, heatmap, count tune and count run on the
+    painted survey; the last two photographs are counted, which nothing was
+    trained or tuned on. No network is needed; ImageNet weights are used where
+    they can be had.
     """
     import tltool
 
-    result = tltool.demo(out, seed=7 if seed is None else seed, overwrite=overwrite)
+    result = tltool.demo(
+        out, weights=weights, seed=7 if seed is None else seed, overwrite=overwrite
+    )
 
     from tltool.cli import show
     from tltool.fcn.fidelity import describe_fidelity
 
     assert result.sidecar is not None
+    assert result.survey is not None
     steps = [(name, f"{seconds:.1f} s") for name, seconds in result.seconds.items()]
     show.table(("step", "time"), steps, numbers=(1,))
     show.line("")
@@ -38,3 +49,5 @@ def demo(out: Path, seed: int | None, overwrite: bool) -> None:
             *(("map", each.map_path) for each in result.maps),
         ],
     )
+    show.line("")
+    show.survey(result.survey)

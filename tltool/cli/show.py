@@ -1,11 +1,14 @@
 """Results as short tables and lines on standard output."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from tltool.counting.survey import Survey
 
 
 def table(
@@ -29,3 +32,14 @@ def percent(share: float | None) -> str:
 def line(text: str) -> None:
     """Print one line."""
     click.echo(text)
+
+
+def survey(counted: "Survey") -> None:
+    """Print what `tltool.count` found: scores where there is a truth, counts, where all is."""
+    from tltool.counting import tables
+
+    for each in tables.survey_tables(counted):
+        table(each.header, each.rows, each.numbers)
+        line("")
+    for text in tables.survey_lines(counted):
+        line(text)

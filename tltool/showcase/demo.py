@@ -15,14 +15,19 @@ from tltool.recipe import load_recipe
 from tltool.showcase.paint import paint_survey
 
 if TYPE_CHECKING:
+    from tltool.counting.survey import Survey
+    from tltool.counting.tuning import Tuning
     from tltool.maps.mapper import HeatMap
     from tltool.sidecar import Sidecar
     from tltool.training.finetune import Run
 
 logger = logging.getLogger("tltool")
 
-_PATCH, _CONTEXT = 32, 96
-_PHOTOGRAPHS, _ANIMALS, _BACKGROUNDS = 5, 130, 0.7
+# A patch no larger than the smallest animal keeps neighbours apart.
+_PATCH, _CONTEXT, _STRIDE = 16, 16, 4
+_PHOTOGRAPHS, _ANIMALS, _BACKGROUNDS, _NEAREST = 10, 130, 8, 12
+# px from an animal's middle, about its half length.
+_RADIUS = 20
 
 
 @dataclass
@@ -36,11 +41,15 @@ class DemoResult:
     weights : str
         Where the backbone's weights came from.
     accuracy : float
-        Of the classifier on patches of a photograph it has not seen.
+        Of the classifier on patches of photographs it has not seen.
     sidecar : Sidecar
         Of the FCN, with the fidelity.
     maps : list of HeatMap
-        Of that photograph.
+        Of the photographs that it has not seen.
+    tuning : Tuning
+        Of the threshold, on other photographs.
+    survey : Survey
+        The animals counted on those of the maps, scored against the truth.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -48,6 +57,8 @@ class DemoResult:
     accuracy: float = 0.0
     sidecar: "Sidecar | None" = None
     maps: "list[HeatMap]" = field(default_factory=list)
+    tuning: "Tuning | None" = None
+    survey: "Survey | None" = None
 
 
 @contextmanager
@@ -58,35 +69,39 @@ def _timed(result: DemoResult, name: str) -> Iterator[None]:
     result.seconds[name] = time.perf_counter() - started
 
 
-def _finetune(data: Path, folder: Path, seed: int, overwrite: bool) -> "tuple[Run, str]":
-    def attempt(recipe: str, name: str = "run", **backbone: Any) -> "Run":
-        changes = {"backbone": backbone, "training": {"seed": seed}}
-        loaded = load_recipe(recipe, changes)
-        return tltool.finetune(data, folder / name, loaded, overwrite=overwrite)
+def _finetune(data: Path, run: Path, weights: str, seed: int, overwrite: bool) -> "tuple[Run, str]":
+    def attempt(recipe: str, **backbone: Any) -> "Run":
+        loaded = load_recipe(recipe, {"backbone": backbone, "training": {"seed": seed}})
+        return tltool.finetune(data, run, loaded, overwrite=overwrite)
 
-    try:
-        return attempt("demo", weights="imagenet"), "ImageNet"
-    except DownloadError:
-        logger.info("ImageNet weights cannot be had here: the backbone starts from random weights")
-    # Most of the way with little context, which is quick; then a few epochs with all of it.
-    first = attempt("demo-scratch", "run-little-context")
-    return attempt("demo-context", weights=str(first.folder / "model.keras")), "random"
+    if weights != "none":
+        try:
+            named = "ImageNet" if weights == "imagenet" else weights
+            return attempt("demo", weights=weights), named
+        except DownloadError:
+            logger.info("ImageNet weights cannot be had here: the backbone starts from random ones")
+    return attempt("demo-scratch"), "random"
 
 
-def _unseen(data: Path, images: list[Path]) -> list[Path]:
-    """The photographs whose patches are in the test split."""
-    named = {path.name.rsplit("_", 2)[0] for path in (data / "test").glob("*/*.png")}
+def _of_split(data: Path, images: list[Path], split: str) -> list[Path]:
+    """The photographs whose patches are in a split."""
+    named = {path.name.rsplit("_", 2)[0] for path in (data / split).glob("*/*.png")}
     return [image for image in images if image.stem in named]
 
 
-def demo(out: str | Path, *, seed: int = 7, overwrite: bool = False) -> DemoResult:
+def demo(
+    out: str | Path, *, weights: str = "imagenet", seed: int = 7, overwrite: bool = False
+) -> DemoResult:
     """Paint a survey of aerial photographs and make the whole journey over it.
 
     Parameters
     ----------
     out : str or Path
         Folder: ``survey/`` (GeoTIFFs and points.csv), ``data/`` (patches),
-        ``run/`` (classifier and FCN) and ``maps/``.
+        ``run/`` (classifier and FCN), ``maps/`` and ``count/``.
+    weights : str
+        ``imagenet``, which becomes ``none`` where they cannot be had; ``none``;
+        or the path of MobileNet's with alpha 0.25, without top.
     seed : int
         Of the survey and the training.
     overwrite : bool
@@ -112,14 +127,26 @@ def demo(out: str | Path, *, seed: int = 7, overwrite: bool = False) -> DemoResu
             size=_PATCH,
             context=_CONTEXT,
             backgrounds=_BACKGROUNDS,
+            distance=_NEAREST,
+            seed=seed,
             overwrite=overwrite,
         )
     with _timed(result, "finetune"):
-        trained, result.weights = _finetune(data, folder, seed, overwrite)
+        trained, result.weights = _finetune(data, run, weights, seed, overwrite)
         result.accuracy = trained.metrics["test"]["accuracy"]
     with _timed(result, "convert"):
         result.sidecar = tltool.convert(run, overwrite=overwrite).sidecar
+    unseen, maps = _of_split(data, images, "test"), folder / "maps"
     with _timed(result, "heatmap"):
-        unseen = _unseen(data, images)
-        result.maps = tltool.heatmap(run, unseen, folder / "maps", overwrite=overwrite)
+        result.maps = tltool.heatmap(run, unseen, maps, stride=_STRIDE, overwrite=overwrite)
+    with _timed(result, "tune"):
+        # On photographs of neither the training nor the count.
+        valid = _of_split(data, images, "valid")
+        result.tuning = tltool.tune_count(
+            run, valid, points, per_class=False, radius=_RADIUS, stride=_STRIDE
+        )
+    with _timed(result, "count"):
+        result.survey = tltool.count(
+            run, unseen, folder / "count", maps=maps, truth=points, overwrite=overwrite
+        )
     return result
