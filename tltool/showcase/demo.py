@@ -25,7 +25,7 @@ logger = logging.getLogger("tltool")
 
 # A patch no larger than the smallest animal keeps neighbours apart.
 _PATCH, _CONTEXT, _STRIDE = 16, 16, 4
-_PHOTOGRAPHS, _ANIMALS, _BACKGROUNDS, _NEAREST = 10, 130, 14, 12
+_PHOTOGRAPHS, _ANIMALS, _BACKGROUNDS, _NEAREST = 10, 130, 8, 12
 # px from an animal's middle, about its half length.
 _RADIUS = 20
 
