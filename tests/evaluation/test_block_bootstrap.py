@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from test_scoring import FIRST, SECOND, scene
 
-from tests.evaluation.test_scoring import FIRST, SECOND, scene
 from tltool.detection_parameters import Validation
 from tltool.errors import DataError
 from tltool.evaluation.block_bootstrap import bootstrap_interval, bootstrap_rates, count_blocks

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
 from scipy import ndimage
+from small_maps import SIDECAR
 
-from tests.maps.small_maps import SIDECAR
 from tltool.detection_parameters import DetectionParameters, PeakRule
 from tltool.errors import DataError, ImageError
 from tltool.maps import seeking
