@@ -18,10 +18,8 @@ from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.maps.engines import TensorFlowEngine  # noqa: E402
 from tltool.maps.inference import run_tiles  # noqa: E402
 from tltool.maps.tiles import Axis, Grid  # noqa: E402
-from tltool.models.backbones import BACKBONES  # noqa: E402
+from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
 from tltool.raster import ArrayImage  # noqa: E402
-
-STRIDE = 32  # of all of them
 
 # Those that are quick to build; the others are slow.
 QUICK = {"MobileNet"}

@@ -23,6 +23,8 @@ from tltool.models.graph import Copier, flat_steps, replay
 from tltool.models.stored_names import stored_names
 from tltool.recipe import BackboneRecipe
 
+STRIDE = 32
+
 Mode = Literal["tf", "torch", "caffe", "inside"]
 
 _MEAN = np.array([0.485, 0.456, 0.406])

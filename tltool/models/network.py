@@ -12,7 +12,7 @@ from keras import layers
 
 from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
-from tltool.models.backbones import block_layers, build_backbone, is_run_model
+from tltool.models.backbones import STRIDE, block_layers, build_backbone, is_run_model
 from tltool.models.graph import give_weights
 from tltool.models.heads import apply_head
 from tltool.models.loading import load_network
@@ -65,10 +65,15 @@ def input_side(patch: int, context: int, zoom: Fraction) -> int:
     return int(side)
 
 
-def _crop_context(features: object, side: int, patch: int, zoom: Fraction) -> object:
+def _stride(recipe: BackboneRecipe, side: int, cells: int) -> int:
+    """Pixels from a cell to the next."""
+    # Without padded borders there are fewer cells than one for each stride.
+    return STRIDE if recipe.layer is None else 2 ** round(math.log2(side / cells))
+
+
+def _crop_context(features: object, stride: int, patch: int, zoom: Fraction) -> object:
     # As many cells as the patch has; the surroundings shaped them and are not pooled.
     cells = int(features.shape[1])  # type: ignore[attr-defined]
-    stride = 2 ** round(math.log2(side / cells))
     wanted = max(1, round(patch * zoom / stride))
     crop = max(0, cells - wanted) // 2
     return layers.Cropping2D(crop, name="context_crop")(features) if crop else features
@@ -147,7 +152,8 @@ def build_classifier(
     base = build_backbone(recipe, input_side(patch, context, ratio), bands, normalisation)
     features = base.outputs[0]
     if context:
-        features = _crop_context(features, base.input_shape[1], patch, ratio)
+        stride = _stride(recipe, base.input_shape[1], features.shape[1])
+        features = _crop_context(features, stride, patch, ratio)
     told = _as_tasks(tasks)
     outputs = apply_head(features, told, head or HeadRecipe())
     model = keras.Model(base.inputs[0], outputs, name=f"{base.name}_classifier".replace(".", "_"))

@@ -16,7 +16,6 @@ from tltool.showcase.paint import paint_survey
 
 if TYPE_CHECKING:
     from tltool.counting.survey import Survey
-    from tltool.counting.tuning import Tuning
     from tltool.maps.mapper import HeatMap
     from tltool.sidecar import Sidecar
     from tltool.training.finetune import Run
@@ -46,8 +45,6 @@ class DemoResult:
         Of the FCN, with the fidelity.
     maps : list of HeatMap
         Of the photographs that it has not seen.
-    tuning : Tuning
-        Of the threshold, on other photographs.
     survey : Survey
         The animals counted on those of the maps, scored against the truth.
     """
@@ -57,7 +54,6 @@ class DemoResult:
     accuracy: float = 0.0
     sidecar: "Sidecar | None" = None
     maps: "list[HeatMap]" = field(default_factory=list)
-    tuning: "Tuning | None" = None
     survey: "Survey | None" = None
 
 
@@ -142,9 +138,7 @@ def demo(
     with _timed(result, "tune"):
         # On photographs of neither the training nor the count.
         valid = _of_split(data, images, "valid")
-        result.tuning = tltool.tune_count(
-            run, valid, points, per_class=False, radius=_RADIUS, stride=_STRIDE
-        )
+        tltool.tune_count(run, valid, points, per_class=False, radius=_RADIUS, stride=_STRIDE)
     with _timed(result, "count"):
         result.survey = tltool.count(
             run, unseen, folder / "count", maps=maps, truth=points, overwrite=overwrite
