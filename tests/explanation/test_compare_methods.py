@@ -80,6 +80,14 @@ def test_the_map_of_the_things_own_class_is_asked(spots, tmp_path):
     assert done.files == []
 
 
+def test_labels_that_the_run_does_not_know_are_told(spots, tmp_path, caplog):
+    truth = tmp_path / "truth.csv"
+    truth.write_text("image,x,y,label\n0.png,6,6,seal\n0.png,6,6,spot\n")
+    done = tltool.compare_methods(spots / "run", [spots / "images/0.png"], truth=truth)
+    assert done.methods[0].things == 1
+    assert "does not know: seal (1). They are left out; it knows spot, nothing" in caplog.text
+
+
 def test_a_layer_of_choice_leaves_cam_out():
     model = two_filters()
     subject = open_subject(model, (2, 2, 1), "filters")

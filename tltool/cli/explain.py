@@ -219,7 +219,7 @@ def _show_comparison(done: "Compared") -> None:
     from tltool.cli import show
 
     first = done.methods[0]
-    header = ("method", "insertion", "deletion", "points at it", "ms an image", "layer")
+    header = ("method", "insertion", "deletion", "points at it", "ms", "layer")
     rows = [
         (
             worth.method,
@@ -234,7 +234,7 @@ def _show_comparison(done: "Compared") -> None:
     show.table(header, rows, numbers=(1, 2, 3, 4))
     show.line(
         f"{first.images} images, {first.things} of things; high insertion and low deletion are"
-        " good, (centre) and (chance) look at no image"
+        " good, ms is the time an image; (centre) and (chance) look at no image"
     )
     for reason in done.refused.values():
         show.line(f"left out: {reason}")

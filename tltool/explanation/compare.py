@@ -1,8 +1,10 @@
 """`tltool explain --compare`: what the maps of each method are worth, over many images."""
 
 import csv
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from tltool.explanation.worth import (
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import progress_bar
 from tltool.training.run_folder import write_json
+
+logger = logging.getLogger("tltool")
 
 CSV_NAME, JSON_NAME = "methods.csv", "methods.json"
 # What a method must beat, and cannot look at the image.
@@ -251,6 +255,7 @@ def compare_methods(
     paths, cut = list(gather(images)), is_cut()
     true = {} if truth is None else read_truth(Path(truth), paths)
     asked = ask(open_run(run), task, layer)
+    _warn_of_unknown(true.values(), asked.task.classes, truth)
     allowed, refused = allowed_methods(asked.subject)
     comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
     makers = {name: _maker(subject, name, batch) for name, subject in allowed.items()}
@@ -262,6 +267,22 @@ def compare_methods(
     if files:
         _write(files[0], files[1], found)
     return Compared(found, unreadable, refused, files)
+
+
+def _warn_of_unknown(
+    truth: Iterable[Sequence[Truth]], classes: Sequence[str], path: str | Path | None
+) -> None:
+    """Say which things are left out, for no class's map could point at them."""
+    labels = (thing.label for things in truth for thing in things)
+    unknown = Counter(label for label in labels if label not in (None, *classes))
+    if unknown:
+        told = ", ".join(f"{label} ({number})" for label, number in sorted(unknown.items()))
+        logger.warning(
+            "%s: labels that the run does not know: %s. They are left out; it knows %s",
+            path,
+            told,
+            ", ".join(classes),
+        )
 
 
 def _judge_all(
