@@ -141,6 +141,30 @@ def test_negatives_lie_in_the_area_and_the_trainings_block_far_from_animals(tmp_
     np.testing.assert_array_equal(again, allowed & ~near)
 
 
+def test_images_that_nothing_was_cut_from_are_refused(work, survey, tmp_path):
+    image, points = survey
+    moved = tmp_path / "moved" / image.name
+    moved.parent.mkdir()
+    shutil.copy(image, moved)
+    with pytest.raises(DataError, match=r"expected images that its training patches were cut from"):
+        tltool.mine(work / "run", [moved], points, work / "data")
+
+
+def test_a_round_without_a_place_to_take_leaves_the_run_as_it_was(work, survey, capsys):
+    image, points = survey
+    model, before = work / "run" / "model.keras", rows_of(work / "data")
+    stamp = model.stat().st_mtime_ns
+    command = ["mine", work / "run", image, points, "-o", work / "data", "--distance", "99999"]
+    main([str(word) for word in command])
+    told = capsys.readouterr()
+    assert "run stays as it was: no place" in told.err
+    assert "Take less --distance" in told.err
+    assert "patches more" not in told.out
+    assert "round 2" not in told.out
+    assert model.stat().st_mtime_ns == stamp
+    assert rows_of(work / "data") == before
+
+
 def test_a_run_that_cannot_be_trained_again_is_refused(work, survey, tmp_path):
     image, points = survey
     run, data = work / "run", work / "data"

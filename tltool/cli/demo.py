@@ -20,7 +20,7 @@ from tltool.cli import options
 def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     """Paint aerial photographs with animals and make the whole journey over them.
 
-    patches, finetune, convert, heatmap, count tune and count run on the
+    patches, finetune, mine, convert, heatmap, count tune and count run on the
     painted survey; the last two photographs are counted, which nothing was
     trained or tuned on. No network is needed; ImageNet weights are used where
     they can be had.
@@ -38,6 +38,9 @@ def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     assert result.survey is not None
     steps = [(name, f"{seconds:.1f} s") for name, seconds in result.seconds.items()]
     show.table(("step", "time"), steps, numbers=(1,))
+    show.line("")
+    for made in result.rounds:
+        show.mining_round(made)
     show.line("")
     show.table(
         ("", ""),

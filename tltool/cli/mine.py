@@ -54,31 +54,19 @@ def mine(run: Path, images: tuple[Path, ...], points: Path, **more: Any) -> None
     threshold and distance are kept for tltool count.
     """
     import tltool
-
-    mined = tltool.mine(run, images, points, show=_show_round, **more)
-    _show(mined)
-
-
-def _show_round(made: Any) -> None:
     from tltool.cli import show
 
-    told = "unknown" if made.f1 is None else f"{made.f1:.2f}"
-    rates = f"precision {show.percent(made.precision)}, recall {show.percent(made.recall)}"
-    show.line(f"round {made.number}: F1 {told} ({rates})")
-    if made.mined:
-        scores = f"scores {made.highest:.2f} to {made.lowest:.2f}"
-        drawn = f"{made.drawn} places drawn by chance"
-        show.line(f"  {made.mined} false detections ({scores}) and {drawn} become background")
+    mined = tltool.mine(run, images, points, show=show.mining_round, **more)
+    _show(mined)
 
 
 def _show(mined: Any) -> None:
     from tltool.cli import show
 
-    rule, number = (
-        mined.tuning.parameters.rule,
-        sum(made.mined + made.drawn for made in mined.rounds),
-    )
-    show.line(f"{mined.data}: {number} patches more. {mined.run}: trained on them")
+    rule = mined.tuning.parameters.rule
+    number = sum(made.mined + made.drawn for made in mined.rounds)
+    if number:
+        show.line(f"{mined.data}: {number} patches more. {mined.run}: trained on them")
     show.line(f"any animal: threshold {rule.threshold:.2f}, distance {rule.distance:g} px")
     for note in mined.tuning.notes:
         show.line(f"note: {note}")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tltool.counting.mining import Round
     from tltool.counting.survey import Survey
 
 
@@ -43,3 +44,14 @@ def survey(counted: "Survey") -> None:
         line("")
     for text in tables.survey_lines(counted):
         line(text)
+
+
+def mining_round(made: "Round") -> None:
+    """Print how good a network is, and what it took for animals."""
+    f1 = "unknown" if made.f1 is None else f"{made.f1:.2f}"
+    rates = f"precision {percent(made.precision)}, recall {percent(made.recall)}"
+    line(f"round {made.number}: F1 {f1} ({rates})")
+    if made.mined:
+        scores = f"scores {made.highest:.2f} to {made.lowest:.2f}"
+        drawn = f"{made.drawn} places drawn by chance"
+        line(f"  {made.mined} false detections ({scores}) and {drawn} become background")

@@ -1,5 +1,6 @@
 """`tltool mine`: what a run takes for animals where none are becomes background to train on."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from tltool.recipe import load_recipe
 from tltool.sidecar import Sidecar
 from tltool.training.finetune import finetune
 from tltool.training.run_folder import RECIPE_NAME
+
+logger = logging.getLogger("tltool")
 
 Show = Callable[["Round"], None]
 
@@ -242,6 +245,26 @@ def _ratio(animals: int) -> float:
     return max(1.0, min(_RATIO, _MOST / max(animals, 1)))
 
 
+def _check_trained_on(images: Sequence[Path], splits: KnownSplits, data: Path) -> None:
+    """Whether there is any image to mine, and tell which are none."""
+    others = [image for image in images if not splits.trained_on(image)]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    if len(others) == len(images):
+        raise DataError(
+            f"{data}: expected images that its training patches were cut from; received"
+            f" {others[0]}{more}, which has none in its split train. Give the images that tltool"
+            " patches was given, where they were"
+        )
+    if others:
+        logger.info(
+            "nothing is mined on %d of %d images, which no training patch is from: %s%s",
+            len(others),
+            len(images),
+            others[0].name,
+            more,
+        )
+
+
 def _patches_of(run: Path, sidecar: Sidecar, out: Path) -> Path:
     """The patches to start from, where `out` may be written."""
     if not (run / RECIPE_NAME).is_file():
@@ -352,12 +375,14 @@ def mine(
     areas = find_areas(paths, aoi, ignore)
     wanted = [path for path in paths if path in areas]
     truth = read_truth(points, wanted, classes_of(sidecar), sidecar.background, columns)
+    splits = KnownSplits.load(data)
+    _check_trained_on(wanted, splits, data)
     background = str(sidecar.background)
     animals = sum(row["split"] == "train" and row["label"] != background for row in rows)
     ground = Ground(
         truth,
         areas,
-        KnownSplits.load(data),
+        splits,
         facts.patch,
         facts.patch + 2 * facts.context,
         1.5 * facts.patch if distance is None else distance,
@@ -374,6 +399,14 @@ def mine(
         made.append(judged)
         show(judged)
         if not chosen:
+            if number <= rounds:
+                logger.warning(
+                    "%s stays as it was: no place in the area and in the training's part of an"
+                    " image is %g px from every point and not cut yet. Take less --distance, or"
+                    " more images",
+                    run,
+                    ground.distance,
+                )
             break
         enlarge(data, chosen, data)
         miner.retrain()

@@ -1,5 +1,6 @@
 """`tltool demo`: a painted survey, and the journey over it through the public functions."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ from tltool.errors import DownloadError
 from tltool.files import refuse_existing
 from tltool.recipe import load_recipe
 from tltool.showcase.paint import paint_survey
+from tltool.training.run_folder import METRICS_NAME
 
 if TYPE_CHECKING:
+    from tltool.counting.mining import Round
     from tltool.counting.survey import Survey
     from tltool.maps.mapper import HeatMap
     from tltool.sidecar import Sidecar
-    from tltool.training.finetune import Run
 
 logger = logging.getLogger("tltool")
 
@@ -40,7 +42,9 @@ class DemoResult:
     weights : str
         Where the backbone's weights came from.
     accuracy : float
-        Of the classifier on patches of photographs it has not seen.
+        Of the last classifier on patches of photographs it has not seen.
+    rounds : list of Round
+        Of the mining: the classifier before and after.
     sidecar : Sidecar
         Of the FCN, with the fidelity.
     maps : list of HeatMap
@@ -52,6 +56,7 @@ class DemoResult:
     seconds: dict[str, float] = field(default_factory=dict)
     weights: str = ""
     accuracy: float = 0.0
+    rounds: "list[Round]" = field(default_factory=list)
     sidecar: "Sidecar | None" = None
     maps: "list[HeatMap]" = field(default_factory=list)
     survey: "Survey | None" = None
@@ -65,18 +70,27 @@ def _timed(result: DemoResult, name: str) -> Iterator[None]:
     result.seconds[name] = time.perf_counter() - started
 
 
-def _finetune(data: Path, run: Path, weights: str, seed: int, overwrite: bool) -> "tuple[Run, str]":
-    def attempt(recipe: str, **backbone: Any) -> "Run":
+def _finetune(data: Path, run: Path, weights: str, seed: int, overwrite: bool) -> str:
+    """Train, and tell where the backbone's weights came from."""
+
+    def attempt(recipe: str, **backbone: Any) -> None:
         loaded = load_recipe(recipe, {"backbone": backbone, "training": {"seed": seed}})
-        return tltool.finetune(data, run, loaded, overwrite=overwrite)
+        tltool.finetune(data, run, loaded, overwrite=overwrite)
 
     if weights != "none":
         try:
             named = "ImageNet" if weights == "imagenet" else weights
-            return attempt("demo", weights=weights), named
+            attempt("demo", weights=weights)
+            return named
         except DownloadError:
             logger.info("ImageNet weights cannot be had here: the backbone starts from random ones")
-    return attempt("demo-scratch"), "random"
+    attempt("demo-scratch")
+    return "random"
+
+
+def _accuracy(run: Path) -> float:
+    metrics = json.loads((run / METRICS_NAME).read_text(encoding="utf-8"))
+    return float(metrics["test"]["accuracy"])
 
 
 def _of_split(data: Path, images: list[Path], split: str) -> list[Path]:
@@ -128,11 +142,16 @@ def demo(
             overwrite=overwrite,
         )
     with _timed(result, "finetune"):
-        trained, result.weights = _finetune(data, run, weights, seed, overwrite)
-        result.accuracy = trained.metrics["test"]["accuracy"]
-    with _timed(result, "convert"):
-        result.sidecar = tltool.convert(run, overwrite=overwrite).sidecar
+        result.weights = _finetune(data, run, weights, seed, overwrite)
     unseen, maps = _of_split(data, images, "test"), folder / "maps"
+    with _timed(result, "mine"):
+        # Dark stones pass for pups until the network has been shown those that did.
+        others = [image for image in images if image not in unseen]
+        result.rounds = tltool.mine(run, others, points, data, radius=_RADIUS).rounds
+        result.accuracy = _accuracy(run)
+    with _timed(result, "convert"):
+        # Anew: mining has made one to look through.
+        result.sidecar = tltool.convert(run, overwrite=True).sidecar
     with _timed(result, "heatmap"):
         result.maps = tltool.heatmap(run, unseen, maps, stride=_STRIDE, overwrite=overwrite)
     with _timed(result, "tune"):
