@@ -85,6 +85,17 @@ def test_one_rule_is_the_best_of_a_grid_tried_one_by_one(goal):
     assert (chosen.goal, chosen.classes, chosen.matching_radius) == (goal, {}, 8.0)
 
 
+def test_of_distances_that_serve_as_well_the_middle_one_is_taken():
+    # A second peak 5 px from the first, a neighbour 21 px away: 6 to 20 px are equally good.
+    truth = np.array([[50.0, 50.0], [71.0, 50.0]])
+    peaks = detections([*truth, (55.0, 50.0)], [0.9, 0.7, 0.8], [1, 1, 1])
+    scene = TuningScene(peaks, truth, np.array(["pup", "pup"]))
+    for distances, middle in (((4, 6, 8, 12, 16, 20, 24), 12), ((4, 6, 10, 24), 10)):
+        chosen = tune([scene], 4.0, distances=distances, per_class=False)
+        assert chosen.rule.distance == middle
+        assert chosen.validation_any.f1 == 1
+
+
 def test_stored_validation_is_what_scoring_finds():
     scenes = [colony(seed) for seed in range(3)]
     chosen = tune(scenes, 8.0, block=300.0)

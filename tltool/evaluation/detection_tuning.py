@@ -131,11 +131,13 @@ class _Tuner:
     floor: float
 
     def _best(self, options: Iterable[tuple[float, _Cut | None]]) -> PeakRule | None:
-        """The best of tried distances; of equal ones the first."""
+        """The best of tried distances; of equal ones the middle one, far from where it fails."""
         made = [(distance, cut) for distance, cut in options if cut is not None]
         if not made:
             return None
-        distance, cut = max(made, key=lambda option: option[1].merit(self.goal))
+        highest = max(cut.merit(self.goal) for _, cut in made)
+        equal = [option for option in made if option[1].merit(self.goal) == highest]
+        distance, cut = equal[len(equal) // 2]
         return PeakRule(threshold=cut.threshold, distance=distance)
 
     def for_any(self, names: int) -> PeakRule | None:
@@ -198,6 +200,7 @@ def tune(
     All cuts of the ranking by score are judged for each distance: greedy
     suppression decides from the top, so a higher threshold only cuts its
     result short, and so does matching, which grows by a detection at a time.
+    Of distances that serve as well the middle one is taken.
 
     Parameters
     ----------
