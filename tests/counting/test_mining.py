@@ -146,7 +146,7 @@ def test_images_that_nothing_was_cut_from_are_refused(work, survey, tmp_path):
     moved = tmp_path / "moved" / image.name
     moved.parent.mkdir()
     shutil.copy(image, moved)
-    with pytest.raises(DataError, match=r"expected images that its training patches were cut from"):
+    with pytest.raises(DataError, match=r"and none of its training patches is from there"):
         tltool.mine(work / "run", [moved], points, work / "data")
 
 

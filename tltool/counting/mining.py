@@ -252,8 +252,8 @@ def _check_trained_on(images: Sequence[Path], splits: KnownSplits, data: Path) -
     if len(others) == len(images):
         raise DataError(
             f"{data}: expected images that its training patches were cut from; received"
-            f" {others[0]}{more}, which has none in its split train. Give the images that tltool"
-            " patches was given, where they were"
+            f" {others[0]}{more}, and none of its training patches is from there. Give the images"
+            " that tltool patches was given, at the same paths"
         )
     if others:
         logger.info(
