@@ -79,6 +79,16 @@ def test_tltool_itself_imports_nothing_heavy():
     )
 
 
+def test_keras_is_imported_quietly_or_not_at_all():
+    code = (
+        "import sys, tltool\n"
+        "for name, (_, needs_keras) in tltool._PUBLIC.items():\n"
+        "    if not needs_keras: getattr(tltool, name)\n"
+        "print({'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    assert in_process(code) == "set()\n"
+
+
 def test_help_lists_every_command_with_its_line(run):
     status, out, _ = run("--help")
     assert status == 0

@@ -14,7 +14,6 @@ from tltool.errors import DownloadError
 from tltool.files import refuse_existing
 from tltool.recipe import load_recipe
 from tltool.showcase.paint import paint_survey
-from tltool.training.run_folder import METRICS_NAME
 
 if TYPE_CHECKING:
     from tltool.counting.mining import Round
@@ -89,6 +88,9 @@ def _finetune(data: Path, run: Path, weights: str, seed: int, overwrite: bool) -
 
 
 def _accuracy(run: Path) -> float:
+    # Imports Keras.
+    from tltool.training.run_folder import METRICS_NAME
+
     metrics = json.loads((run / METRICS_NAME).read_text(encoding="utf-8"))
     return float(metrics["test"]["accuracy"])
 
