@@ -2,7 +2,7 @@ import pytest
 from painted import paint, write_csv
 
 from tltool.counting.truth import labels_with, read_truth, warn_of_blank
-from tltool.errors import DataError
+from tltool.errors import DataError, ImageError
 
 CLASSES = ("pup", "seal")
 
@@ -60,3 +60,11 @@ def test_unreadable_images_are_passed_over(tmp_path, image):
     (tmp_path / "bad.tif").write_bytes(b"II*\0no image")
     path = write_csv(tmp_path / "p.csv", [(3, 4, "seal")])
     assert list(read_truth(path, [tmp_path / "bad.tif", image], CLASSES)) == [image]
+
+
+def test_where_no_image_can_be_read_the_first_says_why(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_text("no image")
+    points = write_csv(tmp_path / "p.csv", [(3, 4, "seal")])
+    with pytest.raises(ImageError, match=r"a\.tif cannot be read as an image"):
+        read_truth(points, [tmp_path / "a.tif", tmp_path / "b.tif"], CLASSES)

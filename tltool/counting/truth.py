@@ -82,6 +82,8 @@ def read_truth(
     DataError
         A point outside its image (names file and line), none on any image, or
         none with a label that the run knows.
+    ImageError
+        None of the images can be read; of several some may be.
 
     Notes
     -----
@@ -91,6 +93,9 @@ def read_truth(
     """
     path = Path(path)
     readable = [image for image in images if _can_be_read(image)]
+    if images and not readable:
+        # It says why.
+        Raster(images[0], scale=(0, 1))
     points = read_points(path, columns, readable)
     animals = [point for point in points if point.label != background]
     if len(animals) < len(points):
