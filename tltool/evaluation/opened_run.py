@@ -15,6 +15,7 @@ from tltool.evaluation.views import FlipsAndRotations, RandomDraws, Views, parse
 from tltool.fcn.source import read_source
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
+from tltool.runtime import keep_freed_memory
 from tltool.sidecar import Sidecar, load_sidecar
 from tltool.training.run_folder import MODEL_NAME, RECIPE_NAME, file_of
 
@@ -101,6 +102,7 @@ def open_run(run: str | Path) -> OpenedRun:
     ModelError
         Where it is neither.
     """
+    keep_freed_memory()
     path = file_of(Path(run), MODEL_NAME)
     if not path.is_file():
         raise ModelError(

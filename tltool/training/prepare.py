@@ -24,6 +24,7 @@ from tltool.models.network import Classifier, build_classifier, input_side
 from tltool.models.normalisation import normalisation_layers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, TaskRecipe
+from tltool.runtime import keep_freed_memory
 from tltool.sidecar import Sidecar, TaskFacts
 from tltool.training.fit import Objective
 from tltool.training.schedule import check_stages, check_steps
@@ -240,6 +241,7 @@ def prepare(
     network : callable, optional
         Builds the classifier in place of the recipe's backbone and head.
     """
+    keep_freed_memory()
     augmenter = Augmenter(recipe.augment)
     dataset = read_dataset(data, recipe)
     first = _first_image(dataset, recipe.bands)
