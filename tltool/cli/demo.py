@@ -20,7 +20,7 @@ from tltool.cli import options
 def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     """Paint aerial photographs with animals and make the whole journey over them.
 
-    patches, finetune, mine, convert, heatmap, count tune and count run on the
+    patches, finetune, convert, mine, heatmap, count tune and count run on the
     painted survey; the last two photographs are counted, which nothing was
     trained or tuned on. No network is needed; ImageNet weights are used where
     they can be had.

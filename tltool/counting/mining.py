@@ -28,6 +28,7 @@ from tltool.recipe import load_recipe
 from tltool.sidecar import Sidecar
 from tltool.training.finetune import finetune
 from tltool.training.run_folder import RECIPE_NAME
+from tltool.wording import some_of
 
 logger = logging.getLogger("tltool")
 
@@ -248,20 +249,18 @@ def _ratio(animals: int) -> float:
 def _check_trained_on(images: Sequence[Path], splits: KnownSplits, data: Path) -> None:
     """Whether there is any image to mine, and tell which are none."""
     others = [image for image in images if not splits.trained_on(image)]
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     if len(others) == len(images):
         raise DataError(
             f"{data}: expected images that its training patches were cut from; received"
-            f" {others[0]}{more}, and none of its training patches is from there. Give the images"
-            " that tltool patches was given, at the same paths"
+            f" {some_of([str(image) for image in others], 1)}, and none of its training patches is"
+            " from there. Give the images that tltool patches was given, at the same paths"
         )
     if others:
         logger.info(
-            "nothing is mined on %d of %d images, which no training patch is from: %s%s",
+            "nothing is mined on %d of %d images, which no training patch is from: %s",
             len(others),
             len(images),
-            others[0].name,
-            more,
+            some_of([image.name for image in others], 1),
         )
 
 

@@ -13,6 +13,7 @@ from tltool.data.coverage import Coverage
 from tltool.data.points import check_inside
 from tltool.errors import DataError, ImageError
 from tltool.raster import Raster
+from tltool.wording import some_of, with_numbers
 
 logger = logging.getLogger("tltool")
 
@@ -119,7 +120,7 @@ def _judge_labels(points: Sequence[Point], classes: Sequence[str], path: Path) -
     if not number:
         return
     first = next(point for point in points if point.label in number)
-    told = ", ".join(f"{label} ({n})" for label, n in sorted(number.items()))
+    told = with_numbers(number)
     if number.total() == len(points):
         raise DataError(
             f"{first.where}: expected a label that the run knows, {', '.join(classes)}; received"
@@ -152,11 +153,9 @@ def warn_of_blank(truth: Mapping[Path, ImageTruth], path: str | Path) -> None:
     """Say which images the truth has no point on: nothing tells whether they were looked at."""
     blank = [image.name for image, own in truth.items() if not len(own)]
     if blank and len(blank) < len(truth):
-        more = f" and {len(blank) - 3} more" if len(blank) > 3 else ""
         logger.warning(
-            "%s: no point lies on %s%s: taken as images without animals. Leave out what was not"
+            "%s: no point lies on %s: taken as images without animals. Leave out what was not"
             " annotated",
             path,
-            ", ".join(blank[:3]),
-            more,
+            some_of(blank, 3),
         )

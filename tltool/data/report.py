@@ -11,6 +11,7 @@ from tltool.data.dataset import Dataset, Sample, count_classes
 from tltool.data.duplicates import near_duplicates
 from tltool.data.splits import SPLITS
 from tltool.errors import ImageError
+from tltool.wording import some_of
 
 # Commonest to rarest class of train, and fewest images of a class, without a warning.
 _MOST_RATIO = 10.0
@@ -173,11 +174,6 @@ def _unreadable(dataset: Dataset, loaded: Mapping[str, Loaded]) -> dict[str, lis
     return names
 
 
-def _some(names: Sequence[str], most: int = _NAMED) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
@@ -185,7 +181,7 @@ def _images(number: int) -> str:
 def _warn_unreadable(unreadable: Mapping[str, list[str]]) -> list[str]:
     return [
         f"{_images(len(names))} of {split} cannot be read and {'is' if len(names) == 1 else 'are'}"
-        f" left out: {_some(names, 3)}"
+        f" left out: {some_of(names, 3)}"
         for split, names in unreadable.items()
     ]
 
@@ -252,8 +248,9 @@ def _warn_few(dataset: Dataset, rows: Sequence[ClassRow]) -> list[str]:
         few = [f"{r.name} ({r.images['train']})" for r in own if 0 < r.images["train"] < _FEWEST]
         if few:
             warnings.append(
-                f"{_of(dataset, task)}train has fewer than {_FEWEST} images of {_some(few)}: they"
-                " will hardly be learnt. Add images, or merge or leave out these classes"
+                f"{_of(dataset, task)}train has fewer than {_FEWEST} images of"
+                f" {some_of(few, _NAMED)}: they will hardly be learnt. Add images, or merge"
+                " or leave out these classes"
             )
     return warnings
 
@@ -269,8 +266,8 @@ def _warn_absent(
             absent = [row.name for row in own if not row.images[split]]
             if absent:
                 warnings.append(
-                    f"{_of(dataset, task)}{split} has no image of {_some(absent)}, so that it"
-                    " cannot tell how often they are found"
+                    f"{_of(dataset, task)}{split} has no image of"
+                    f" {some_of(absent, _NAMED)}, so that it cannot tell how often they are found"
                 )
     return warnings
 

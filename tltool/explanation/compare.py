@@ -30,6 +30,7 @@ from tltool.explanation.worth import (
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import progress_bar
 from tltool.training.run_folder import write_json
+from tltool.wording import with_numbers
 
 logger = logging.getLogger("tltool")
 
@@ -273,14 +274,13 @@ def _warn_of_unknown(
     truth: Iterable[Sequence[Truth]], classes: Sequence[str], path: str | Path | None
 ) -> None:
     """Say which things are left out, for no class's map could point at them."""
-    labels = (thing.label for things in truth for thing in things)
-    unknown = Counter(label for label in labels if label not in (None, *classes))
+    labels = (thing.label for things in truth for thing in things if thing.label is not None)
+    unknown = Counter(label for label in labels if label not in classes)
     if unknown:
-        told = ", ".join(f"{label} ({number})" for label, number in sorted(unknown.items()))
         logger.warning(
             "%s: labels that the run does not know: %s. They are left out; it knows %s",
             path,
-            told,
+            with_numbers(unknown),
             ", ".join(classes),
         )
 

@@ -14,12 +14,12 @@ from tltool.errors import DownloadError
 from tltool.files import refuse_existing
 from tltool.recipe import load_recipe
 from tltool.showcase.paint import paint_survey
+from tltool.sidecar import Sidecar, load_sidecar
 
 if TYPE_CHECKING:
     from tltool.counting.mining import Round
     from tltool.counting.survey import Survey
     from tltool.maps.mapper import HeatMap
-    from tltool.sidecar import Sidecar
 
 logger = logging.getLogger("tltool")
 
@@ -56,7 +56,7 @@ class DemoResult:
     weights: str = ""
     accuracy: float = 0.0
     rounds: "list[Round]" = field(default_factory=list)
-    sidecar: "Sidecar | None" = None
+    sidecar: Sidecar | None = None
     maps: "list[HeatMap]" = field(default_factory=list)
     survey: "Survey | None" = None
 
@@ -145,15 +145,15 @@ def demo(
         )
     with _timed(result, "finetune"):
         result.weights = _finetune(data, run, weights, seed, overwrite)
+    with _timed(result, "convert"):
+        fcn = tltool.convert(run, overwrite=overwrite).path
     unseen, maps = _of_split(data, images, "test"), folder / "maps"
     with _timed(result, "mine"):
         # Dark stones pass for pups until the network has been shown those that did.
         others = [image for image in images if image not in unseen]
         result.rounds = tltool.mine(run, others, points, data, radius=_RADIUS).rounds
-        result.accuracy = _accuracy(run)
-    with _timed(result, "convert"):
-        # Anew: mining has made one to look through.
-        result.sidecar = tltool.convert(run, overwrite=True).sidecar
+        # It leaves the classifier and the FCN that came of it.
+        result.accuracy, result.sidecar = _accuracy(run), load_sidecar(fcn)
     with _timed(result, "heatmap"):
         result.maps = tltool.heatmap(run, unseen, maps, stride=_STRIDE, overwrite=overwrite)
     with _timed(result, "tune"):

@@ -2,6 +2,8 @@
 
 import re
 
+from tltool.wording import some_of
+
 _SHOWN = 4
 
 
@@ -39,7 +41,4 @@ class Notes:
 
 
 def _listed(where: list[str]) -> str:
-    if not where:
-        return ""
-    more = len(where) - _SHOWN
-    return f": {', '.join(where[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
+    return f": {some_of(where, _SHOWN)}" if where else ""
