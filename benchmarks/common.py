@@ -71,7 +71,7 @@ def find_source(folder: Path) -> Source:
 
 
 def _paint(folder: Path) -> Source:
-    from tltool.showcase.paint import paint_photograph
+    from tltool.demonstration.paint import paint_photograph
 
     pixels, animals = paint_photograph(20, WIDTH, HEIGHT)
     source = Source(folder / "painted.jpg", folder / "points.csv", "none")
@@ -98,7 +98,7 @@ def build_run(
     from tltool.models.network import input_side
     from tltool.raster import as_zoom
     from tltool.recipe import BackboneRecipe
-    from tltool.sidecar import Sidecar
+    from tltool.run.sidecar import Sidecar
 
     keras.utils.set_random_seed(1)
     recipe = BackboneRecipe(name=backbone, weights="none")

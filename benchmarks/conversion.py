@@ -23,8 +23,8 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.fcn.convert import check_equal, to_fcn
 from tltool.fcn.geometry import trace
+from tltool.fcn.surgery import check_equal, to_fcn
 from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe
 

@@ -102,11 +102,11 @@ def _peak() -> float:
 
 def count_map(path: Path, side: int, stride: int, number: int) -> Taken:
     """Read, detect and score, and measure."""
-    from tltool.detection_parameters import DetectionParameters, PeakRule
-    from tltool.evaluation.scoring import Scene, score_points
-    from tltool.maps.cell_maps import MapGeometry, RasterMap
-    from tltool.maps.detections import detect
-    from tltool.maps.seeking import cut_windows
+    from tltool.points.cell_maps import MapGeometry, RasterMap
+    from tltool.points.detections import detect
+    from tltool.points.scoring import Scene, score_points
+    from tltool.points.seeking import cut_windows
+    from tltool.run.detection_parameters import DetectionParameters, PeakRule
 
     parameters = DetectionParameters(rule=PeakRule(threshold=0.15, distance=24))
     xy, label = place_animals(side, number)

@@ -31,10 +31,10 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.maps.inference import run_tiles
-from tltool.maps.methods import Mapper, load_mapper
-from tltool.maps.tiles import make_grid
+from tltool.mapping.mapper import Mapper, load_mapper
 from tltool.raster import ArrayImage, Raster, as_zoom
+from tltool.tiling.inference import run_tiles
+from tltool.tiling.tiles import make_grid
 
 SIDE, CONTEXT, BATCH, STRIDE = 2000, 64, 64, 8
 OVER_STITCHING, OVER_SLIDING, OVER_SLIDING_DENSE = 5, 30, 200

@@ -1,6 +1,6 @@
 """Claims: OpenVINO in bf16 is 4 times TensorFlow for MobileNet 0.25, and 1.8 times for VGG16.
 
-One tile in memory, as the engines of `tltool.maps.engines` get it, after two warm-up runs; all
+One tile in memory, as the engines of `tltool.tiling.engines` get it, after two warm-up runs; all
 engines take turns. TensorFlow in f32 is what the others are compared to, in time (ratio of the
 medians) and in the largest difference of a probability. Wants a processor with AVX-512 BF16 or
 AMX: others compute in f32, which is printed.
@@ -35,9 +35,9 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 import tltool
-from tltool.maps.engines import Engine, make_engine
 from tltool.raster import Raster
 from tltool.recipe import BackboneRecipe
+from tltool.tiling.engines import Engine, make_engine
 
 BASE = "tensorflow f32"
 CASES = (

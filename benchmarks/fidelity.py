@@ -54,10 +54,10 @@ def _finetune(data: Path, run: Path, source: Source, context: int) -> None:
 
 
 def _compare(run: Path, source: Source, context: int, windows: int) -> Fidelity:
-    from tltool.fcn.fidelity import compare
+    from tltool.conversion.agreement import compare
     from tltool.models.loading import load_network
     from tltool.raster import Raster
-    from tltool.sidecar import load_sidecar
+    from tltool.run.sidecar import load_sidecar
 
     fcn, classifier = load_network(run / "fcn.keras"), load_network(run / "model.keras")
     with Raster(source.photograph) as raster:

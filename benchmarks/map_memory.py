@@ -128,7 +128,7 @@ def prepare(folder: Path, sides: tuple[int, ...]) -> None:
 
 def map_raster(folder: Path, side: int) -> Peak:
     """Map one raster and measure this process."""
-    from tltool.maps.mapper import load_mapper, map_image
+    from tltool.mapping.heatmap import load_mapper, map_image
 
     mapper = load_mapper(folder / "run")
     loaded, started = peak_memory(), time.perf_counter()

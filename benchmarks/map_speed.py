@@ -38,9 +38,9 @@ keras = quiet_import("keras")
 
 import tensorflow as tf
 
-from tltool.maps.inference import read_tile
-from tltool.maps.mapper import Mapper, load_mapper, map_image
+from tltool.mapping.heatmap import Mapper, load_mapper, map_image
 from tltool.raster import Raster, as_zoom
+from tltool.tiling.inference import read_tile
 
 BATCH = 64
 SLOWER, FASTER = 1.5, 10

@@ -33,9 +33,9 @@ from tltool.runtime import quiet_import
 
 quiet_import("keras")
 
-from tltool.maps.mapper import Mapper, load_mapper, map_image
-from tltool.maps.pipeline import read_tile
+from tltool.mapping.heatmap import Mapper, load_mapper, map_image
 from tltool.raster import as_zoom
+from tltool.tiling.pipeline import read_tile
 
 MOST = 1.25
 # Of the GeoTIFF, px, for each network: VGG16 takes half a second for a megapixel.

@@ -75,10 +75,10 @@ def timed(owner: Any, name: str, taken: dict[str, float]) -> Iterator[None]:
 
 def map_parts(run: Path, photograph: Path, folder: Path, stride: float | None) -> Parts:
     """Make one map and measure its parts."""
-    from tltool.maps.image_map import map_image
-    from tltool.maps.methods import load_mapper
-    from tltool.maps.unfinished import UnfinishedMap
+    from tltool.mapping.image_map import map_image
+    from tltool.mapping.mapper import load_mapper
     from tltool.raster.writing import MapWriter
+    from tltool.tiling.unfinished import UnfinishedMap
 
     mapper, taken = load_mapper(run, stride=stride), {}
     with (

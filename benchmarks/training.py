@@ -31,10 +31,10 @@ keras = quiet_import("keras")
 from tltool.augment import Augmenter
 from tltool.data.dataset import Sample
 from tltool.data.stream import Batches, Patches
-from tltool.data.tasks import Task
-from tltool.models.losses import make_loss
 from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe, LossRecipe, Recipe, StageRecipe
+from tltool.tasks.losses import make_loss
+from tltool.tasks.task import Task
 from tltool.training.features import halve
 from tltool.training.fit import Objective, fit
 from tltool.training.optimizers import make_optimizer

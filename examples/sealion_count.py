@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from tltool import count, finetune, load_recipe, mine, patches
-from tltool.counting.mining import Round
+from tltool.counting.mine import Round
 
 # Columns where the halves end, and the row where the annotation does, px.
 LEFT_ENDS, RIGHT_BEGINS, RIGHT_ENDS, BOTTOM = 2300, 2500, 4992, 2700

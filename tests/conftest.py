@@ -20,7 +20,7 @@ settings.load_profile("tltool")
 
 
 # Files with tests of `tiny_run`, which one worker makes.
-_TINY_RUN = {"test_adapt", "test_evaluate", "test_finetune", "test_mapper", "test_run"}
+_TINY_RUN = {"test_adapt", "test_evaluate", "test_finetune", "test_heatmap", "test_convert"}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,8 +69,8 @@ def without_pictures():
     from PIL import Image
 
     quiet_import("keras")
-    from tltool.fcn import run
-    from tltool.maps import image_map
+    from tltool.conversion import convert as run
+    from tltool.mapping import image_map
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_map, "write_overlay", lambda *_: None)
@@ -90,7 +90,7 @@ def quick_vgg16():
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory) -> tuple[Path, Path]:
     """A painted photograph as GeoTIFF, and its points."""
-    from tltool.showcase.paint import paint_survey
+    from tltool.demonstration.paint import paint_survey
 
     folder = tmp_path_factory.mktemp("survey")
     images, points = paint_survey(folder, photographs=1, width=640, height=512, animals=40, seed=3)

@@ -70,7 +70,7 @@ def test_errors_are_one_line_with_a_status(survey, tmp_path, capsys):
 
 
 def test_stopping_by_hand_is_one_line(survey, tmp_path, capsys, monkeypatch):
-    from tltool.data import points
+    from tltool.data import patches as points
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

@@ -16,56 +16,56 @@ prepare_environment()
 
 if TYPE_CHECKING:
     from tltool.augment.preview import preview
+    from tltool.conversion.adapt import adapt
+    from tltool.conversion.agreement import measure_fidelity
+    from tltool.conversion.convert import convert
+    from tltool.conversion.export import export
+    from tltool.conversion.fidelity import fidelity
     from tltool.counting.count import count
-    from tltool.counting.mining import mine
-    from tltool.counting.tuning import tune_count
-    from tltool.data.points import patches
+    from tltool.counting.mine import mine
+    from tltool.counting.tune import tune_count
+    from tltool.data.patches import patches
+    from tltool.demonstration.demo import demo
     from tltool.evaluation.evaluate import evaluate
-    from tltool.evaluation.predict import predict
     from tltool.explanation.compare import compare_methods
     from tltool.explanation.explain import explain
-    from tltool.fcn.adapt import adapt
-    from tltool.fcn.check import fidelity
-    from tltool.fcn.convert import to_fcn
-    from tltool.fcn.dense import to_dense
-    from tltool.fcn.export import export
-    from tltool.fcn.fidelity import measure_fidelity
-    from tltool.fcn.run import convert
-    from tltool.maps.mapper import heatmap
+    from tltool.fcn.atrous import to_dense
+    from tltool.fcn.surgery import to_fcn
+    from tltool.inference.predict import predict
+    from tltool.mapping.heatmap import heatmap
     from tltool.models.loading import open_model, upgrade
     from tltool.models.network import build_classifier
     from tltool.recipe import Recipe, load_recipe
-    from tltool.showcase.demo import demo
     from tltool.training.finetune import finetune, resume
-    from tltool.training.lr_finder import lr_find
+    from tltool.training.lr_find import lr_find
 
 # name -> (module, whether it imports Keras)
 _PUBLIC = {
     "Recipe": ("tltool.recipe", False),
-    "adapt": ("tltool.fcn.adapt", True),
+    "adapt": ("tltool.conversion.adapt", True),
     "build_classifier": ("tltool.models.network", True),
     "compare_methods": ("tltool.explanation.compare", True),
-    "convert": ("tltool.fcn.run", True),
+    "convert": ("tltool.conversion.convert", True),
     "count": ("tltool.counting.count", True),
-    "demo": ("tltool.showcase.demo", False),
+    "demo": ("tltool.demonstration.demo", False),
     "evaluate": ("tltool.evaluation.evaluate", True),
-    "fidelity": ("tltool.fcn.check", True),
+    "fidelity": ("tltool.conversion.fidelity", True),
     "explain": ("tltool.explanation.explain", True),
-    "export": ("tltool.fcn.export", True),
+    "export": ("tltool.conversion.export", True),
     "finetune": ("tltool.training.finetune", True),
-    "heatmap": ("tltool.maps.mapper", True),
+    "heatmap": ("tltool.mapping.heatmap", True),
     "load_recipe": ("tltool.recipe", False),
-    "lr_find": ("tltool.training.lr_finder", True),
-    "measure_fidelity": ("tltool.fcn.fidelity", True),
-    "mine": ("tltool.counting.mining", True),
+    "lr_find": ("tltool.training.lr_find", True),
+    "measure_fidelity": ("tltool.conversion.agreement", True),
+    "mine": ("tltool.counting.mine", True),
     "open_model": ("tltool.models.loading", True),
-    "patches": ("tltool.data.points", False),
-    "predict": ("tltool.evaluation.predict", True),
+    "patches": ("tltool.data.patches", False),
+    "predict": ("tltool.inference.predict", True),
     "preview": ("tltool.augment.preview", False),
     "resume": ("tltool.training.finetune", True),
-    "to_dense": ("tltool.fcn.dense", True),
-    "to_fcn": ("tltool.fcn.convert", True),
-    "tune_count": ("tltool.counting.tuning", True),
+    "to_dense": ("tltool.fcn.atrous", True),
+    "to_fcn": ("tltool.fcn.surgery", True),
+    "tune_count": ("tltool.counting.tune", True),
     "upgrade": ("tltool.models.loading", True),
 }
 

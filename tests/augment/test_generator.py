@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tltool.augment import ImageDataGenerator, affine
+from tltool.augment import ImageDataGenerator
 from tltool.augment.generator import warp_matrix
+from tltool.augment.keras2 import affine
 from tltool.augment.levels import saturate
 from tltool.augment.pipeline import Augmenter, _random_state
 from tltool.errors import RecipeError

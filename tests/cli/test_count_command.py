@@ -10,7 +10,6 @@ from tltool.runtime import quiet_import
 
 quiet_import("keras")
 
-sys.path.append(__file__.rsplit("/", 2)[0] + "/counting")
 
 from painted import ANIMALS, paint, painted_run, write_csv  # noqa: E402
 

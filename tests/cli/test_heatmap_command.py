@@ -16,7 +16,7 @@ quiet_import("keras")
 from rasters import write_raster  # noqa: E402
 from small_runs import ZOO, small_run  # noqa: E402
 
-from tltool.sidecar import load_sidecar  # noqa: E402
+from tltool.run.sidecar import load_sidecar  # noqa: E402
 
 PLACE = Affine(0.5, 0, 500_000, 0, -0.5, 6_000_000)
 

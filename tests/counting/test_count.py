@@ -10,13 +10,13 @@ from painted import ANIMALS, paint, write_csv
 from rasterio.transform import Affine
 
 import tltool
+from tltool.annotations import read_points
 from tltool.counting import writing
 from tltool.counting.parameters import store_parameters
-from tltool.data.annotations import read_points
-from tltool.detection_parameters import DetectionParameters, PeakRule, Validation
 from tltool.errors import CountError, DataError, ImageError, OutputError, UsageError
-from tltool.maps import seeking
-from tltool.sidecar import load_sidecar
+from tltool.points import seeking
+from tltool.run.detection_parameters import DetectionParameters, PeakRule, Validation
+from tltool.run.sidecar import load_sidecar
 
 PLACE = Affine(0.5, 0, 500_000, 0, -0.5, 6_000_000)
 UTM = {"crs": "EPSG:32633", "transform": PLACE}

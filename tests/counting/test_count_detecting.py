@@ -8,9 +8,9 @@ from rasterio.transform import Affine
 
 import tltool
 from tltool.counting.detecting import countable_sidecar, make_maps, maps_for, take_maps
-from tltool.detection_parameters import DetectionParameters, PeakRule
 from tltool.errors import DataError, ModelError, UsageError
-from tltool.sidecar import TaskFacts, load_sidecar
+from tltool.run.detection_parameters import DetectionParameters, PeakRule
+from tltool.run.sidecar import TaskFacts, load_sidecar
 
 RULES = DetectionParameters(rule=PeakRule(threshold=0.3, distance=8))
 

@@ -14,7 +14,7 @@ from tltool.counting.picture import (
     ring_radius,
     write_picture,
 )
-from tltool.maps.overlay import class_colours
+from tltool.pictures.overlay import class_colours
 
 NAMES = ("pup", "seal")
 COLOURS = class_colours(NAMES, None)

@@ -8,11 +8,11 @@ import pytest
 from painted import ANIMALS, paint, write_csv
 
 import tltool
-from tltool.counting import tuning
+from tltool.counting import tune as tuning
 from tltool.data.dataset import PatchFacts
-from tltool.data.patch_writing import CUT_COLUMNS
+from tltool.data.patch_folder import CUT_COLUMNS
 from tltool.errors import DataError, UsageError
-from tltool.sidecar import load_sidecar
+from tltool.run.sidecar import load_sidecar
 
 
 @pytest.fixture

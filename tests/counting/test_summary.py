@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 import tltool
 from tltool.counting.parameters import store_parameters
 from tltool.counting.summary import place_images, thumbnail_side
-from tltool.detection_parameters import DetectionParameters, PeakRule, Validation
+from tltool.run.detection_parameters import DetectionParameters, PeakRule, Validation
 
 PLACES = {
     "a": Affine(0.5, 0, 1000, 0, -0.5, 9000),

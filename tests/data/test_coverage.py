@@ -8,7 +8,7 @@ from rasterio.transform import Affine
 from rasters import write_raster
 
 from tltool import patches
-from tltool.data.annotations import Point, write_points
+from tltool.annotations import Point, write_points
 from tltool.data.coverage import Coverage
 from tltool.errors import DataError
 from tltool.raster import Area, Raster

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.data.annotations import Point
+from tltool.annotations import Point
 from tltool.data.enlarging import Addition, enlarge
 from tltool.data.known_splits import KnownSplits
-from tltool.data.points import patches
+from tltool.data.patches import patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tltool.data.dataset import FACTS_NAME, PatchFacts
 from tltool.data.folders import read_dataset, read_folders
-from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Recipe
+from tltool.tasks.task import Task
 
 SPLITS = ("train", "valid", "test")
 

@@ -6,7 +6,7 @@ import pytest
 
 from tltool.data.dataset import PatchFacts
 from tltool.data.known_splits import KnownSplits
-from tltool.data.patch_writing import CUT_COLUMNS
+from tltool.data.patch_folder import CUT_COLUMNS
 
 BLOCKS = {"train": [None, None, 60.0, None], "valid": [60.0, None, None, 40.0]}
 

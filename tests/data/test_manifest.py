@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tltool.data.dataset import PatchFacts
 from tltool.data.folders import read_folders
 from tltool.data.manifest import read_manifest
-from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import TaskRecipe
+from tltool.tasks.task import Task
 
 SPLITS = ("train", "valid", "test")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tltool.data.dataset import read_facts
-from tltool.data.points import patches
+from tltool.data.patches import patches
 from tltool.data.recut import recut
 from tltool.errors import DataError, OutputError
 

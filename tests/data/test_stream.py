@@ -9,9 +9,9 @@ from PIL import Image
 
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
-from tltool.data.tasks import Task
 from tltool.errors import ImageError, OutputError, TltoolError
 from tltool.raster import enlarge
+from tltool.tasks.task import Task
 
 SIDE = 12
 TASKS = [Task("label", ("a", "b", "c"))]

@@ -22,9 +22,9 @@ from small_runs import ALIVE, PATCH, SEEN, ZOO, small_run  # noqa: E402
 from tltool.data.dataset import PatchFacts  # noqa: E402
 from tltool.data.folders import read_dataset  # noqa: E402
 from tltool.errors import DataError, ImageError, ModelError, OutputError, UsageError  # noqa: E402
-from tltool.evaluation.calibration import soften  # noqa: E402
+from tltool.metrics.calibration import soften  # noqa: E402
 from tltool.recipe import Recipe  # noqa: E402
-from tltool.sidecar import load_sidecar  # noqa: E402
+from tltool.run.sidecar import load_sidecar  # noqa: E402
 
 
 @pytest.fixture

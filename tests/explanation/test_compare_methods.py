@@ -13,7 +13,7 @@ from tltool.errors import UsageError
 from tltool.explanation.compare import CENTRE, CHANCE
 from tltool.explanation.methods import METHODS, allowed_methods
 from tltool.explanation.subject import open_subject
-from tltool.sidecar import Sidecar, TaskFacts
+from tltool.run.sidecar import Sidecar, TaskFacts
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras import layers
 from networks import random_classifier, varied_images
 
-from tltool.data.tasks import Task
 from tltool.errors import ModelError, UsageError
 from tltool.explanation.methods import heat_of, maps_of, maps_of_subject
 from tltool.explanation.subject import open_subject
 from tltool.models.graph import flatten
 from tltool.models.heads import apply_head
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 IMAGES = varied_images(3, 96, seed=5)
 TARGETS = np.array([2, 0, 3])

@@ -12,13 +12,13 @@ quiet_import("keras")
 
 from small_classifiers import classifiers, noise  # noqa: E402
 
-from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
-from tltool.fcn.dense import possible_strides, shift_and_stitch, to_dense  # noqa: E402
+from tltool.fcn.atrous import possible_strides, shift_and_stitch, to_dense  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.single import as_single  # noqa: E402
-from tltool.maps.inference import run_tiles  # noqa: E402
-from tltool.maps.tiles import Axis, Grid  # noqa: E402
+from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.raster import ArrayImage  # noqa: E402
+from tltool.tiling.inference import run_tiles  # noqa: E402
+from tltool.tiling.tiles import Axis, Grid  # noqa: E402
 
 # Without shrinking: a network takes a second to build.
 FEW = settings(

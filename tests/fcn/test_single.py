@@ -11,9 +11,9 @@ quiet_import("keras")
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.single import as_single  # noqa: E402
+from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.models.graph import flatten  # noqa: E402
 
 

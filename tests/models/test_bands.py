@@ -11,7 +11,7 @@ import keras  # noqa: E402
 from keras import layers  # noqa: E402
 from small_backbones import small_mobilenet  # noqa: E402
 
-from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
+from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES, build_backbone, preprocessing_weights  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
 

@@ -3,17 +3,17 @@ import itertools
 import numpy as np
 import pytest
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError
 from tltool.recipe import BackboneRecipe, HeadRecipe
 from tltool.runtime import quiet_import
+from tltool.tasks.task import Task
 
 quiet_import("keras")
 
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from tltool.fcn.convert import check_equal, to_fcn  # noqa: E402
+from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.models.heads import HEADS, apply_head  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
 from tltool.runtime import quiet_import
+from tltool.tasks.task import Task
 
 quiet_import("keras")
 

@@ -8,9 +8,9 @@ keras = quiet_import("keras")
 from tltool.augment.pipeline import Augmenter  # noqa: E402
 from tltool.data.dataset import Sample  # noqa: E402
 from tltool.data.stream import Batches, Patches  # noqa: E402
-from tltool.data.tasks import Task  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
 from tltool.recipe import BackboneRecipe, HeadRecipe, StageRecipe  # noqa: E402
+from tltool.tasks.task import Task  # noqa: E402
 from tltool.training import features  # noqa: E402
 from tltool.training.features import CachedBatches, compute_draws, halve  # noqa: E402
 from tltool.training.schedule import apply_stage  # noqa: E402

@@ -11,7 +11,7 @@ from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.errors import DataError, ImageError, OutputError, RecipeError, UsageError
-from tltool.sidecar import load_sidecar
+from tltool.run.sidecar import load_sidecar
 
 pytestmark = pytest.mark.usefixtures("quick_vgg16")
 

@@ -5,10 +5,10 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.data.tasks import Task  # noqa: E402
-from tltool.models.losses import make_loss  # noqa: E402
 from tltool.models.network import Classifier  # noqa: E402
 from tltool.recipe import LossRecipe, StageRecipe  # noqa: E402
+from tltool.tasks.losses import make_loss  # noqa: E402
+from tltool.tasks.task import Task  # noqa: E402
 from tltool.training.fit import Objective  # noqa: E402
 from tltool.training.optimizers import make_optimizer  # noqa: E402
 

@@ -17,7 +17,7 @@ from quick_recipes import HEAD_RECIPE
 import tltool
 from tltool.errors import DataError, ModelError, OutputError, RecipeError
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1] / "helpers"
 
 # Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
 STAGES = [

@@ -7,7 +7,7 @@ from tltool.runtime import quiet_import
 
 if TYPE_CHECKING:
     from tltool.augment.entries import check_entries
-    from tltool.augment.image_data_generator import ImageDataGenerator
+    from tltool.augment.keras2.image_data_generator import ImageDataGenerator
     from tltool.augment.mix import Mixer
     from tltool.augment.pipeline import Augmenter
     from tltool.augment.preview import preview
@@ -16,7 +16,7 @@ __all__ = ["Augmenter", "ImageDataGenerator", "Mixer", "check_entries", "preview
 
 _MODULES = {
     "Augmenter": "pipeline",
-    "ImageDataGenerator": "image_data_generator",
+    "ImageDataGenerator": "keras2.image_data_generator",
     "Mixer": "mix",
     "check_entries": "entries",
     "preview": "preview",

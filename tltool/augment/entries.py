@@ -152,7 +152,7 @@ class ImageDataGeneratorEntry(Entry):
     @field_validator("fill_mode")
     @classmethod
     def _known_mode(cls, value: str) -> str:
-        from tltool.augment.affine import FILL_MODES, SPLINE_FILL_MODES
+        from tltool.augment.keras2.affine import FILL_MODES, SPLINE_FILL_MODES
 
         modes = (*FILL_MODES, *SPLINE_FILL_MODES)
         if value not in modes:

@@ -90,7 +90,7 @@ class RandomTransformation:
         # Imported when first used: it needs Keras, checking a recipe does not.
         with _IMPORTING:
             quiet_import("keras")
-            from tltool.augment.image_data_generator import ImageDataGenerator
+            from tltool.augment.keras2.image_data_generator import ImageDataGenerator
 
         wanted = self._settings.transformation()
         return ImageDataGenerator(**wanted, data_format="channels_last", dtype="float32")

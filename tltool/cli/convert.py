@@ -129,7 +129,7 @@ def _show_adaptation(adapted: Any) -> None:
 
 def _show(done: Any) -> None:
     from tltool.cli import show
-    from tltool.fcn.fidelity import describe_fidelity
+    from tltool.conversion.agreement import describe_fidelity
 
     sidecar = done.sidecar
     field = sidecar.receptive_field

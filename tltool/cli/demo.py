@@ -32,7 +32,7 @@ def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     )
 
     from tltool.cli import show
-    from tltool.fcn.fidelity import describe_fidelity
+    from tltool.conversion.agreement import describe_fidelity
 
     assert result.sidecar is not None
     assert result.survey is not None

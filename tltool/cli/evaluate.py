@@ -130,7 +130,7 @@ def _number(value: float | None) -> str:
 
 def _found(numbers: Mapping[str, Any], path: str) -> str:
     """The number at a path, where there may be none."""
-    from tltool.evaluation.paths import find
+    from tltool.metrics.paths import find
 
     try:
         return _number(find(numbers, path))
@@ -172,7 +172,7 @@ def _show_whole(
     title: str, numbers: Mapping[str, Any], averaged: Mapping[str, Any] | None, beta: float
 ) -> None:
     from tltool.cli import show
-    from tltool.evaluation.paths import find
+    from tltool.metrics.paths import find
 
     names = {key: name.format(beta=beta) for key, name in _ROWS.items()}
     for k in numbers.get("top_k", {}):

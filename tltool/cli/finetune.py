@@ -70,7 +70,7 @@ def _resume(folder: Path, data: Path | None, choices: dict[str, Any]) -> Any:
 
 def _show_report(report: Any) -> None:
     from tltool.cli import show
-    from tltool.data.report import report_table
+    from tltool.data.overview import report_table
 
     show.table(*report_table(report))
     for warning in report.warnings:

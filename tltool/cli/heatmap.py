@@ -8,7 +8,7 @@ import click
 from tltool.cli import options
 
 if TYPE_CHECKING:
-    from tltool.maps.mapper import HeatMap
+    from tltool.mapping.heatmap import HeatMap
 
 
 @click.command(short_help="Map class probabilities over images of any size.")

@@ -54,7 +54,7 @@ def read_told(classes: str | None, **values: Any) -> Any:
     from tltool.runtime import quiet_import
 
     quiet_import("keras")
-    from tltool.fcn.foreign import Told, read_names
+    from tltool.inference.foreign import Told, read_names
 
     return Told(classes=None if classes is None else read_names(classes), **values)
 

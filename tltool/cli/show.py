@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tltool.counting.mining import Round
+    from tltool.counting.mine import Round
     from tltool.counting.survey import Survey
 
 

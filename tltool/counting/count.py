@@ -16,13 +16,12 @@ from tltool.counting.survey import ImageCount, Survey, labels_of
 from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
-from tltool.detection_parameters import DetectionParameters
 from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
-from tltool.evaluation.scoring import score_points
-from tltool.maps.mapper import images_of
-from tltool.maps.outputs import Output, check_outputs
-from tltool.raster import Scale
-from tltool.sidecar import Sidecar
+from tltool.points.scoring import score_points
+from tltool.raster import Scale, images_of
+from tltool.run.detection_parameters import DetectionParameters
+from tltool.run.sidecar import Sidecar
+from tltool.tiling.outputs import Output, check_outputs
 
 logger = logging.getLogger("tltool")
 
@@ -129,7 +128,7 @@ def count(
         made of whole images, so that an animal beside the area is none in it.
     truth : str or Path, optional
         Annotated points to score against, in any format of
-        `tltool.data.annotations.read_points`.
+        `tltool.annotations.read_points`.
     columns : sequence of str, optional
         Of `truth`, as of `read_points`.
     radius : float, optional
@@ -138,8 +137,8 @@ def count(
     level : float
         Of the intervals.
     interval : 'beta-binomial' or 'bootstrap'
-        Their method: `tltool.evaluation.intervals` or
-        `tltool.evaluation.block_bootstrap`, where assumptions are told.
+        Their method: `tltool.points.intervals` or
+        `tltool.points.block_bootstrap`, where assumptions are told.
     points_formats : sequence of str
         Beside CSV and GeoJSON: ``gpkg``, ``coco``.
     stride, engine, precision, scale, bands, resample

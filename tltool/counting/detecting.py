@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tltool.detection_parameters import DetectionParameters, Surface
 from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolError, UsageError
-from tltool.fcn.run import FCN_NAME, MODEL_NAME
-from tltool.maps.cell_maps import MapGeometry, RasterMap
-from tltool.maps.detections import Detections, choose_surface, find_candidates, suppress
-from tltool.maps.fingerprint import network_name
-from tltool.maps.mapper import Failed, heatmap, known_sidecar, nothing_here
-from tltool.maps.outputs import Output, name_files
+from tltool.mapping.fingerprint import network_name
+from tltool.mapping.heatmap import Failed, heatmap, known_sidecar, nothing_here
+from tltool.points.cell_maps import MapGeometry, RasterMap
+from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import Raster
-from tltool.sidecar import Sidecar
+from tltool.run.detection_parameters import DetectionParameters, Surface
+from tltool.run.folder import FCN_NAME, MODEL_NAME
+from tltool.run.sidecar import Sidecar
+from tltool.tiling.outputs import Output, name_files
 
 logger = logging.getLogger("tltool")
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tltool.detection_parameters import DetectionParameters, Validation
 from tltool.errors import UsageError
-from tltool.evaluation import block_bootstrap, intervals
-from tltool.evaluation.block_bootstrap import LEAST_BLOCKS, bootstrap_interval
-from tltool.evaluation.intervals import CountInterval, count_interval
+from tltool.points import block_bootstrap, intervals
+from tltool.points.block_bootstrap import LEAST_BLOCKS, bootstrap_interval
+from tltool.points.intervals import CountInterval, count_interval
+from tltool.run.detection_parameters import DetectionParameters, Validation
 
 # What all classes together are called.
 ANY = "(any)"

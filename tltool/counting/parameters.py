@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.counting.detecting import ImageMap, countable_sidecar
-from tltool.detection_parameters import DetectionParameters, PeakRule
 from tltool.errors import UsageError
-from tltool.fcn.run import FCN_NAME, MODEL_NAME
-from tltool.maps.detections import choose_surface
-from tltool.sidecar import Sidecar, load_sidecar, sidecar_path
+from tltool.points.detections import choose_surface
+from tltool.run.detection_parameters import DetectionParameters, PeakRule
+from tltool.run.folder import FCN_NAME, MODEL_NAME
+from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
 
 HOW_TO_TUNE = "tltool count tune RUN IMAGES POINTS.csv"
 

@@ -11,10 +11,10 @@ from scipy.spatial import cKDTree
 
 from tltool.counting.survey import ImageCount
 from tltool.data.coverage import Coverage
-from tltool.evaluation.matching import match_points
 from tltool.files import atomic_path
-from tltool.maps.drawing import INK, PAPER, Style, enlarge_tiny
-from tltool.maps.overlay import class_colours
+from tltool.pictures.drawing import INK, PAPER, Style, enlarge_tiny
+from tltool.pictures.overlay import class_colours
+from tltool.points.matching import match_points
 
 # Longest side of the photograph, px.
 PICTURE_SIDE = 2000

@@ -13,8 +13,8 @@ from tltool.counting.estimates import validation_of
 from tltool.counting.picture import Picture
 from tltool.counting.survey import ImageCount, Survey
 from tltool.files import write_text
-from tltool.maps.overlay import class_colours
-from tltool.pages import jpeg_uri, render_page
+from tltool.pictures.overlay import class_colours
+from tltool.pictures.pages import jpeg_uri, render_page
 from tltool.raster import Raster
 
 SUMMARY_NAME = "summary.html"

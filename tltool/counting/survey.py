@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tltool.annotations import Point
 from tltool.counting.detecting import ImageMap
 from tltool.counting.estimates import Count
 from tltool.counting.parameters import Choice
 from tltool.counting.truth import ImageTruth
-from tltool.data.annotations import Point
 from tltool.data.coverage import Coverage
 from tltool.errors import TltoolError
-from tltool.evaluation.scoring import Scene, Score
-from tltool.maps.detections import Detections
+from tltool.points.detections import Detections
+from tltool.points.scoring import Scene, Score
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from tltool.counting.estimates import ANY, Count, shown_labels, validation_of
 from tltool.counting.survey import Survey
-from tltool.counting.tuning import Tuning
-from tltool.evaluation.scoring import CountError, PointScore, Score
+from tltool.counting.tune import Tuning
+from tltool.points.scoring import CountError, PointScore, Score
 
 # Images that a terminal lists; all are in counts.csv.
 _LISTED = 30

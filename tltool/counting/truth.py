@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tltool.data.annotations import Point, points_by_image, read_points
+from tltool.annotations import Point, points_by_image, read_points
 from tltool.data.coverage import Coverage
-from tltool.data.points import check_inside
+from tltool.data.patches import check_inside
 from tltool.errors import DataError, ImageError
 from tltool.raster import Raster
-from tltool.wording import some_of, with_numbers
+from tltool.text import some_of, with_numbers
 
 logger = logging.getLogger("tltool")
 
@@ -61,7 +61,7 @@ def read_truth(
     Parameters
     ----------
     path : str or Path
-        Any format of `tltool.data.annotations.read_points`, which leaves
+        Any format of `tltool.annotations.read_points`, which leaves
         duplicates out and says how many.
     images : sequence of Path
         Points on others are left out, with a warning.

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from tltool.evaluation.matching import match_points
-from tltool.evaluation.scoring import Scene
+from tltool.points.matching import match_points
+from tltool.points.scoring import Scene
 
 logger = logging.getLogger("tltool")
 

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tltool.annotations import WRITERS, write_points
 from tltool.counting.estimates import METHODS, Count
 from tltool.counting.picture import write_picture
 from tltool.counting.summary import SUMMARY_NAME, thumbnail_side, write_summary
 from tltool.counting.survey import ImageCount, Survey
-from tltool.data.annotations import WRITERS, write_points
 from tltool.errors import UsageError
 from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.raster import Raster

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tltool.data.splits import SPLITS
-from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Kind
+from tltool.tasks.task import Task
 
 _BACKGROUND_NAMES = ("backgrounds", "background")
 FACTS_NAME = "patches.json"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from tltool.data.annotations import Point
-from tltool.data.patch_writing import PatchSet, PatchWriter, read_patches
+from tltool.annotations import Point
+from tltool.data.patch_folder import PatchSet, PatchWriter, read_patches
 from tltool.files import atomic_path
 from tltool.raster import Raster
 

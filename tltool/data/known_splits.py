@@ -7,9 +7,9 @@ import numpy as np
 
 from tltool.data.blocks import Blocks
 from tltool.data.dataset import Rectangle, read_facts
-from tltool.data.patch_writing import patch_rows
+from tltool.data.patch_folder import patch_rows
 from tltool.data.splits import SPLITS
-from tltool.sidecar import Sidecar
+from tltool.run.sidecar import Sidecar
 
 _OPEN = np.array([-np.inf, -np.inf, np.inf, np.inf])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tltool.annotations.table import Table, read_table
 from tltool.data.dataset import (
     Dataset,
     Labels,
@@ -28,10 +29,9 @@ from tltool.data.splits import (
     stratified_split,
     without_test,
 )
-from tltool.data.table import Table, read_table
-from tltool.data.tasks import Task
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Kind, TaskRecipe
+from tltool.tasks.task import Task
 
 PATH_COLUMNS = ("path", "image", "file", "filename")
 LABEL_COLUMNS = ("label", "class")

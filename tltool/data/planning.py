@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from tltool.data.annotations import Point
+from tltool.annotations import Point
 from tltool.data.blocks import Blocks, cut_into_blocks
 from tltool.data.coverage import Coverage
 from tltool.data.dataset import PatchFacts

@@ -4,10 +4,10 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from tltool.data.annotations import Point
-from tltool.data.annotations.point import as_score
-from tltool.data.patch_writing import PatchSet, PatchWriter, read_patches
-from tltool.data.points import check_target
+from tltool.annotations import Point
+from tltool.annotations.point import as_score
+from tltool.data.patch_folder import PatchSet, PatchWriter, read_patches
+from tltool.data.patches import check_target
 from tltool.files import atomic_path
 from tltool.progress import progress_bar
 from tltool.raster import Raster

@@ -22,7 +22,7 @@ def sample_indices(
     Parameters
     ----------
     labels : (n,) sequence of tuple of int, or None
-        Classes of each sample, as `tltool.data.tasks.Task.encode` takes them.
+        Classes of each sample, as `tltool.tasks.task.Task.encode` takes them.
     mode : str
         ``as-is``: every sample once. ``over``: every class as often as the
         commonest. ``under``: every class as often as the rarest.

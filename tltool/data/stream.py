@@ -9,19 +9,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import keras
 import numpy as np
 
-from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.sampling import sample_indices
-from tltool.data.tasks import Task
 from tltool.errors import DataError, ImageError, OutputError
 from tltool.raster import enlarge
 from tltool.recipe import Sampling
+from tltool.tasks.task import Task
 
 logger = logging.getLogger("tltool")
 
@@ -214,6 +213,31 @@ def default_workers() -> int:
     return max(2, (os.cpu_count() or 1) - 1)
 
 
+class Augment(Protocol):
+    """What augments images, such as `tltool.augment.pipeline.Augmenter`.
+
+    Attributes
+    ----------
+    draws : bool
+        Whether anything is drawn by chance.
+    mixer : callable or None
+        Mixes the images of a batch with each other, and their targets.
+    """
+
+    mixer: Any
+
+    @property
+    def draws(self) -> bool:
+        """See above."""
+        ...
+
+    def __call__(
+        self, image: np.ndarray, key: tuple[int, ...], label: str | None = None
+    ) -> np.ndarray:
+        """Transform an image of a class, drawn by `key`."""
+        ...
+
+
 class Batches(keras.utils.PyDataset):
     """Batches for `keras.Model.fit`.
 
@@ -228,7 +252,7 @@ class Batches(keras.utils.PyDataset):
     batch : int
     zoom : Fraction
         Enlargement after augmentation.
-    augmenter : Augmenter, optional
+    augmenter : Augment, optional
         None: images as they are, in their order.
     seed : int
     sampling : str
@@ -249,7 +273,7 @@ class Batches(keras.utils.PyDataset):
         tasks: Sequence[Task],
         batch: int,
         zoom: Fraction = Fraction(1),
-        augmenter: Augmenter | None = None,
+        augmenter: Augment | None = None,
         seed: int = 0,
         sampling: Sampling = "as-is",
         context: int = 0,

@@ -1,20 +1,12 @@
 """`tltool evaluate`: the numbers that judge a run on labelled images."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tltool.data.dataset import Dataset
-from tltool.data.tasks import Task
-from tltool.evaluation.answers import answers, with_negatives
-from tltool.evaluation.bootstrap import LEVEL
-from tltool.evaluation.judge import Timed, choose_samples, judge_samples, read_to_judge
-from tltool.evaluation.judged import Judged
-from tltool.evaluation.opened_run import OpenedRun, open_run
-from tltool.evaluation.predictions import write_judged
-from tltool.evaluation.report import MAP_NAME, REPORT_NAME
+from tltool.evaluation.labelled import Timed, choose_samples, judge_samples, read_to_judge
 from tltool.evaluation.task_metrics import (
     Choices,
     gains,
@@ -22,44 +14,19 @@ from tltool.evaluation.task_metrics import (
     task_metrics,
 )
 from tltool.evaluation.temperature import Temperature, temperatures
-from tltool.evaluation.views import Views
 from tltool.files import atomic_path, refuse_existing
-from tltool.sidecar import Sidecar
-from tltool.training.run_folder import EVALUATION_NAME, METRICS_NAME, write_json
+from tltool.inference.judged import Judged, write_judged
+from tltool.inference.opened_run import OpenedRun, open_run
+from tltool.inference.views import Views
+from tltool.metrics.bootstrap import LEVEL
+from tltool.report import MAP_NAME, REPORT_NAME
+from tltool.report.evaluation import Evaluation
+from tltool.run.folder import EVALUATION_NAME, METRICS_NAME, write_json
+from tltool.tasks.answers import answers, with_negatives
+from tltool.tasks.task import Task
 
 PREDICTIONS_NAME = "predictions.csv"
 _OF_REPORT = (REPORT_NAME, MAP_NAME)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A run judged on a split.
-
-    Attributes
-    ----------
-    run : Path
-        The run's ``model.keras``.
-    folder : Path
-        Where the files were written.
-    metrics : dict
-        Content of ``metrics.json``, see `evaluate`.
-    judged : Judged
-    dataset : Dataset
-        All splits of the data, with the classes of the run. Where the data has
-        no splits all of it is in ``test``.
-    sidecar : Sidecar
-        Of the run.
-    files : list of Path
-        What was written.
-    """
-
-    run: Path
-    folder: Path
-    metrics: dict[str, Any] = field(repr=False)
-    judged: Judged
-    dataset: Dataset
-    sidecar: Sidecar = field(repr=False)
-    files: list[Path]
 
 
 def _head(run: OpenedRun, dataset: Dataset, judged: Judged, choices: Choices) -> dict[str, Any]:
@@ -182,7 +149,7 @@ def evaluate(
     strict : bool
         Stop at an unreadable image instead of leaving it out.
     report : bool
-        Also write ``report.html`` (`tltool.evaluation.report`): takes as long
+        Also write ``report.html`` (`tltool.report`): takes as long
         as several evaluations.
     feature_map : bool
         Whether the report lays the images out by their features (t-SNE), and
@@ -250,10 +217,10 @@ def evaluate(
       ``threshold``, ``precision``, ``recall``, ``f1``, ``best``;
     - ``intervals``: path in these numbers such as ``accuracy``, ``macro.f1``,
       ``classes.NAME.recall`` -> [low, high] or null, 95 % by the bootstrap
-      (`tltool.evaluation.bootstrap`); rows of a manifest with the same
+      (`tltool.metrics.bootstrap`); rows of a manifest with the same
       ``group`` are drawn together.
 
-    Calibration and its bins: `tltool.evaluation.calibration`. All
+    Calibration and its bins: `tltool.metrics.calibration`. All
     probabilities but those under ``calibrated`` are the network's own. The
     temperature is fitted on the validation split where the data has one and
     ``train`` or ``test`` is judged, and stored in the run's sidecars.
@@ -275,8 +242,8 @@ def evaluate(
     files = _write(folder, metrics, timed.judged)
     done = Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
     if report:
-        # Only here, for it reads this module, and is slow to import.
-        from tltool.evaluation.report.writing import write_report
+        # Only here, for it is slow to import.
+        from tltool.report.writing import write_report
 
         files += write_report(opened, done, feature_map=feature_map, batch=batch, seed=seed)
     return done

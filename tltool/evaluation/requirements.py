@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tltool.errors import RequirementError, UsageError
-from tltool.evaluation.paths import find
+from tltool.metrics.paths import find
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tltool.errors import UsageError
-from tltool.evaluation.answers import Answers
-from tltool.evaluation.bootstrap import (
+from tltool.evaluation.temperature import Temperature
+from tltool.metrics.answers import Answers
+from tltool.metrics.bootstrap import (
     Drawn,
     Draws,
     draw_losses,
@@ -16,11 +17,10 @@ from tltool.evaluation.bootstrap import (
     interval,
     number_groups,
 )
-from tltool.evaluation.calibration import at_temperature, calibration
-from tltool.evaluation.curves import curves, threshold_tables
-from tltool.evaluation.measures import losses, measures, quiet
-from tltool.evaluation.paths import find
-from tltool.evaluation.temperature import Temperature
+from tltool.metrics.calibration import at_temperature, calibration
+from tltool.metrics.curves import curves, threshold_tables
+from tltool.metrics.measures import losses, measures, quiet
+from tltool.metrics.paths import find
 
 # What test-time augmentation is asked about.
 GAINS = ("accuracy", "balanced_accuracy", "subset_accuracy", "macro.f1", "log_loss")
@@ -93,7 +93,7 @@ def task_metrics(
         To tell the numbers at it too.
     """
     numbers: dict[str, Any] = {
-        "kind": told.task.kind,
+        "kind": told.kind,
         "samples": len(told),
         **measures(told, choices.beta, choices.top_k),
         **_calibration(told),
@@ -105,7 +105,7 @@ def task_metrics(
         numbers["calibrated"], softened = _calibrated(told, temperature)
         after = draw_losses(softened, draws) if len(told) else {}
         drawn |= {f"calibrated.{path}": values for path, values in after.items()}
-    if told.task.kind != "multi-class":
+    if told.kind != "multi-class":
         numbers["thresholds"] = threshold_tables(told)
     numbers["intervals"] = _intervals(drawn, draws, numbers)
     return numbers, drawn

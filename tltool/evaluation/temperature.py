@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tltool.data.dataset import Dataset
 from tltool.errors import OutputError
-from tltool.evaluation.answers import answers
-from tltool.evaluation.calibration import fit_temperature
-from tltool.evaluation.judge import judge_samples
-from tltool.evaluation.opened_run import OpenedRun
-from tltool.sidecar import load_sidecar, sidecar_path
+from tltool.evaluation.labelled import judge_samples
+from tltool.inference.opened_run import OpenedRun
+from tltool.metrics.calibration import fit_temperature
+from tltool.run.sidecar import load_sidecar, sidecar_path
+from tltool.tasks.answers import answers
 
 logger = logging.getLogger("tltool")
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError
-from tltool.evaluation.answers import with_negatives
-from tltool.evaluation.judge import check_finite
-from tltool.evaluation.opened_run import OpenedRun
-from tltool.evaluation.reading import Batch
 from tltool.explanation.flat import Flat, lay_flat
 from tltool.explanation.subject import Subject, open_at
+from tltool.inference.network import check_finite
+from tltool.inference.opened_run import OpenedRun
+from tltool.inference.reading import Batch
+from tltool.tasks.answers import with_negatives
+from tltool.tasks.task import Task
 
 
 def choose_task(tasks: Sequence[Task], name: str | None) -> Task:

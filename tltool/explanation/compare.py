@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from tltool.errors import ImageError
-from tltool.evaluation.opened_run import is_cut, open_run
-from tltool.evaluation.reading import Batch
 from tltool.explanation.chosen import Asked, ask, choose_class
 from tltool.explanation.explain import read_all
 from tltool.explanation.methods import allowed_methods, maps_of_subject, on_image
@@ -28,9 +26,11 @@ from tltool.explanation.worth import (
     points_at,
 )
 from tltool.files import atomic_path, refuse_existing
+from tltool.inference.opened_run import is_cut, open_run
+from tltool.inference.reading import Batch
 from tltool.progress import progress_bar
-from tltool.training.run_folder import write_json
-from tltool.wording import with_numbers
+from tltool.run.folder import write_json
+from tltool.text import with_numbers
 
 logger = logging.getLogger("tltool")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.evaluation.opened_run import is_cut, open_run
-from tltool.evaluation.reading import Batch, WindowReader, read_batches
 from tltool.explanation.boxes import THRESHOLD, Localisation, localise
 from tltool.explanation.chosen import Asked, ask, choose_class
 from tltool.explanation.explained import RAW, Explained, Files, Locator
@@ -18,6 +16,8 @@ from tltool.explanation.names import DEFAULT_METHOD
 from tltool.explanation.truth import Truth, read_truth
 from tltool.explanation.windows import gather, shrink_to_window
 from tltool.explanation.written import COCO_NAME, CSV_NAME, write_boxes
+from tltool.inference.opened_run import is_cut, open_run
+from tltool.inference.reading import Batch, WindowReader, read_batches
 from tltool.progress import progress_bar
 
 logger = logging.getLogger("tltool")

@@ -12,7 +12,7 @@ from tltool.explanation.picture import draw_explanation
 from tltool.explanation.truth import Truth
 from tltool.explanation.windows import patch_of, place_window
 from tltool.files import atomic_path, refuse_existing
-from tltool.sidecar import Sidecar
+from tltool.run.sidecar import Sidecar
 
 
 def _save_npy(path: Path, heat: np.ndarray) -> None:
@@ -114,7 +114,7 @@ class Locator:
     truth : dict of Path to list of Truth
         Boxes alone.
     cut : callable
-        As of `tltool.evaluation.opened_run.is_cut`.
+        As of `tltool.inference.opened_run.is_cut`.
     """
 
     sidecar: Sidecar

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tltool.evaluation.opened_run import open_run
 from tltool.explanation.chosen import ask
 from tltool.explanation.placement import pitches
+from tltool.inference.opened_run import open_run
 
 
 @dataclass(frozen=True)

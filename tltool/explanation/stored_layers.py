@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import TltoolError
-from tltool.sidecar import load_sidecar
+from tltool.run.sidecar import load_sidecar
 
 # Layers whose output is never a map.
 _WITHOUT_MAP = {
@@ -26,7 +26,7 @@ _WITHOUT_MAP = {
 
 
 def _model_of(run: Path) -> Path:
-    # `tltool.training.run_folder` knows this too, and imports Keras.
+    # `tltool.run.folder` knows this too, and imports Keras.
     return run / "model.keras" if run.is_dir() else run
 
 

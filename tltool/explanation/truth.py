@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tltool.data.annotations import read_points
-from tltool.data.annotations.images import match_images
-from tltool.data.table import Row, Table, read_table
+from tltool.annotations import read_points
+from tltool.annotations.images import match_images
+from tltool.annotations.table import Row, Table, read_table
 from tltool.errors import DataError
 from tltool.explanation.boxes import Box
 
@@ -44,7 +44,7 @@ def read_truth(path: Path, images: Sequence[Path]) -> dict[Path, list[Truth]]:
     path : Path
         A CSV table with columns image, xmin, ymin, xmax, ymax and perhaps
         label: boxes, px of the whole image; or points in any format that
-        `tltool.data.annotations.read_points` knows.
+        `tltool.annotations.read_points` knows.
     images : sequence of Path
 
     Returns

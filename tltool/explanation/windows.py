@@ -9,13 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tltool.data.annotations import find_images
 from tltool.data.images import read_image
 from tltool.errors import ImageError, UsageError
 from tltool.explanation.boxes import Box
-from tltool.maps.mapper import expand_patterns
-from tltool.raster import walk_images
-from tltool.sidecar import Sidecar
+from tltool.raster import expand_patterns, find_images, walk_images
+from tltool.run.sidecar import Sidecar
 
 
 @dataclass(frozen=True)

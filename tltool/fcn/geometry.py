@@ -244,7 +244,7 @@ def trace(model: keras.Model) -> Geometry:
     ----------
     model : keras.Model
         From (b, side, side, bands) to (b, classes), or to a list or dict of
-        such; layers that `tltool.fcn.convert.to_fcn` accepts.
+        such; layers that `tltool.fcn.surgery.to_fcn` accepts.
 
     Raises
     ------

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError, WeightsError
 from tltool.models.backbones import STRIDE, block_layers, build_backbone, is_run_model
 from tltool.models.graph import give_weights
@@ -18,6 +17,7 @@ from tltool.models.heads import apply_head
 from tltool.models.loading import load_network
 from tltool.raster import as_zoom
 from tltool.recipe import BackboneRecipe, HeadRecipe
+from tltool.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The one door to the pixels of images on disk."""
 
 from tltool.raster.areas import load_area
-from tltool.raster.image import walk_images
+from tltool.raster.finding import expand_patterns, find_images, images_of, list_images, walk_images
+from tltool.raster.image import IMAGE_SUFFIXES, ArrayImage, Image
 from tltool.raster.polygons import Area
-from tltool.raster.reading import IMAGE_SUFFIXES, ArrayImage, Image, Raster, list_images
+from tltool.raster.reading import Raster
 from tltool.raster.resampled import AnyRaster, ResampledRaster
 from tltool.raster.scaling import Scale, parse_scale
 from tltool.raster.writing import MapWriter, Place
@@ -22,6 +23,9 @@ __all__ = [
     "Scale",
     "as_zoom",
     "enlarge",
+    "expand_patterns",
+    "find_images",
+    "images_of",
     "list_images",
     "load_area",
     "parse_scale",

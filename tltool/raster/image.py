@@ -1,8 +1,5 @@
 """What windows are read from, and how they continue over its edges."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -60,15 +57,3 @@ class ArrayImage:
         rows = reflect_indices(y, y + height, self.height)
         columns = reflect_indices(x, x + width, self.width)
         return self._pixels.take(rows, 0).take(columns, 1)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """All images directly inside `folder`, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """All images in `folder` and in folders inside it, folder by folder, each sorted by name."""
-    for parent, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from list_images(Path(parent))

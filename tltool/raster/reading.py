@@ -21,25 +21,13 @@ from tltool.raster.bands import BandView
 from tltool.raster.closing import Closing
 from tltool.raster.cutting import save_bands
 from tltool.raster.emptiness import EmptyBlocks, EmptyOverview
-from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 from tltool.raster.georeference import georeference
-from tltool.raster.image import IMAGE_SUFFIXES, ArrayImage, Image, list_images, reflect_indices
+from tltool.raster.image import reflect_indices
 from tltool.raster.orientation import Orientation, find_orientation
 from tltool.raster.scaling import Scale, check_numbers, check_scale, percentile_limits
 from tltool.raster.source import Source
 from tltool.raster.thumbnails import brighten, shrink
 from tltool.raster.views import in_bands, views_of
-
-__all__ = [
-    "ENVIRONMENT",
-    "IMAGE_SUFFIXES",
-    "ArrayImage",
-    "Image",
-    "Raster",
-    "list_images",
-    "reflect_indices",
-    "without_georeference_warning",
-]
 
 # Bytes of decoded rows that a turned image keeps, of which every tile needs all: 170 megapixels.
 _TURNED_ROWS = 512 << 20

@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from tltool.errors import OutputError
 from tltool.files import atomic_path, output_error, partial_path, remove
 from tltool.raster.encoding import Legend, MapKind
-from tltool.raster.reading import ENVIRONMENT, without_georeference_warning
+from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 
 # Cells along a side of the file's blocks. Windows that are whole blocks are compressed once;
 # GDAL would append a block that it has to write again, and leave its old bytes in the file.

@@ -7,27 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tltool.data.report import DataReport
+from tltool.data.overview import DataReport
 from tltool.errors import DataError
 from tltool.models.graph import give_weights
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
-from tltool.training.callbacks import save_plain
-from tltool.training.fit import fit
-from tltool.training.judging import judge_split
-from tltool.training.prepare import Network, Prepared, prepare
-from tltool.training.run_folder import (
+from tltool.run.folder import (
     HISTORY_NAME,
     METRICS_NAME,
     MODEL_NAME,
     RECIPE_NAME,
-    Begun,
     check_folder,
     clear_folder,
-    open_begun,
     write_json,
 )
+from tltool.training.begun import Begun, open_begun
+from tltool.training.callbacks import save_plain
+from tltool.training.fit import fit
+from tltool.training.prepare import Network, Prepared, prepare
+from tltool.training.split_metrics import judge_split
 from tltool.training.state import State
 
 logger = logging.getLogger("tltool")
@@ -47,7 +46,7 @@ class Run:
     folder : Path
     metrics : dict
         Content of ``metrics.json``: per split the numbers of
-        `tltool.training.judging.judge_split`.
+        `tltool.training.split_metrics.judge_split`.
     """
 
     folder: Path
@@ -156,7 +155,7 @@ def finetune(
         given.
     network : callable, optional
         Builds the classifier in place of the recipe's backbone and head, from
-        the list of `tltool.data.tasks.Task` and the `Sizes` of
+        the list of `tltool.tasks.task.Task` and the `Sizes` of
         `tltool.training.prepare`. Such a run cannot be resumed.
 
     Returns

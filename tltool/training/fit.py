@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from tltool.data.stream import Batches
-from tltool.models.losses import labelled_accuracy
 from tltool.models.network import Classifier
 from tltool.progress import progress_bar
 from tltool.recipe import Keep, StageRecipe
+from tltool.tasks.losses import labelled_accuracy
 from tltool.training.callbacks import (
     EventLog,
     History,

@@ -14,18 +14,18 @@ from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Dataset, PatchFacts
 from tltool.data.folders import read_dataset
 from tltool.data.images import read_image
-from tltool.data.report import DataReport, data_report
+from tltool.data.overview import DataReport, data_report
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Batches, Patches, default_workers, load_patches
-from tltool.data.tasks import Task
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.models.losses import make_loss
 from tltool.models.network import Classifier, build_classifier, input_side
 from tltool.models.normalisation import normalisation_layers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, TaskRecipe
+from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.runtime import keep_freed_memory
-from tltool.sidecar import Sidecar, TaskFacts
+from tltool.tasks.losses import make_loss
+from tltool.tasks.task import Task
 from tltool.training.fit import Objective
 from tltool.training.schedule import check_stages, check_steps
 

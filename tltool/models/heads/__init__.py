@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError
 from tltool.models.heads.cam import cam_head
 from tltool.models.heads.fc import fc_head
@@ -11,6 +10,7 @@ from tltool.models.heads.gap import gap_head
 from tltool.models.heads.gmp import gmp_head
 from tltool.models.heads.nin import nin_head
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 Head = Callable[[Any, Sequence[Task], HeadRecipe], list[Any]]
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError
 from tltool.models.heads.gap import gap_head
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 
 def cam_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from keras import layers
 
-from tltool.data.tasks import Task
 from tltool.models.heads.parts import dropped, hidden, output_activation, prefixes
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 
 def dense_branches(vector: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:

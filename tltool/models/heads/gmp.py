@@ -5,9 +5,9 @@ from typing import Any
 
 from keras import layers
 
-from tltool.data.tasks import Task
 from tltool.models.heads.dense import dense_branches
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 
 def gmp_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:

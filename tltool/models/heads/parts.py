@@ -6,9 +6,9 @@ from typing import Any
 
 from keras import layers
 
-from tltool.data.tasks import Task
 from tltool.errors import UsageError
 from tltool.recipe import HeadRecipe
+from tltool.tasks.task import Task
 
 # Keras's 0.99 spans a hundred steps: more than many a small data set has in all its epochs.
 _MOMENTUM = 0.9

@@ -2,7 +2,7 @@
 
 import re
 
-from tltool.wording import some_of
+from tltool.text import some_of
 
 _SHOWN = 4
 

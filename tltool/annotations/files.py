@@ -1,0 +1,193 @@
+"""Files of points: which format one has, and reading and writing any of them."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tltool.annotations.coco import KEYS, read_coco, write_coco
+from tltool.annotations.geojson import TYPES, read_geojson, write_geojson
+from tltool.annotations.geopackage import MAGIC, read_geopackage, write_geopackage
+from tltool.annotations.images import match_images
+from tltool.annotations.placing import Place, opened, path_of, to_map, to_points
+from tltool.annotations.point import TWICE, Point, without_duplicates
+from tltool.annotations.tables import KNOWN, read_csv, write_csv
+from tltool.errors import DataError, UsageError
+from tltool.files import atomic_path, refuse_existing
+
+logger = logging.getLogger("tltool")
+
+# What an error lists.
+_FORMATS = (
+    f"a CSV table ({KNOWN}, or any with --columns IMAGE,X,Y,LABEL), COCO (JSON with"
+    f" {', '.join(KEYS)}), GeoJSON or a GeoPackage of points"
+)
+
+
+def read_points(
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    images: Sequence[Place] = (),
+    *,
+    empty: bool = False,
+) -> list[Point]:
+    """Read points from a file of any known format, which its content tells.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV table, COCO, GeoJSON or a GeoPackage.
+    columns : sequence of str, optional
+        Of a table the columns that hold image, x, y and label; of a map the
+        property that holds the class, or those that hold image and class.
+        None: those of a known layout.
+    images : sequence of str, Path or Raster
+        Those the points lie on. Maps need them: their points become pixels
+        through the images' CRS, and all lie on the one image given where
+        nothing names it.
+    empty : bool
+        Whether a file without points is no error.
+
+    Returns
+    -------
+    list of Point
+        Of points that are there twice (one image and class, within half a
+        pixel) the first; a warning says how many were left out.
+
+    Raises
+    ------
+    DataError
+        The format is unknown (lists the known ones), something lacks or cannot
+        be meant (says on which line or in which feature), or there is no point.
+    UsageError
+        `columns` do not fit the format.
+    """
+    path = Path(path)
+    points = _read(path, columns, list(images), empty)
+    if not points and not empty:
+        raise DataError(f"{path}: expected points, found none")
+    kept = without_duplicates(points)
+    if len(kept) < len(points):
+        logger.warning(
+            "%s: %d points are left out: another of the same class lies within %g px",
+            path,
+            len(points) - len(kept),
+            TWICE,
+        )
+    return kept
+
+
+def check_is_file(path: Path) -> None:
+    """Raise a `DataError` where there is no such file of points."""
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file of points, found none")
+
+
+def _read(
+    path: Path, columns: Sequence[str] | None, images: list[Place], empty: bool
+) -> list[Point]:
+    check_is_file(path)
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(MAGIC):
+        return to_points(read_geopackage(path), path, images, columns)
+    if b"\0" in start:
+        raise DataError(f"{path}: expected {_FORMATS}; received binary data (text must be UTF-8)")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return _read_json(path, columns, images)
+    return read_csv(path, columns, empty)
+
+
+def _read_json(path: Path, columns: Sequence[str] | None, images: list[Place]) -> list[Point]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON: {error}") from error
+    keys = document.keys() if isinstance(document, dict) else ()
+    if {"images", "annotations"} <= set(keys):
+        if columns is not None:
+            raise UsageError(f"{path}: COCO has no columns to choose; received {','.join(columns)}")
+        return read_coco(document, path)
+    if "type" in keys and (document["type"] in TYPES or "coordinates" in keys):
+        return to_points(read_geojson(document, path), path, images, columns)
+    received = f"an object with {', '.join(list(keys)[:5]) or 'nothing'}" if keys else "a list"
+    raise DataError(f"{path}: expected {_FORMATS}; received JSON that is {received}")
+
+
+def _as_csv(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+    write_csv(path, points)
+
+
+def _as_geojson(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+    write_geojson(path, points, *to_map(points, images, path))
+
+
+def _as_geopackage(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+    write_geopackage(path, points, *to_map(points, images, path))
+
+
+def _as_coco(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+    sizes: dict[str, tuple[int, int]] = {}
+    names = match_images((point.image for point in points), [path_of(i) for i in images], path)
+    for image in images:
+        own = [name for name, found in names.items() if found == path_of(image)]
+        with opened(image) as raster:
+            sizes |= dict.fromkeys(own or [path_of(image).name], (raster.width, raster.height))
+    write_coco(path, points, sizes)
+
+
+WRITERS: Mapping[str, Callable[[Path, Sequence[Point], Sequence[Place]], None]] = {
+    "csv": _as_csv,
+    "geojson": _as_geojson,
+    "gpkg": _as_geopackage,
+    "coco": _as_coco,
+}
+
+_SUFFIXES = {".csv": "csv", ".geojson": "geojson", ".gpkg": "gpkg", ".json": "coco"}
+
+
+def write_points(
+    path: str | Path,
+    points: Sequence[Point],
+    images: Sequence[Place] = (),
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write points to a file, which `read_points` reads back.
+
+    Parameters
+    ----------
+    path : str or Path
+    points : sequence of Point
+        May be empty.
+    images : sequence of str, Path or Raster
+        Those the points lie on. GeoJSON and GeoPackages are in their CRS (in
+        WGS 84 where they have several, in pixels where they have none, or none
+        are given); COCO has their sizes.
+    format : 'csv', 'geojson', 'gpkg' or 'coco', optional
+        None: as the suffix says, ``.json`` being COCO.
+    overwrite : bool
+        Replace an earlier file.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        A point on none of the images, or images with and without a CRS.
+    OutputError, UsageError
+    """
+    path = Path(path)
+    format = format or _SUFFIXES.get(path.suffix.lower(), path.suffix)
+    if format not in WRITERS:
+        raise UsageError(
+            f"{path}: expected a format of points, {', '.join(WRITERS)} (or a file called"
+            f" {', '.join(f'*{suffix}' for suffix in _SUFFIXES)}); received {format or 'none'}"
+        )
+    refuse_existing(path, overwrite)
+    with atomic_path(path) as partial:
+        WRITERS[format](partial, points, images)
+    return path

@@ -1,0 +1,256 @@
+"""Points of maps to pixels of images, and back."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+
+from tltool.annotations.images import match_images, none_on, warn_left_out
+from tltool.annotations.point import Point, as_score, make_point
+from tltool.errors import DataError, UsageError
+from tltool.raster import AnyRaster, Raster
+from tltool.raster.areas import to_image_pixels, transformed
+
+Place = str | Path | AnyRaster
+
+# Properties that hold the image and the class, in any case.
+IMAGE_FIELDS = ("image", "images", "image_path", "image_name", "file_name", "filename")
+LABEL_FIELDS = ("label", "labels", "class", "class_name", "species", "category")
+_SCORE_FIELDS = ("score", "scores")
+
+# The coordinates are said to be no place on the earth.
+PIXELS = "pixels"
+
+_WGS84 = CRS.from_user_input("OGC:CRS84")
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A point of a map.
+
+    Attributes
+    ----------
+    x, y : float
+        Longitude before latitude.
+    crs : str or None
+        None: WGS 84, or pixels of an image without a CRS. `PIXELS`: these only.
+    where : str
+        File and place in it, for messages.
+    properties : dict
+    """
+
+    x: float
+    y: float
+    crs: str | None
+    where: str
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(image: Place) -> Iterator[AnyRaster]:
+    """An image whose place is asked for, not its pixels."""
+    if isinstance(image, str | Path):
+        # With a scale numbers of any kind may be opened.
+        with Raster(image, scale=(0, 1)) as raster:
+            yield raster
+    else:
+        yield image
+
+
+def path_of(image: Place) -> Path:
+    """The file of an image."""
+    return Path(image) if isinstance(image, str | Path) else image.path
+
+
+def to_points(
+    found: Sequence[MapPoint],
+    path: Path,
+    images: Sequence[Place],
+    columns: Sequence[str] | None = None,
+) -> list[Point]:
+    """Place points of a map on images.
+
+    Parameters
+    ----------
+    found : sequence of MapPoint
+    path : Path
+        Where they come from, for messages.
+    images : sequence of str, Path or Raster
+        Points on others are left out, with a warning.
+    columns : one or two str, optional
+        The property that holds the class, or image and class. None: found by name.
+
+    Raises
+    ------
+    DataError
+        No images, a property that is missing or may be one of several, several
+        images and no property that names them, no point on any of the images,
+        or coordinates that cannot become pixels.
+    UsageError
+        Other than one or two `columns`.
+    """
+    if not images:
+        raise DataError(
+            f"{path}: expected the images that its points lie on, to know their pixels; received"
+            " none"
+        )
+    image_field, label_field = _fields(found, path, columns)
+    paths = [path_of(image) for image in images]
+    names = [_image_name(point, image_field, paths) for point in found]
+    meant = match_images(names, paths, path)
+    numbers = {own: number for number, own in enumerate(paths)}
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        own = meant[name]
+        if own is not None:
+            places[numbers[own]].append(place)
+    placed = sum(map(len, places.values()))
+    if found and not placed:
+        raise none_on(paths, meant, path)
+    if placed < len(found):
+        warn_left_out(len(found) - placed, path)
+    points: dict[int, Point] = {}
+    for number, group in places.items():
+        pixels = _pixels([found[place] for place in group], path, images[number])
+        for place, position in zip(group, pixels.tolist(), strict=True):
+            points[place] = _point(found[place], paths[number].name, position, label_field)
+    return [points[place] for place in sorted(points)]
+
+
+def _point(point: MapPoint, image: str, position: Sequence[float], label_field: str) -> Point:
+    score = _find(point.properties, _SCORE_FIELDS)
+    certain = as_score(point.properties[score[0]], point.where) if score else None
+    return make_point(point.where, image, position, point.properties.get(label_field), certain)
+
+
+def _find(properties: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [name for name in properties if name.lower() in names]
+
+
+def _fields(
+    found: Sequence[MapPoint], path: Path, columns: Sequence[str] | None
+) -> tuple[str | None, str]:
+    """The properties that hold image and class."""
+    there = dict.fromkeys(name for point in found for name in point.properties)
+    if columns is None:
+        images, labels = _find(there, IMAGE_FIELDS), _find(there, LABEL_FIELDS)
+        if len(labels) != 1 and found:
+            received = ", ".join(labels or there) or "no properties"
+            raise DataError(
+                f"{path}: expected one property that holds the class, such as"
+                f" {', '.join(LABEL_FIELDS)}; received {received}. Say which with --columns LABEL,"
+                " or with --columns IMAGE,LABEL where another names the image"
+            )
+        return images[0] if images else None, labels[0] if labels else ""
+    if len(columns) not in (1, 2):
+        raise UsageError(
+            f"{path}: expected one or two properties to take from a map, LABEL or IMAGE,LABEL;"
+            f" received {','.join(columns)}"
+        )
+    missing = [name for name in columns if name not in there]
+    if missing and found:
+        raise DataError(
+            f"{path}: property {', '.join(missing)} is missing; the file has {', '.join(there)}."
+            " Say which to take with --columns LABEL or --columns IMAGE,LABEL"
+        )
+    images = [columns[0]] if len(columns) == 2 else _find(there, IMAGE_FIELDS)
+    return images[0] if images else None, columns[-1]
+
+
+def _image_name(point: MapPoint, image_field: str | None, paths: Sequence[Path]) -> str:
+    name = None if image_field is None else point.properties.get(image_field)
+    if name is not None:
+        return str(name)
+    if len(paths) > 1:
+        raise DataError(
+            f"{point.where}: expected a property that names the image, such as"
+            f" {', '.join(IMAGE_FIELDS[:3])}, where {len(paths)} images are given; received none."
+            " Add it, or give one image"
+        )
+    return paths[0].name
+
+
+def _pixels(found: Sequence[MapPoint], path: Path, image: Place) -> np.ndarray:
+    """(n, 2) array of x and y, px."""
+    pixels = np.empty((len(found), 2))
+    with opened(image) as raster:
+        for crs in {point.crs for point in found}:
+            own = [place for place, point in enumerate(found) if point.crs == crs]
+            if crs == PIXELS and raster.world_crs is not None:
+                raise DataError(
+                    f"{path}: its coordinates have no CRS, {raster.path.name} is in"
+                    f" {raster.world_crs}. Set the layer's CRS to the one it is in"
+                )
+            named = None if crs == PIXELS else crs
+            positions = np.array([(found[place].x, found[place].y) for place in own])
+            pixels[own] = to_image_pixels(positions, named, path, raster)
+    return pixels
+
+
+def to_map(
+    points: Sequence[Point], images: Sequence[Place], path: Path
+) -> tuple[np.ndarray, CRS | None]:
+    """Coordinates of points on a map.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    images : sequence of str, Path or Raster
+        Those they lie on; empty: nothing is known but pixels.
+    path : Path
+        What is written, for messages.
+
+    Returns
+    -------
+    (n, 2) float array, CRS or None
+        In the CRS of the images; in WGS 84 where they have several; in pixels
+        (x to the right, y down) where they have none.
+
+    Raises
+    ------
+    DataError
+        A point on none of the images, or images with and without a CRS.
+    """
+    positions = np.array([(p.x, p.y) for p in points], float).reshape(-1, 2)
+    if not images:
+        return positions, None
+    paths = [path_of(image) for image in images]
+    meant = match_images((point.image for point in points), paths, path)
+    lost = next((name for name, found in meant.items() if found is None), None)
+    if lost is not None:
+        raise DataError(
+            f"{path}: expected points on the images given, {', '.join(p.name for p in paths[:3])};"
+            f" received one on {lost}"
+        )
+    numbers = {own: number for number, own in enumerate(paths)}
+    owners = np.array([numbers[meant[point.image] or paths[0]] for point in points], int)
+    known: list[Any] = []
+    for number, image in enumerate(images):
+        of_image = owners == number
+        with opened(image) as raster:
+            known.append(raster.world_crs)
+            positions[of_image] = np.stack(raster.to_world(*positions[of_image].T), axis=1)
+    return _in_one(positions, known, owners, path)
+
+
+def _in_one(
+    positions: np.ndarray, known: Sequence[Any], owners: np.ndarray, path: Path
+) -> tuple[np.ndarray, CRS | None]:
+    """Coordinates in the one CRS that all images have, or in WGS 84."""
+    if all(crs == known[0] for crs in known):
+        return positions, known[0]
+    if None in known:
+        raise DataError(
+            f"{path}: expected images that all have a CRS, or none; received some with and some"
+            " without. Write their points to two files"
+        )
+    for number, crs in enumerate(known):
+        own = owners == number
+        if own.any():
+            positions[own] = np.stack(transformed(crs, _WGS84, *positions[own].T), axis=1)
+    return positions, _WGS84

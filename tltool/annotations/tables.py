@@ -1,0 +1,214 @@
+"""Points in CSV tables, in the layouts that tools and competitions use."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.annotations.point import Point, as_score, make_point
+from tltool.annotations.table import Row, Table, read_table
+from tltool.errors import DataError, UsageError
+
+logger = logging.getLogger("tltool")
+
+COLUMNS = ("image", "x", "y", "label")
+
+# What the class numbers of the sea-lion competition's coordinate files mean.
+SEA_LIONS = ("adult_males", "subadult_males", "adult_females", "juveniles", "pups")
+
+# The images whose coordinates are known not to fit, as that competition lists them.
+MISMATCHED_NAME = "MismatchedTrainImages.txt"
+
+_SCORES = ("score", "scores")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a table hold what.
+
+    Attributes
+    ----------
+    image, label : str
+    x, y : tuple of str
+        One column, or the lower and the upper end of a box.
+    classes : tuple of str
+        Names of the classes where `label` holds their numbers, from 0.
+    """
+
+    image: str
+    x: tuple[str, ...]
+    y: tuple[str, ...]
+    label: str
+    classes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that are needed."""
+        return (self.image, *self.x, *self.y, self.label)
+
+
+_KAGGLE = tuple(
+    Layout(image, ("col",), ("row",), label, classes)
+    for image in ("tid", "train_id")
+    for label, classes in (("class_name", ()), ("cls", SEA_LIONS))
+)
+
+LAYOUTS = (
+    Layout("image", ("x",), ("y",), "label"),
+    *_KAGGLE,
+    # HerdNet's points and boxes.
+    Layout("images", ("x",), ("y",), "labels"),
+    Layout("images", ("x_min", "x_max"), ("y_min", "y_max"), "labels"),
+    # DeepForest's boxes and points.
+    Layout("image_path", ("xmin", "xmax"), ("ymin", "ymax"), "label"),
+    Layout("image_path", ("x",), ("y",), "label"),
+)
+
+# As a person writes them, for messages.
+KNOWN = (
+    "image,x,y,label; tid,cls,row,col,class_name (Kaggle sea lions); images,x,y,labels (HerdNet);"
+    " image_path,xmin,ymin,xmax,ymax,label (DeepForest)"
+)
+
+
+def read_csv(path: Path, columns: Sequence[str] | None = None, empty: bool = False) -> list[Point]:
+    """Read points from a table.
+
+    Parameters
+    ----------
+    path : Path
+        With a header; between cells stand commas, semicolons or tabs.
+    columns : four str, optional
+        The names of those that hold image, x, y and label. None: a known layout.
+    empty : bool
+        Whether a header alone will do.
+
+    Notes
+    -----
+    A box stands for its centre. One whose four numbers are 0 says that there
+    is nothing on its image, as DeepForest has it, and is no point. Points of
+    the sea-lion competition are left out on images that its list of mismatched
+    ones names, where that lies beside the table.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    table = read_table(path, empty=empty)
+    layout = _find_layout(table) if columns is None else _told_layout(table, columns)
+    score = table.find(_SCORES)
+    points = [_point(table, row, layout, score) for row in table.rows]
+    found = [point for point in points if point is not None]
+    return _without_mismatched(found, path) if layout in _KAGGLE else found
+
+
+def _find_layout(table: Table) -> Layout:
+    for layout in LAYOUTS:
+        found = {name: table.find([name]) for name in layout.columns}
+        if all(found.values()):
+            return Layout(
+                found[layout.image] or "",
+                tuple(found[name] or "" for name in layout.x),
+                tuple(found[name] or "" for name in layout.y),
+                found[layout.label] or "",
+                layout.classes,
+            )
+    lacking = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
+    missing, nearest = min(zip(lacking, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
+    raise DataError(
+        f"{table.path}: column {', '.join(missing)} is missing (of {','.join(nearest.columns)}),"
+        f" and no other known layout fits: {KNOWN}; the file has {', '.join(table.columns)}."
+        " Say which to take with --columns IMAGE,X,Y,LABEL"
+    )
+
+
+def _told_layout(table: Table, columns: Sequence[str]) -> Layout:
+    if len(columns) != 4:
+        raise UsageError(
+            f"{table.path}: expected four columns to take from a table, IMAGE,X,Y,LABEL; received"
+            f" {','.join(columns)}"
+        )
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"{table.path}: column {', '.join(missing)} is missing; the file has"
+            f" {', '.join(table.columns)}. Say which columns to take with --columns IMAGE,X,Y,LABEL"
+        )
+    image, x, y, label = columns
+    return Layout(image, (x,), (y,), label)
+
+
+def _point(table: Table, row: Row, layout: Layout, score: str | None) -> Point | None:
+    where = f"{table.path}, line {row.line}"
+    xs, ys = _numbers(row, layout.x, layout.y, where)
+    if len(xs) > 1:
+        if not any((*xs, *ys)):
+            return None
+        if xs[1] < xs[0] or ys[1] < ys[0]:
+            raise DataError(
+                f"{where}: expected a box whose {layout.x[0]} and {layout.y[0]} come before"
+                f" {layout.x[1]} and {layout.y[1]}, received x {xs[0]:g} to {xs[1]:g}, y"
+                f" {ys[0]:g} to {ys[1]:g}"
+            )
+    label = _class_name(row.cells[layout.label], layout.classes, where)
+    certain = None if score is None else as_score(row.cells[score], where)
+    position = sum(xs) / len(xs), sum(ys) / len(ys)
+    return make_point(where, row.cells[layout.image], position, label, certain)
+
+
+def _numbers(
+    row: Row, xs: Sequence[str], ys: Sequence[str], where: str
+) -> tuple[list[float], list[float]]:
+    try:
+        return [float(row.cells[x]) for x in xs], [float(row.cells[y]) for y in ys]
+    except ValueError:
+        columns = (*xs, *ys)
+        received = " and ".join(repr(row.cells[name]) for name in columns)
+        raise DataError(
+            f"{where}: expected numbers for {' and '.join(columns)}, received {received}"
+        ) from None
+
+
+def _class_name(label: str, classes: Sequence[str], where: str) -> str:
+    if not classes:
+        return label
+    numbers = {str(number): name for number, name in enumerate(classes)}
+    if label not in numbers:
+        known = ", ".join(f"{number} ({name})" for number, name in numbers.items())
+        raise DataError(
+            f"{where}: expected a class number, {known}; received {label!r}. Remove the row, or"
+            " name the classes in a column class_name"
+        )
+    return numbers[label]
+
+
+def _without_mismatched(points: list[Point], path: Path) -> list[Point]:
+    listed = path.with_name(MISMATCHED_NAME)
+    if not listed.is_file():
+        return points
+    images = {Path(line.strip()).stem for line in listed.read_text(encoding="utf-8").splitlines()}
+    kept = [point for point in points if Path(point.image).stem not in images]
+    if len(kept) < len(points):
+        logger.warning(
+            "%s: %d points are left out, on images whose annotation does not fit by %s",
+            path,
+            len(points) - len(kept),
+            listed,
+        )
+    return kept
+
+
+def write_csv(path: Path, points: Sequence[Point]) -> None:
+    """Write points as ``image,x,y,label,score``, the last empty where there is none."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow((*COLUMNS, "score"))
+        for p in points:
+            score = "" if p.score is None else _short(p.score)
+            writer.writerow((p.image, _short(p.x), _short(p.y), p.label, score))
+
+
+def _short(number: float) -> str:
+    """The shortest text that is read as the same number."""
+    return repr(float(number)).removesuffix(".0")

@@ -1,0 +1,246 @@
+"""Batches of augmented images from class folders and from tables of file names."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+from tltool.augment.keras2.iterators import Iterator, Settings, check_choice, part_of
+from tltool.errors import DataError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from tltool.augment.keras2.image_data_generator import ImageDataGenerator
+
+logger = logging.getLogger("tltool")
+
+_FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+_CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
+_RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
+_LABELLED = ("categorical", "binary", "sparse")
+_FOLDER_MODES = (*_LABELLED, "input", None)
+_TABLE_MODES = (*_FOLDER_MODES, "multi_output", "raw")
+
+
+def _announce(text: str) -> None:
+    if keras.config.is_interactive_logging_enabled():
+        print(text)
+    else:
+        logger.info(text)
+
+
+class _FileIterator(Iterator):
+    """Batches from image files.
+
+    Attributes
+    ----------
+    filenames, filepaths : list of str
+    image_shape : tuple of int
+    class_indices : dict of class name to int
+    classes : sequence
+        The class of each file, or its classes.
+    """
+
+    directory: str
+    filenames: list[str]
+    class_indices: dict[Any, int]
+    classes: Any = None
+    labels: Any = None
+
+    def __init__(self, generator: "ImageDataGenerator", settings: Settings):
+        self.class_mode, self.color_mode = settings["class_mode"], settings["color_mode"]
+        self.interpolation = settings["interpolation"]
+        self.keep_aspect_ratio = settings.get("keep_aspect_ratio", False)
+        self.target_size = tuple(settings["target_size"])
+        check_choice(self.color_mode, _CHANNELS, "color_mode")
+        check_choice(self.interpolation, _RESAMPLING, "interpolation")
+        if len(self.target_size) != 2:
+            raise UsageError(f"target_size: expected (height, width), received {self.target_size}")
+        channels = (_CHANNELS[self.color_mode],)
+        last = generator.data_format == "channels_last"
+        self.image_shape = self.target_size + channels if last else channels + self.target_size
+        self.filepaths = [os.path.join(self.directory, name) for name in self.filenames]
+        super().__init__(generator, len(self.filenames), settings)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_indices)
+
+    def _read(self, index: int) -> np.ndarray:
+        path = self.filepaths[index]
+        size, resampling = self.target_size, self.interpolation
+        try:
+            image = keras.utils.load_img(
+                path, self.color_mode, size, resampling, self.keep_aspect_ratio
+            )
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ImageError(f"{path} cannot be read as an image: {error}") from error
+        return keras.utils.img_to_array(image, self.data_format, self.dtype)
+
+    def _targets(self, images: np.ndarray, chosen: np.ndarray) -> Any:
+        if self.class_mode is None:
+            return None
+        if self.class_mode == "input":
+            return images.copy()
+        if self.class_mode == "categorical":
+            return self._one_hot(chosen)
+        if self.class_mode == "multi_output":
+            return tuple(values[chosen] for values in self.labels)
+        labels = np.asarray(self.labels)[chosen]
+        return labels if self.class_mode == "raw" else labels.astype(self.dtype)
+
+    def _one_hot(self, chosen: np.ndarray) -> np.ndarray:
+        hot = np.zeros((len(chosen), self.num_classes), self.dtype)
+        for row, index in zip(hot, chosen, strict=True):
+            row[self.classes[index]] = 1
+        return hot
+
+
+def _list_images(folder: str, name: str, follow_links: bool) -> list[str]:
+    found = []
+    for root, _, files in sorted(os.walk(os.path.join(folder, name), followlinks=follow_links)):
+        within = os.path.relpath(root, os.path.join(folder, name))
+        files = [file for file in sorted(files) if file.lower().endswith(_FORMATS)]
+        found += [os.path.join(name, os.path.normpath(os.path.join(within, f))) for f in files]
+    if not found:
+        warnings.warn(f"{folder}: no image of class {name}", stacklevel=2)
+    return found
+
+
+class DirectoryIterator(_FileIterator):
+    """Batches from class folders, as `ImageDataGenerator.flow_from_directory` makes them."""
+
+    def __init__(self, generator: "ImageDataGenerator", settings: Settings):
+        check_choice(settings["class_mode"], _FOLDER_MODES, "class_mode")
+        self.directory = os.fspath(settings["directory"])
+        names = list(settings["classes"] or self._class_folders())
+        found = [_list_images(self.directory, name, settings["follow_links"]) for name in names]
+        found = [files[part_of(len(files), settings["subset"], generator)] for files in found]
+        self.filenames = [name for files in found for name in files]
+        self.class_indices = {name: i for i, name in enumerate(names)}
+        counts = [len(files) for files in found]
+        self.classes = self.labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+        _announce(f"Found {len(self.filenames)} images belonging to {len(names)} classes.")
+        super().__init__(generator, settings)
+
+    def _class_folders(self) -> list[str]:
+        if not os.path.isdir(self.directory):
+            raise DataError(f"{self.directory}: expected a folder of class folders, found none")
+        names = sorted(entry.name for entry in os.scandir(self.directory) if entry.is_dir())
+        if not names:
+            raise DataError(
+                f"{self.directory}: expected a folder for each class, found none. For images"
+                " without classes pass classes=['.'] and class_mode=None"
+            )
+        return names
+
+
+def _column(table: Any, name: Any) -> list[Any]:
+    known = getattr(table, "columns", None)
+    if known is None:
+        raise UsageError(
+            "dataframe: expected a table with columns, such as a pandas DataFrame, received"
+            f" {type(table).__name__}"
+        )
+    if name not in list(known):
+        raise DataError(f"expected a column {name!r}, the table has {', '.join(map(str, known))}")
+    return list(table[name])
+
+
+def _check_types(values: Iterable[Any], types: tuple[type, ...], column: Any) -> None:
+    for row, value in enumerate(values):
+        if not isinstance(value, types):
+            names = " or ".join(t.__name__ for t in types)
+            raise DataError(
+                f"column {column!r}, row {row}: expected {names}, received {value!r}."
+                " Convert the column first, for example with astype(str)"
+            )
+
+
+def _names(label: Any) -> list[Any]:
+    return list(label) if isinstance(label, (list, tuple)) else [label]
+
+
+class DataFrameIterator(_FileIterator):
+    """Batches from a table, as `ImageDataGenerator.flow_from_dataframe` makes them."""
+
+    def __init__(self, generator: "ImageDataGenerator", settings: Settings):
+        self.directory = os.fspath(settings["directory"] or "")
+        self.class_mode = settings["class_mode"]
+        check_choice(self.class_mode, _TABLE_MODES, "class_mode")
+        table, column = settings["dataframe"], settings["x_col"]
+        paths = _column(table, column)
+        _check_types(paths, (str,), column)
+        rows = list(range(len(paths)))
+        if settings["validate_filenames"]:
+            rows = self._existing(paths, column)
+        rows = self._labelled(table, rows, settings["y_col"], settings["classes"])
+        rows = rows[part_of(len(rows), settings["subset"], generator)]
+        self.filenames = [paths[row] for row in rows]
+        self._set_labels(table, rows, settings["y_col"])
+        self._set_weights(table, rows, settings["weight_col"])
+        self._report()
+        super().__init__(generator, settings)
+
+    def _existing(self, paths: list[str], column: Any) -> list[int]:
+        def exists(path: str) -> bool:
+            is_image = path.lower().endswith(_FORMATS)
+            return is_image and os.path.isfile(os.path.join(self.directory, path))
+
+        rows = [row for row, path in enumerate(paths) if exists(path)]
+        if len(rows) < len(paths):
+            warnings.warn(
+                f"column {column!r}: {len(paths) - len(rows)} of {len(paths)} are no image file in"
+                f" {self.directory or 'the working directory'} and are left out",
+                stacklevel=2,
+            )
+        return rows
+
+    def _labelled(self, table: Any, rows: list[int], column: Any, classes: Any) -> list[int]:
+        """Set `class_indices` and keep the rows that have one of the classes."""
+        self.class_indices = {}
+        if self.class_mode not in _LABELLED:
+            if classes:
+                warnings.warn(f"classes: unused with class_mode={self.class_mode!r}", stacklevel=2)
+            return rows
+        labels = _column(table, column)
+        several = (list, tuple) if self.class_mode == "categorical" else ()
+        _check_types(labels, (str, *several), column)
+        known = classes or sorted({name for row in rows for name in _names(labels[row])})
+        self.class_indices = {name: i for i, name in enumerate(dict.fromkeys(known))}
+        if self.class_mode == "binary" and self.num_classes != 2:
+            raise DataError(f"class_mode 'binary': expected 2 classes, found {self.num_classes}")
+        return [r for r in rows if any(name in self.class_indices for name in _names(labels[r]))]
+
+    def _set_labels(self, table: Any, rows: list[int], column: Any) -> None:
+        if self.class_mode in _LABELLED:
+            labels = _column(table, column)
+            self.classes = self.labels = [self._index(labels[row]) for row in rows]
+        elif self.class_mode == "multi_output":
+            if not isinstance(column, (list, tuple)):
+                raise UsageError(f"y_col: 'multi_output' expects a list, received {column!r}")
+            self.labels = [np.asarray(_column(table, name))[rows] for name in column]
+        elif self.class_mode == "raw":
+            values = [np.asarray(_column(table, name))[rows] for name in _names(column)]
+            self.labels = np.stack(values, 1) if isinstance(column, (list, tuple)) else values[0]
+
+    def _index(self, label: Any) -> int | list[int]:
+        if isinstance(label, str):
+            return self.class_indices[label]
+        return [self.class_indices[name] for name in label if name in self.class_indices]
+
+    def _set_weights(self, table: Any, rows: list[int], column: Any) -> None:
+        if column:
+            weights = np.asarray(_column(table, column))
+            if not np.issubdtype(weights.dtype, np.number):
+                raise DataError(f"column {column!r}: expected numbers, received {weights.dtype}")
+            self.sample_weight = weights[rows]
+
+    def _report(self) -> None:
+        classes = f" belonging to {self.num_classes} classes" if self.class_indices else ""
+        _announce(f"Found {len(self.filenames)} image filenames{classes}.")

@@ -1,0 +1,1 @@
+"""From a classifier to a fully convolutional network, its fidelity, and other formats."""

@@ -1,0 +1,226 @@
+"""Fidelity: how far the heatmap says what the classifier says of the same windows."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from tltool.fcn.single import as_single
+from tltool.raster import Image, as_zoom, enlarge
+from tltool.run.sidecar import Sidecar, TaskFacts
+from tltool.tiling.engines import AveragedEngine, Engine, TensorFlowEngine
+from tltool.tiling.inference import pixel_type, run_tiles
+from tltool.tiling.tiles import Grid, Tile, make_grid
+
+# Cells along a side of the blocks in which windows are compared.
+_BLOCK = 16
+_FEWEST_BLOCKS = 4
+
+
+def _chosen(grid: Grid, sidecar: Sidecar, windows: int, rng: np.random.Generator) -> list[Tile]:
+    zoomed = sidecar.input_side + (_BLOCK - 1 + grid.y.before + grid.y.after) * grid.y.stride
+    tiles = list(grid.tiles(zoomed))
+    # Twice as many blocks as would hold the windows, so that these lie scattered.
+    wanted = max(_FEWEST_BLOCKS, -(-2 * windows // _BLOCK**2))
+    order = rng.permutation(len(tiles))[:wanted]
+    return [tiles[i] for i in sorted(order)]
+
+
+def _cells_of(
+    tile: Tile, share: int, step: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    rows = np.arange(0, tile.y.cells, step[0])
+    columns = np.arange(0, tile.x.cells, step[1])
+    pairs = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    return pairs[rng.permutation(len(pairs))[:share]]
+
+
+def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int) -> Iterator[Any]:
+    for row, column in cells:
+        top = int(grid.y.window_start(tile.y.cell + row))
+        left = int(grid.x.window_start(tile.x.cell + column))
+        yield image.read(left, top, side, side)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What map and classifier say of the same windows of an image.
+
+    Attributes
+    ----------
+    received, expected : (n, outputs) arrays
+        The map's and the classifier's.
+    cells : (n, 2) int array
+        Row and column of the window's cell.
+    sidecar : Sidecar
+        Of the FCN.
+    """
+
+    received: np.ndarray
+    expected: np.ndarray
+    cells: np.ndarray
+    sidecar: Sidecar
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Of each output of each window: (n, outputs)."""
+        return np.abs(self.received - self.expected)
+
+    @cached_property
+    def agreed(self) -> dict[str, np.ndarray]:
+        """Task name to the windows of which both say the same: (n,) bool arrays."""
+        same, start = {}, 0
+        half = 0.0 if self.sidecar.scores else 0.5
+        for task in _tasks(self.sidecar):
+            stop = start + (1 if task.kind == "binary" else len(task.classes))
+            one, other = self.received[:, start:stop], self.expected[:, start:stop]
+            if task.kind == "multi-class":
+                same[task.name] = one.argmax(1) == other.argmax(1)
+            else:
+                same[task.name] = ((one >= half) == (other >= half)).all(1)
+            start = stop
+        return same
+
+    def numbers(self) -> dict[str, Any]:
+        """The fidelity, as `measure_fidelity` gives it."""
+        differences = self.differences
+        return {
+            "windows": len(self.expected),
+            **self._agreement(),
+            "mean_difference": float(differences.mean()),
+            "p99_difference": float(np.quantile(differences, 0.99)),
+            "max_difference": float(differences.max()),
+        }
+
+    def _agreement(self) -> dict[str, Any]:
+        shares = {name: float(agreed.mean()) for name, agreed in self.agreed.items()}
+        if len(shares) > 1:
+            every = np.all(list(self.agreed.values()), axis=0)
+            return {"agreement": float(every.mean()), "tasks": shares}
+        task = _tasks(self.sidecar)[0]
+        key = "argmax_agreement" if task.kind == "multi-class" else "agreement"
+        return {key: shares[task.name]}
+
+
+def compare(
+    fcn: keras.Model | Engine,
+    classifier: keras.Model,
+    sidecar: Sidecar,
+    image: Image,
+    windows: int = 1024,
+    seed: int = 0,
+) -> Comparison:
+    """Outputs of map and classifier for the same windows of an image.
+
+    Parameters
+    ----------
+    fcn : keras.Model or Engine
+        What makes the map.
+    classifier : keras.Model
+    sidecar : Sidecar
+        Of the FCN.
+    image : Image
+    windows : int
+        How many windows to compare at most, drawn in blocks all over the
+        image.
+    seed : int
+
+    Returns
+    -------
+    Comparison
+    """
+    rng = np.random.default_rng(seed)
+    grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
+    tiles = _chosen(grid, sidecar, windows, rng)
+    share = -(-windows // len(tiles))
+    if len(classifier.outputs) > 1:
+        classifier = as_single(classifier, [task.name for task in sidecar.tasks])
+    pixels_as = pixel_type(zoom)
+    engine = TensorFlowEngine(fcn, pixels_as) if isinstance(fcn, keras.Model) else fcn
+    judge: Engine = TensorFlowEngine(classifier, pixels_as)
+    if isinstance(engine, AveragedEngine):
+        judge = AveragedEngine(judge)
+    of_map, of_classifier, places = [], [], []
+    with closing(run_tiles(image, tiles, zoom, engine)) as judged:
+        for tile, values in judged:
+            cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
+            of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
+            places.append(cells + np.array((tile.y.cell, tile.x.cell)))
+            for pixels in _windows(image, grid, tile, cells, sidecar.window):
+                of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
+    received, expected = np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
+    return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
+
+
+def _tasks(sidecar: Sidecar) -> list[TaskFacts]:
+    if sidecar.tasks:
+        return sidecar.tasks
+    if len(sidecar.classes) > 1:
+        return [TaskFacts(classes=sidecar.classes)]
+    return [TaskFacts(kind="binary", classes=["", *sidecar.classes])]
+
+
+def measure_fidelity(
+    fcn: keras.Model | Engine,
+    classifier: keras.Model,
+    sidecar: Sidecar,
+    image: Image,
+    windows: int = 1024,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure how far the map agrees with the classifier, window by window.
+
+    Parameters
+    ----------
+    fcn : keras.Model or Engine
+        What makes the map: an FCN, a dense one, or an engine of
+        `tltool.tiling.engines`.
+    classifier : keras.Model
+    sidecar : Sidecar
+        Of the FCN.
+    image : Image
+        Anything with `width`, `height` and `read`, such as `tltool.raster.Raster`.
+    windows : int
+        How many windows to compare at most.
+    seed : int
+        Of the choice of windows.
+
+    Returns
+    -------
+    dict
+        ``windows`` (number compared), the agreement, and ``mean_difference``,
+        ``p99_difference`` and ``max_difference`` of probabilities, over all
+        classes. The agreement is the share (0..1) of windows of which both say
+        the same: as ``argmax_agreement`` that one class is the most probable;
+        of a binary or multi-label task as ``agreement`` that every output is
+        on the same side of 0.5 (of 0 where the outputs are scores). Of several
+        tasks ``agreement`` is the share of windows where they all agree,
+        ``tasks`` that of each by its name.
+    """
+    return compare(fcn, classifier, sidecar, image, windows, seed).numbers()
+
+
+def describe_fidelity(sidecar: Sidecar) -> str:
+    """The measured fidelity in one line."""
+    measured = sidecar.fidelity
+    if not measured:
+        return "not measured"
+    own_class = "argmax_agreement" in measured
+    share = measured["argmax_agreement" if own_class else "agreement"]
+    half = "0" if sidecar.scores else "0.5"
+    answer = "class" if own_class else f"side of {half} in every output"
+    if "tasks" in measured:
+        answer = "answer in every task"
+    each = [f"{name} {100 * part:.2f} %" for name, part in measured.get("tasks", {}).items()]
+    parts = f" ({', '.join(each)})" if each else ""
+    what = "scores" if sidecar.scores else "probabilities"
+    return (
+        f"{100 * share:.2f} % of {measured['windows']} windows of {measured['image']} get the"
+        f" classifier's own {answer}{parts}; {what} differ by"
+        f" {measured['mean_difference']:.2g} on average, {measured['max_difference']:.2g} at"
+        " most"
+    )

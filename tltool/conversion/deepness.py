@@ -1,0 +1,213 @@
+"""An FCN as the ONNX file that Deepness runs, the plugin of QGIS for neural networks.
+
+Deepness (https://github.com/PUTvision/qgis-plugin-deepness) cuts a layer into
+square tiles, gives the network (1, bands, side, side) float32 in 0..1 and
+wants a map as large as the tile back; smaller ones leave gaps. It keeps of a
+tile what is further from its border than half the overlap. So the exported
+graph
+
+- multiplies by 255, since the FCN takes 0..255,
+- enlarges the tile where the network was trained on enlarged images,
+- runs the FCN,
+- enlarges its cells to pixels, bilinearly, as ``tltool heatmap
+  --full-resolution`` does.
+
+Tile and overlap are chosen in `tltool.conversion.plugin_tiles`.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tltool.conversion.plugin_tiles import TilePlan
+from tltool.errors import UsageError
+from tltool.raster import enlarge
+from tltool.run.sidecar import Sidecar
+from tltool.tiling.tiles import make_grid
+
+ModelType = Literal["segmentor", "regressor"]
+MODEL_TYPES = ("segmentor", "regressor")
+
+_OPSET = 17
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Which neighbours each sample lies between, and the weight of the second."""
+
+    low: np.ndarray
+    high: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, position: np.ndarray, limit: int) -> "_Between":
+        position = np.clip(position, 0, limit - 1)
+        low = np.minimum(position.astype(np.int64), max(0, limit - 2))
+        weight = (position - low).astype(np.float32)
+        return cls(low, np.minimum(low + 1, limit - 1), weight)
+
+    def __call__(self, values: Any, axis: int) -> Any:
+        """Interpolate (batch, height, width, channels) values along an axis."""
+        first = keras.ops.take(values, self.low, axis)
+        second = keras.ops.take(values, self.high, axis)
+        shape = [1, 1, 1, 1]
+        shape[axis] = -1
+        return first + (second - first) * self.weight.reshape(shape)
+
+
+def _pixels(plan: TilePlan) -> _Between:
+    """Where the pixels of a tile lie between its cells."""
+    position = (np.arange(plan.length) + 0.5 - plan.first_centre) / plan.pitch
+    return _Between.of(position, plan.cells)
+
+
+def _enlarged(tile: Any, plan: TilePlan, zoom: float) -> Any:
+    if zoom == 1:
+        return tile[:, : plan.size, : plan.size]
+    along = _Between.of((np.arange(plan.size) + 0.5) / zoom - 0.5, plan.length)
+    return along(along(tile, 1), 2)
+
+
+def expected_map(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, pixels: np.ndarray) -> Any:
+    """What an exported network must tell of a tile, by Keras.
+
+    Parameters
+    ----------
+    pixels : (length, length, bands) uint8 or float32 array
+        In 0..255.
+
+    Returns
+    -------
+    (classes, length, length) float32 array
+    """
+    zoom = make_grid(sidecar, 1, 1).y.zoom
+    tile = enlarge(pixels, zoom)[None, : plan.size, : plan.size].astype("float32")
+    pixels_of = _pixels(plan)
+    cells = pixels_of(pixels_of(fcn(tile, training=False), 1), 2)
+    return np.asarray(cells)[0].transpose(2, 0, 1)
+
+
+def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
+    """The plugin's model type for a network: what of its map can be shown.
+
+    A segmentor shows the likeliest class of each place, a regressor a raster
+    of numbers for each output.
+
+    Raises
+    ------
+    UsageError
+        An unknown type, or a segmentor of outputs that do not exclude each
+        other.
+    """
+    exclusive = not sidecar.tasks or (
+        len(sidecar.tasks) == 1 and sidecar.tasks[0].kind != "multi-label"
+    )
+    if wanted is None:
+        return "segmentor" if exclusive else "regressor"
+    if wanted not in MODEL_TYPES:
+        choices = ", ".join(MODEL_TYPES)
+        raise UsageError(f"--model-type: expected one of {choices}; received {wanted}")
+    if wanted == "segmentor" and not exclusive:
+        raise UsageError(
+            "--model-type: expected regressor, because the outputs of this network do not exclude"
+            " each other (several tasks, or several labels at once); received segmentor"
+        )
+    return wanted
+
+
+def _class_names(sidecar: Sidecar, model_type: str) -> Any:
+    if model_type == "regressor":
+        return [{"0": name} for name in sidecar.classes]
+    names = sidecar.classes
+    if len(names) == 1:
+        # One output is the second of two classes; the first is what stays below the threshold.
+        known = sidecar.tasks[0].classes if sidecar.tasks else []
+        names = known if len(known) == 2 else [sidecar.background or "background", *names]
+    return {str(number): name for number, name in enumerate(names)}
+
+
+def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any]:
+    """What the plugin reads of a network, by its keys; `json.dumps` of each goes into the file.
+
+    Its documentation calls the tile's size ``tiles_size``, its code reads
+    ``tile_size``.
+    """
+    facts: dict[str, Any] = {
+        "model_type": model_type.capitalize(),
+        "class_names": _class_names(sidecar, model_type),
+        "tile_size": plan.length,
+        "tiles_size": plan.length,
+        "tiles_overlap": plan.overlap,
+        "standardization_mean": [0.0] * sidecar.bands,
+        "standardization_std": [1.0] * sidecar.bands,
+        "tltool_sidecar": sidecar.model_dump(),
+    }
+    if sidecar.gsd is not None:
+        facts["resolution"] = 100 * sidecar.gsd
+    if model_type == "regressor":
+        facts["reg_output_scaling"] = 1.0
+    else:
+        # Of several classes the likeliest, however likely; and nothing is smoothed away.
+        facts["seg_thresh"] = 0.5 if len(sidecar.classes) == 1 else 0.0
+        facts["seg_small_segment"] = 0
+    return facts
+
+
+def _graph(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) -> Any:
+    import tensorflow as tf
+
+    pixels_of = _pixels(plan)
+    names = [f"output_{number}" for number in range(len(sidecar.classes))]
+
+    def judge(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        tile = tf.transpose(image * 255.0, (0, 2, 3, 1))
+        cells = fcn(_enlarged(tile, plan, float(sidecar.zoom)), training=False)
+        told = tf.transpose(pixels_of(pixels_of(cells, 1), 2), (0, 3, 1, 2))
+        if model_type == "segmentor":
+            return {"probabilities": told}
+        return dict(zip(names, tf.split(told, len(names), axis=1), strict=True))
+
+    shape = (1, sidecar.bands, plan.length, plan.length)
+    return tf.function(judge, input_signature=[tf.TensorSpec(shape, "float32", "image")])
+
+
+def _constants_inside(proto: Any, concrete: Any) -> None:
+    """Give the graph the tensors that its function captured, which tf2onnx leaves as inputs."""
+    from onnx import numpy_helper
+
+    captured = {inner.name: outer for outer, inner in concrete.graph.captures}
+    for value in [x for x in proto.graph.input if x.name in captured]:
+        array = np.asarray(captured[value.name])
+        proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
+        proto.graph.input.remove(value)
+
+
+def to_onnx(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) -> Any:
+    """Convert an FCN to an ONNX model with the plugin's metadata.
+
+    Parameters
+    ----------
+    fcn : keras.Model
+    sidecar : Sidecar
+    plan : TilePlan
+    model_type : 'segmentor' or 'regressor'
+
+    Returns
+    -------
+    onnx.ModelProto
+        ``image`` (1, bands, length, length) float32 in 0..1 to
+        ``probabilities`` (1, classes, length, length); a regressor's are
+        ``output_0``, ``output_1`` and so on, (1, 1, length, length) each.
+    """
+    import tf2onnx
+
+    function = _graph(fcn, sidecar, plan, model_type)
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
+    _constants_inside(proto, function.get_concrete_function())
+    for key, value in metadata(sidecar, plan, model_type).items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    return proto

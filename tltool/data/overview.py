@@ -1,0 +1,321 @@
+"""What the data is like before it is trained on: counts, and what will spoil a score."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tltool.data.dataset import Dataset, Sample, count_classes
+from tltool.data.duplicates import near_duplicates
+from tltool.data.splits import SPLITS
+from tltool.errors import ImageError
+from tltool.text import some_of
+
+# Commonest to rarest class of train, and fewest images of a class, without a warning.
+_MOST_RATIO = 10.0
+_FEWEST = 5
+
+# Brightest value of images whose sixteen bits hold thirteen or fewer.
+_DARK = 31
+_LOOKED_AT = 1000
+
+_NAMED = 5
+
+
+class Loaded(Protocol):
+    """Decoded images of one split, such as `tltool.data.stream.Patches`."""
+
+    @property
+    def images(self) -> np.ndarray:
+        """(n, side, side, b) uint8."""
+        ...
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """Of the same order."""
+        ...
+
+    @property
+    def unreadable(self) -> Sequence[ImageError]:
+        """Of the files that were left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class of a task.
+
+    Attributes
+    ----------
+    task, name : str
+    images : dict of split to int
+        Readable images that have this class.
+    share : float
+        Of all images labelled for the task, 0..1; those of a multi-label task
+        may add up to more than 1.
+    """
+
+    task: str
+    name: str
+    images: dict[str, int]
+    share: float
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts of a dataset, and warnings.
+
+    Attributes
+    ----------
+    rows : list of ClassRow
+        Task by task, in the order of the classes.
+    images : dict of split to int
+        Readable images.
+    megapixels : dict of split to float
+        As loaded, 10^6 px.
+    nothing, unlabelled : dict of task to dict of split to int
+        Images that have none of a multi-label task's classes, and images
+        without a label for the task; only tasks that have such.
+    unreadable : dict of split to list of str
+        Files that were left out.
+    warnings : list of str
+        Each a sentence or two: what is there, and what to do.
+    """
+
+    rows: list[ClassRow]
+    images: dict[str, int]
+    megapixels: dict[str, float]
+    nothing: dict[str, dict[str, int]] = field(default_factory=dict)
+    unlabelled: dict[str, dict[str, int]] = field(default_factory=dict)
+    unreadable: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
+    """Count what was loaded, and look for what will spoil training or its score.
+
+    Warnings are of unreadable files, images of one split that look like
+    images of another, a commonest class of more than ten times the rarest,
+    classes of fewer than five training images, classes that valid or test
+    lack, and images that are all but black.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    loaded : mapping of split to Loaded
+        Its images, decoded.
+    """
+    unreadable = _unreadable(dataset, loaded)
+    rows = _rows(dataset, loaded)
+    warnings = [
+        *_warn_unreadable(unreadable),
+        *_warn_dark(loaded),
+        *_warn_copies(dataset, loaded),
+        *_warn_imbalance(dataset, rows),
+        *_warn_few(dataset, rows),
+        *_warn_absent(dataset, rows, loaded),
+    ]
+    return DataReport(
+        rows,
+        {split: len(part.samples) for split, part in loaded.items()},
+        {split: float(np.prod(part.images.shape[:3])) / 1e6 for split, part in loaded.items()},
+        _images_told(dataset, loaded, ()),
+        _images_told(dataset, loaded, None),
+        unreadable,
+        warnings,
+    )
+
+
+def _rows(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[ClassRow]:
+    rows = []
+    for place, task in enumerate(dataset.tasks):
+        of_split = {
+            split: count_classes(part.samples, task.classes, place)
+            for split, part in loaded.items()
+        }
+        labelled = sum(
+            sample.labels[place] is not None for part in loaded.values() for sample in part.samples
+        )
+        for name in task.classes:
+            images = {split: counts[name] for split, counts in of_split.items()}
+            share = sum(images.values()) / max(1, labelled)
+            rows.append(ClassRow(task.name, name, images, share))
+    return rows
+
+
+def _images_told(
+    dataset: Dataset, loaded: Mapping[str, Loaded], label: tuple[int, ...] | None
+) -> dict[str, dict[str, int]]:
+    """Images that are labelled just so, of each task that has such."""
+    counts = {
+        task.name: {
+            split: sum(sample.labels[place] == label for sample in part.samples)
+            for split, part in loaded.items()
+        }
+        for place, task in enumerate(dataset.tasks)
+    }
+    return {task: of_split for task, of_split in counts.items() if any(of_split.values())}
+
+
+def _name(dataset: Dataset, sample: Sample) -> str:
+    inside = sample.path.is_relative_to(dataset.folder)
+    return (sample.path.relative_to(dataset.folder) if inside else sample.path).as_posix()
+
+
+def _unreadable(dataset: Dataset, loaded: Mapping[str, Loaded]) -> dict[str, list[str]]:
+    names = {}
+    for split, part in loaded.items():
+        if part.unreadable:
+            good = {sample.path for sample in part.samples}
+            left_out = [s for s in dataset.samples[split] if s.path not in good]
+            names[split] = [_name(dataset, sample) for sample in left_out]
+    return names
+
+
+def _images(number: int) -> str:
+    return f"{number} image{'' if number == 1 else 's'}"
+
+
+def _warn_unreadable(unreadable: Mapping[str, list[str]]) -> list[str]:
+    return [
+        f"{_images(len(names))} of {split} cannot be read and {'is' if len(names) == 1 else 'are'}"
+        f" left out: {some_of(names, 3)}"
+        for split, names in unreadable.items()
+    ]
+
+
+def _warn_dark(loaded: Mapping[str, Loaded]) -> list[str]:
+    looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
+    brightest = max((int(images.max()) for images in looked_at), default=255)
+    if brightest > _DARK:
+        return []
+    return [
+        f"no pixel is brighter than {brightest} of 255: of 16-bit images the high byte is used."
+        " Scale them first, for example with gdal_translate -ot Byte -scale"
+    ]
+
+
+def _warn_copies(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[str]:
+    pairs = near_duplicates({split: part.images for split, part in loaded.items()})
+    numbers = Counter((pair.split_b, pair.split_a) for pair in pairs)
+    warnings = []
+    for (split, other), number in numbers.items():
+        first = min(
+            (pair for pair in pairs if (pair.split_b, pair.split_a) == (split, other)),
+            key=lambda pair: pair.distance,
+        )
+        own = _name(dataset, loaded[split].samples[first.index_b])
+        known = _name(dataset, loaded[other].samples[first.index_a])
+        warnings.append(
+            f"{_images(number)} of {split} look{'s' if number == 1 else ''} like images of {other},"
+            f" such as {own} and {known}: a score on copies is too good. Remove them, or keep alike"
+            " images in one split by a group column"
+        )
+    return warnings
+
+
+def _of(dataset: Dataset, task: str) -> str:
+    return f"{task}: " if len(dataset.tasks) > 1 else ""
+
+
+def _by_task(dataset: Dataset, rows: Sequence[ClassRow]) -> dict[str, list[ClassRow]]:
+    return {task.name: [row for row in rows if row.task == task.name] for task in dataset.tasks}
+
+
+def _warn_imbalance(dataset: Dataset, rows: Sequence[ClassRow]) -> list[str]:
+    warnings = []
+    for task, own in _by_task(dataset, rows).items():
+        present = [row for row in own if row.images["train"]]
+        if not present:
+            continue
+        most = max(present, key=lambda row: row.images["train"])
+        least = min(present, key=lambda row: row.images["train"])
+        ratio = most.images["train"] / least.images["train"]
+        if ratio > _MOST_RATIO:
+            warnings.append(
+                f"{_of(dataset, task)}train has {_images(most.images['train'])} of {most.name} and"
+                f" {least.images['train']} of {least.name}, {ratio:.0f} to 1. Rare classes are told"
+                " better with training.sampling: over, or training.loss.class_weights: effective"
+            )
+    return warnings
+
+
+def _warn_few(dataset: Dataset, rows: Sequence[ClassRow]) -> list[str]:
+    warnings = []
+    for task, own in _by_task(dataset, rows).items():
+        few = [f"{r.name} ({r.images['train']})" for r in own if 0 < r.images["train"] < _FEWEST]
+        if few:
+            warnings.append(
+                f"{_of(dataset, task)}train has fewer than {_FEWEST} images of"
+                f" {some_of(few, _NAMED)}: they will hardly be learnt. Add images, or merge"
+                " or leave out these classes"
+            )
+    return warnings
+
+
+def _warn_absent(
+    dataset: Dataset, rows: Sequence[ClassRow], loaded: Mapping[str, Loaded]
+) -> list[str]:
+    warnings = []
+    for split in ("valid", "test"):
+        if split not in loaded or not loaded[split].samples:
+            continue
+        for task, own in _by_task(dataset, rows).items():
+            absent = [row.name for row in own if not row.images[split]]
+            if absent:
+                warnings.append(
+                    f"{_of(dataset, task)}{split} has no image of"
+                    f" {some_of(absent, _NAMED)}, so that it cannot tell how often they are found"
+                )
+    return warnings
+
+
+def report_table(report: DataReport) -> tuple[list[str], list[list[str]], list[int]]:
+    """A report as a table.
+
+    Returns
+    -------
+    header : list of str
+        The first is "task" where there are several.
+    rows : list of list of str
+        A row a class, then the images, megapixels and unreadable files of
+        each split.
+    numbers : list of int
+        Columns to align right.
+    """
+    splits = [split for split in SPLITS if split in report.images]
+    tasks = list(dict.fromkeys(row.task for row in report.rows))
+    lines = [line for task in tasks for line in _lines(report, task, splits)]
+    lines += _totals(report, splits)
+    header = ["task", "class", *splits, "share"]
+    if len(tasks) == 1:
+        header, lines = header[1:], [line[1:] for line in lines]
+    return header, lines, list(range(len(header) - len(splits) - 1, len(header)))
+
+
+def _lines(report: DataReport, task: str, splits: Sequence[str]) -> list[list[str]]:
+    lines = [
+        ["", row.name, *(str(row.images[split]) for split in splits), f"{100 * row.share:.1f} %"]
+        for row in report.rows
+        if row.task == task
+    ]
+    lines[0][0] = task
+    others = {"(none of them)": report.nothing, "(not labelled)": report.unlabelled}
+    for name, counts in others.items():
+        if task in counts:
+            lines.append(["", name, *(str(counts[task][split]) for split in splits), ""])
+    return lines
+
+
+def _totals(report: DataReport, splits: Sequence[str]) -> list[list[str]]:
+    names = {split: report.unreadable.get(split, []) for split in splits}
+    totals = [
+        ["", "images", *(str(report.images[split]) for split in splits), ""],
+        ["", "megapixels", *(f"{report.megapixels[split]:.2f}" for split in splits), ""],
+    ]
+    if any(names.values()):
+        totals.append(["", "unreadable", *(str(len(names[split])) for split in splits), ""])
+    # An empty line between the classes and the sums.
+    return [[""] * (len(splits) + 3), *totals]

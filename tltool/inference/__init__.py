@@ -1,0 +1,1 @@
+"""Opening networks and images, and asking one for the other."""

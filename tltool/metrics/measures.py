@@ -1,0 +1,197 @@
+"""The numbers of a task by scikit-learn: of each class, averaged, and of all images together."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+from sklearn import metrics as sklearn
+
+from tltool.metrics.answers import Answers
+from tltool.metrics.classification import confusion_matrix
+
+Number = float | None
+
+# From what is told; the others are from how surely.
+RATES = ("precision", "recall", "f1", "f_beta", "specificity")
+MEASURES = (*RATES, "roc_auc", "average_precision")
+
+_SCORES = {
+    "accuracy": sklearn.accuracy_score,
+    "balanced_accuracy": sklearn.balanced_accuracy_score,
+    "kappa": sklearn.cohen_kappa_score,
+}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of scikit-learn on what is undefined: it is None in the result."""
+    with (
+        warnings.catch_warnings(),
+        np.errstate(divide="ignore", invalid="ignore"),
+        config_context(skip_parameter_validation=True),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def number(value: Any) -> Number:
+    """A float, or None for one that is undefined."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean along the last axis of what is defined, by `weights`.
+
+    As scikit-learn has it, weights do not count where all that are left are 0.
+    """
+    known = np.isfinite(values)
+    kept = np.where(known, weights, 0)
+    kept = np.where(kept.any(axis=-1, keepdims=True), kept, known)
+    return divide((np.where(known, values, 0) * kept).sum(axis=-1), kept.sum(axis=-1))
+
+
+def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Shares of float64 arrays; NaN where there is nothing to divide by."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _rates(told: Answers, beta: float, average: str | None) -> list[Any]:
+    """`RATES` of each class or, where `average` is "micro", of all pairs of image and class."""
+    truth, answer = told.truth, told.told
+    if average == "micro":
+        truth, answer = truth.reshape(-1, 1), answer.reshape(-1, 1)
+    # A single column would be taken for two classes.
+    alone = [True] if truth.shape[1] == 1 else None
+    kept = {"labels": alone, "average": None, "zero_division": np.nan}
+    precision, recall, f1, _ = sklearn.precision_recall_fscore_support(truth, answer, **kept)
+    f_beta = sklearn.fbeta_score(truth, answer, beta=beta, **kept)
+    # Recall of what is not the class.
+    no = sklearn.recall_score(~truth, ~answer, **kept)
+    return [precision, recall, f1, f_beta, no]
+
+
+def _area(truth: np.ndarray, scores: np.ndarray) -> float:
+    one_kind = truth.all() or not truth.any()
+    return math.nan if one_kind else float(sklearn.roc_auc_score(truth, scores))
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    return float(sklearn.average_precision_score(truth, scores)) if truth.any() else math.nan
+
+
+def _questions(told: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
+    """`MEASURES` as arrays, an element a class or one; NaN where undefined."""
+    truth, scores = told.truth, told.scores
+    columns = 1 if average == "micro" else truth.shape[1]
+    if not len(truth):
+        return {key: np.full(columns, np.nan) for key in MEASURES}
+    if average == "micro":
+        truth, scores = truth.reshape(-1, 1), scores.reshape(-1, 1)
+    pairs = list(zip(truth.T, scores.T, strict=True))
+    areas = [[_area(*pair) for pair in pairs], [_average_precision(*pair) for pair in pairs]]
+    values = [np.asarray(each, float) for each in (*_rates(told, beta, average), *areas)]
+    return dict(zip(MEASURES, values, strict=True))
+
+
+def of_classes(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
+    """Numbers of each class against the rest, and of all of them.
+
+    Parameters
+    ----------
+    told : Answers
+    beta : float
+        Of F-beta.
+
+    Returns
+    -------
+    dict
+        ``classes``: name -> ``samples``, its true images, and `MEASURES`; and
+        their averages ``macro``; ``weighted``, by the true images; ``micro``,
+        all pairs of image and class as one question. None where undefined:
+        precision without a yes told, recall without a true yes, specificity
+        without a true no, F without either yes, the area under the ROC curve
+        without both, average precision without a true yes. Averages are of the
+        classes whose number is defined.
+    """
+    each, samples = _questions(told, beta, None), told.truth.sum(axis=0)
+    micro = _questions(told, beta, "micro")
+    classes = {
+        name: {"samples": int(samples[c]), **{key: number(each[key][c]) for key in MEASURES}}
+        for c, name in enumerate(told.classes)
+    }
+    return {
+        "macro": {key: number(mean(each[key], np.ones(len(samples)))) for key in MEASURES},
+        "weighted": {key: number(mean(each[key], samples)) for key in MEASURES},
+        "micro": {key: number(micro[key][0]) for key in MEASURES},
+        "classes": classes,
+    }
+
+
+def losses(told: Answers) -> dict[str, Number]:
+    """``log_loss`` and ``brier``, see `tltool.evaluate`."""
+    if not len(told):
+        return {"log_loss": None, "brier": None}
+    if told.exclusive:
+        truth, scores, every = told.labels, told.scores, list(range(told.truth.shape[1]))
+        brier = sklearn.brier_score_loss(truth, scores, labels=every)
+    else:
+        truth, scores, every = told.truth.ravel(), told.scores.ravel(), [False, True]
+        brier = sklearn.brier_score_loss(truth, scores, pos_label=True)
+    return {
+        "log_loss": number(sklearn.log_loss(truth, scores, labels=every)),
+        "brier": number(brier),
+    }
+
+
+def _top_k(told: Answers, top_k: int) -> dict[str, Number]:
+    classes = told.truth.shape[1]
+    every = np.arange(classes)
+    return {
+        str(k): number(sklearn.top_k_accuracy_score(told.labels, told.scores, k=k, labels=every))
+        if len(told)
+        else None
+        for k in range(2, min(top_k, classes - 1) + 1)
+    }
+
+
+def _of_one_class(told: Answers, top_k: int) -> dict[str, Any]:
+    """Numbers of all images together, where each has one class."""
+    labels, predicted = told.labels, told.predicted
+    matrix = confusion_matrix(labels, predicted, told.truth.shape[1])
+    found: dict[str, Any] = {
+        name: number(score(labels, predicted)) if len(told) else None
+        for name, score in _SCORES.items()
+    }
+    if told.kind == "multi-class":
+        found["top_k"] = _top_k(told, top_k)
+    rows = [(row, row.sum()) for row in matrix]
+    return found | {
+        "confusion": matrix.tolist(),
+        "confusion_normalised": [
+            (row / total).tolist() if total else [None] * len(row) for row, total in rows
+        ],
+    }
+
+
+def _of_labels(told: Answers) -> dict[str, Any]:
+    """Numbers of all images together, where each has any number of classes."""
+    if not len(told):
+        return dict.fromkeys(("accuracy", "subset_accuracy", "hamming_loss"))
+    lost = float(sklearn.hamming_loss(told.truth, told.told))
+    whole = float(sklearn.accuracy_score(told.truth, told.told))
+    return {"accuracy": 1 - lost, "subset_accuracy": whole, "hamming_loss": lost}
+
+
+def measures(told: Answers, beta: float, top_k: int) -> dict[str, Any]:
+    """All numbers that are neither a curve nor calibration, as `tltool.evaluate` tells them."""
+    with quiet():
+        classes = of_classes(told, beta)
+        whole = _of_one_class(told, top_k) if told.exclusive else _of_labels(told)
+        if not told.exclusive:
+            whole["mean_average_precision"] = classes["macro"]["average_precision"]
+        return {**whole, **losses(told), **classes}

@@ -1,0 +1,1 @@
+"""Points in maps: peaks, suppression, matching, tuning, intervals. Arrays in, arrays out."""

@@ -1,0 +1,238 @@
+"""Probabilities of a map's cells, read in windows, and where the cells lie on the image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from tltool.errors import DataError, ImageError
+from tltool.raster.encoding import ENCODINGS
+from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
+
+
+@dataclass(frozen=True)
+class MapGeometry:
+    """Where cells lie on an image.
+
+    Attributes
+    ----------
+    x, y : float
+        Where the square of cell (0, 0) begins, px of the image.
+    pitch : float
+        From cell to cell, px.
+    width, height : int
+        Of the image, px.
+    """
+
+    x: float
+    y: float
+    pitch: float
+    width: int
+    height: int
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "MapGeometry":
+        """From the JSON that `tltool.heatmap` writes beside a map.
+
+        Raises
+        ------
+        DataError
+            Where a key is missing.
+        """
+        keys = ("stride", "offset", "patch", "width", "height")
+        missing = [key for key in keys if key not in facts]
+        if missing:
+            raise DataError(
+                f"the map's JSON: expected the keys {', '.join(keys)}; received none called"
+                f" {', '.join(missing)}. Make the map again with tltool heatmap"
+            )
+        origin = facts["offset"] + (facts["patch"] - facts["stride"]) / 2
+        return cls(origin, origin, facts["stride"], facts["width"], facts["height"])
+
+    def to_pixels(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel positions x, y of (n,) places in cells, where cell 0's centre is 0.
+
+        0 px is the outer corner of the first pixel. Cells cover the image and
+        may reach beyond it: what lies outside moves to the nearest pixel's
+        centre.
+        """
+        xs = self.x + (columns + 0.5) * self.pitch
+        ys = self.y + (rows + 0.5) * self.pitch
+        return xs.clip(0.5, self.width - 0.5), ys.clip(0.5, self.height - 0.5)
+
+
+class CellMap(Protocol):
+    """A map that is read in windows.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the bands.
+    rows, columns : int
+    """
+
+    names: tuple[str, ...]
+    rows: int
+    columns: int
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """Float32 (rows, columns) of a band, from 0; NaN: no data."""
+
+
+class ArrayMap:
+    """A map in memory.
+
+    Parameters
+    ----------
+    values : (bands, rows, columns) array
+        Probabilities; NaN: no data.
+    names : sequence of str
+    """
+
+    def __init__(self, values: np.ndarray, names: Sequence[str]):
+        if values.ndim != 3 or len(values) != len(names):
+            raise DataError(
+                f"a map: expected ({len(names)}, rows, columns) values for the classes"
+                f" {', '.join(names)}; received {values.shape}"
+            )
+        self._values = values.astype(np.float32, copy=False)
+        self.names = tuple(names)
+        self.rows, self.columns = values.shape[1:]
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """As `CellMap.read`."""
+        return self._values[band, row : row + rows, column : column + columns]
+
+
+class RasterMap:
+    """A GeoTIFF of `tltool.heatmap`; use it as a context manager.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ImageError
+        Where it cannot be read, on opening or later.
+    DataError
+        Where it holds no probabilities a cell.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._environment = rasterio.Env(**ENVIRONMENT)
+        with self._environment:
+            try:
+                with without_georeference_warning():
+                    self._file = rasterio.open(path)
+            except RasterioError as error:
+                raise self._failure(error) from error
+        try:
+            self._check()
+        except DataError:
+            self._file.close()
+            raise
+        self._encoding = ENCODINGS[self._file.dtypes[0]]
+        self.names = tuple(self._file.descriptions)
+        self.rows, self.columns = self._file.height, self._file.width
+
+    def _check(self) -> None:
+        file = self._file
+        unnamed = None in file.descriptions
+        known = file.dtypes[0] in ENCODINGS and not file.tags().get("classes")
+        if known and not unnamed and abs(file.scales[0] - ENCODINGS[file.dtypes[0]].scale) < 1e-9:
+            return
+        found = "bands without names" if unnamed else f"{file.dtypes[0]}, scale {file.scales[0]:g}"
+        found = "numbers of classes (--argmax)" if file.tags().get("classes") else found
+        raise DataError(
+            f"{self.path}: expected probabilities with a named band a class, as tltool heatmap"
+            f" writes them; received {found}. Make the map again without --argmax"
+        )
+
+    def _failure(self, error: Exception) -> ImageError:
+        return ImageError(
+            f"{self.path}: expected a GeoTIFF of tltool heatmap, received what cannot be read"
+            f" ({error}). Make the map again"
+        )
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """As `CellMap.read`."""
+        try:
+            stored = self._file.read(band + 1, window=Window(column, row, columns, rows))
+        except RasterioError as error:
+            raise self._failure(error) from error
+        return self._encoding.decode(stored)
+
+    def __enter__(self) -> "RasterMap":
+        self._environment.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._environment.__exit__(kind, error, trace)
+
+
+class RowsKept:
+    """A map that is read from top to bottom, each row of it once.
+
+    Parameters
+    ----------
+    cells : CellMap
+    rows : int
+        How many of a window the next one below reads again.
+    """
+
+    def __init__(self, cells: CellMap, rows: int):
+        self.names, self.rows, self.columns = cells.names, cells.rows, cells.columns
+        self._cells, self._keep = cells, rows
+        self._kept: dict[int, tuple[int, int, np.ndarray]] = {}
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """As `CellMap.read`."""
+        top = self._top(band, row, column, columns)[:rows]
+        row, rows = row + len(top), rows - len(top)
+        values = top
+        if rows:
+            values = np.concatenate([top, self._cells.read(band, row, column, rows, columns)])
+        first = max(0, len(values) - self._keep)
+        self._kept[band] = row + rows - len(values) + first, column, values[first:].copy()
+        return values
+
+    def _top(self, band: int, row: int, column: int, columns: int) -> np.ndarray:
+        """Rows from this one on that were read before."""
+        first, left, kept = self._kept.get(band, (0, 0, np.zeros((0, 0), np.float32)))
+        if left == column and kept.shape[1] == columns and first <= row < first + len(kept):
+            return kept[row - first :]
+        return np.zeros((0, columns), np.float32)
+
+
+def read_around(
+    cells: CellMap, band: int, row: int, column: int, rows: int, columns: int, halo: int
+) -> np.ndarray:
+    """Read a window and `halo` cells around it; NaN beyond the map's edges.
+
+    Returns
+    -------
+    (rows + 2 * halo, columns + 2 * halo) float32 array.
+    """
+    top, left = max(0, row - halo), max(0, column - halo)
+    bottom = min(cells.rows, row + rows + halo)
+    right = min(cells.columns, column + columns + halo)
+    values = np.full((rows + 2 * halo, columns + 2 * halo), np.nan, np.float32)
+    first, start = top - row + halo, left - column + halo
+    values[first : first + bottom - top, start : start + right - left] = cells.read(
+        band, top, left, bottom - top, right - left
+    )
+    return values

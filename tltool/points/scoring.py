@@ -1,0 +1,274 @@
+"""Numbers that judge points: detections and truth in, counts, precision, recall and errors out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tltool.errors import DataError
+from tltool.metrics.classification import confusion_matrix
+from tltool.points.matching import (
+    Matches,
+    average_precision,
+    enlarging_matches,
+    match_points,
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Detections and true points of one image.
+
+    Attributes
+    ----------
+    xy : (n, 2) array
+        Detections, x and y in px.
+    labels : (n,) array of str
+    score : (n,) array
+    truth : (m, 2) array
+        x and y in px.
+    truth_labels : (m,) array of str
+    gsd : float or None
+        Metres a px.
+    """
+
+    xy: np.ndarray
+    labels: np.ndarray
+    score: np.ndarray
+    truth: np.ndarray
+    truth_labels: np.ndarray
+    gsd: float | None = None
+
+    def of_class(self, label: str) -> "Scene":
+        """What has this label, told and true."""
+        told, true = np.asarray(self.labels) == label, np.asarray(self.truth_labels) == label
+        return Scene(
+            np.asarray(self.xy).reshape(-1, 2)[told],
+            np.asarray(self.labels)[told],
+            np.asarray(self.score)[told],
+            np.asarray(self.truth).reshape(-1, 2)[true],
+            np.asarray(self.truth_labels)[true],
+            self.gsd,
+        )
+
+
+@dataclass(frozen=True)
+class PointScore:
+    """How detections agree with true points.
+
+    Attributes
+    ----------
+    tp, fp, fn : int
+        Matched, false and missed.
+    precision, recall, f1, average_precision : float or None
+        None where undefined.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class CountError:
+    """Detected minus true number an image.
+
+    Attributes
+    ----------
+    mae, rmse, bias : float
+        Mean absolute error, root of the mean square, mean.
+    """
+
+    mae: float
+    rmse: float
+    bias: float
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Distance of matched detections from their true points, of any label.
+
+    Attributes
+    ----------
+    mean, median : float or None
+        px; None where nothing is matched.
+    mean_metres, median_metres : float or None
+        Over images that know their metres a px; None where none does.
+    """
+
+    mean: float | None
+    median: float | None
+    mean_metres: float | None
+    median_metres: float | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `score_points` found.
+
+    Attributes
+    ----------
+    radius : float
+        px.
+    images : int
+    names : tuple of str
+    any : PointScore
+        Any label matched with any.
+    classes : dict of str to PointScore
+        The same label matched.
+    confusion : list of list of int
+        (true class, told class) of the pairs matched as any.
+    localisation : Localisation
+    any_count : CountError or None
+        None without images.
+    counts : dict of str to CountError
+    mean_columnwise_rmse : float or None
+        Mean over classes of the RMSE over images.
+    """
+
+    radius: float
+    images: int
+    names: tuple[str, ...]
+    any: PointScore
+    classes: dict[str, PointScore]
+    confusion: list[list[int]]
+    localisation: Localisation
+    any_count: CountError | None
+    counts: dict[str, CountError]
+    mean_columnwise_rmse: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and dicts for JSON."""
+        return asdict(self)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def judge_points(scenes: Sequence[Scene], radius: float) -> PointScore:
+    """Precision, recall, F1 and average precision, whatever the labels.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    radius : float
+        px.
+    """
+    flags = [enlarging_matches(s.xy, s.truth, radius, s.score) for s in scenes]
+    right = np.concatenate([np.zeros(0, bool), *flags])
+    score = np.concatenate([np.zeros(0), *(np.asarray(s.score, float) for s in scenes)])
+    truth, tp = sum(len(s.truth) for s in scenes), int(right.sum())
+    return PointScore(
+        tp,
+        len(right) - tp,
+        truth - tp,
+        _ratio(tp, len(right)),
+        _ratio(tp, truth),
+        _ratio(2 * tp, len(right) + truth),
+        average_precision(right, score, truth),
+    )
+
+
+def count_errors(told: np.ndarray, true: np.ndarray) -> CountError | None:
+    """Errors of (images,) counts; None without images."""
+    error = np.asarray(told, float) - np.asarray(true, float)
+    if not len(error):
+        return None
+    squares = float(np.sqrt((error**2).mean()))
+    return CountError(float(np.abs(error).mean()), squares, float(error.mean()))
+
+
+def mean_columnwise_rmse(told: np.ndarray, true: np.ndarray) -> float | None:
+    """The sea-lion survey's error of (images, classes) counts.
+
+    The root of the mean square over images of each class, averaged over the
+    classes; None without images or classes.
+
+    References
+    ----------
+    NOAA Fisheries Steller Sea Lion Population Count, Kaggle 2017, Evaluation.
+    """
+    error = np.asarray(told, float) - np.asarray(true, float)
+    return float(np.sqrt((error**2).mean(axis=0)).mean()) if error.size else None
+
+
+def _localise(scenes: Sequence[Scene], matched: Sequence[Matches]) -> Localisation:
+    pixels = np.concatenate([np.zeros(0), *(m.distance for m in matched)])
+    pairs = zip(scenes, matched, strict=True)
+    ground = [m.distance * s.gsd for s, m in pairs if s.gsd is not None]
+    metres = np.concatenate([np.zeros(0), *ground])
+    numbers = [
+        float(of(values)) if len(values) else None
+        for values in (pixels, metres)
+        for of in (np.mean, np.median)
+    ]
+    return Localisation(*numbers)
+
+
+def _codes(labels: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
+    """Places of labels in `names`."""
+    known = {name: place for place, name in enumerate(names)}
+    unknown = sorted({str(label) for label in labels} - set(known))
+    if unknown:
+        raise DataError(
+            f"{what}: expected labels of {', '.join(names)}; received {', '.join(unknown)}."
+            " Rename them or leave them out"
+        )
+    return np.array([known[str(label)] for label in labels], np.intp)
+
+
+def _confusion(told: np.ndarray, true: np.ndarray, matched: Matches, size: int) -> np.ndarray:
+    return confusion_matrix(true[matched.truth], told[matched.detection], size)
+
+
+def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -> Score:
+    """Judge the detections of images.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    radius : float
+        Largest distance of a detection from the point it stands for, px.
+    names : sequence of str
+        Classes, without the background.
+
+    Returns
+    -------
+    Score
+
+    Raises
+    ------
+    DataError
+        Where a label is none of the names, a position is not finite or the
+        radius not above 0.
+    """
+    told = [_codes(s.labels, names, "detections") for s in scenes]
+    true = [_codes(s.truth_labels, names, "truth") for s in scenes]
+    matched = [match_points(s.xy, s.truth, radius) for s in scenes]
+    size, shape = len(names), (len(scenes), len(names))
+    confusion = np.zeros((size, size), int)
+    for pair in zip(told, true, matched, strict=True):
+        confusion += _confusion(*pair, size)
+    told_counts, true_counts = (
+        np.array([np.bincount(codes, minlength=size) for codes in every]).reshape(shape)
+        for every in (told, true)
+    )
+    counts = [count_errors(told_counts[:, k], true_counts[:, k]) for k in range(size)]
+    return Score(
+        radius,
+        len(scenes),
+        tuple(names),
+        judge_points(scenes, radius),
+        {name: judge_points([s.of_class(name) for s in scenes], radius) for name in names},
+        confusion.tolist(),
+        _localise(scenes, matched),
+        count_errors(told_counts.sum(axis=1), true_counts.sum(axis=1)),
+        {name: error for name, error in zip(names, counts, strict=True) if error is not None},
+        mean_columnwise_rmse(told_counts, true_counts),
+    )

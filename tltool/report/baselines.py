@@ -1,0 +1,271 @@
+"""What simple methods make of the same images: by these a fine-tuned network is to be measured.
+
+Arrays in, answers out; scikit-learn does the learning.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tltool.errors import DataError
+from tltool.tasks.task import Task
+
+# Images whose pixels are compared at most, to learn from and to judge; their side, px.
+PIXEL_LIMITS, PIXEL_SIDE = (3000, 1000), 32
+NEIGHBOURS = 5
+# Inverse strengths of the logistic regression's penalty to choose among, and without a choice.
+_STRENGTHS, _STRENGTH = (1e-3, 1e-2, 1e-1, 1.0), 1e-1
+# Folds of the choice, and fewest images of every class for it.
+_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What one method answers.
+
+    Attributes
+    ----------
+    name : str
+        Such as "majority class".
+    note : str
+        What it saw and how, in words.
+    answers : (n,) or (n, classes) int array
+        A class's index for each image, or 0 and 1 of a multi-label task.
+    places : (n,) int array
+        Which of the judged images these are.
+    seconds : float
+        To learn and to answer; features are not counted.
+    """
+
+    name: str
+    note: str
+    answers: np.ndarray
+    places: np.ndarray
+    seconds: float
+
+
+def labels_of(task: Task, targets: np.ndarray) -> np.ndarray:
+    """Targets as scikit-learn takes labels.
+
+    Parameters
+    ----------
+    task : Task
+    targets : (n, outputs) array
+        As `Task.encode`, all of them labelled.
+
+    Returns
+    -------
+    (n,) int array of class indices; (n, classes) of 0 and 1 of a multi-label task.
+    """
+    if task.kind == "multi-label":
+        return (targets >= 0.5).astype(int)
+    return (targets[:, 0] >= 0.5).astype(int) if task.kind == "binary" else targets.argmax(axis=1)
+
+
+def _some(number: int, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of all, or of `limit` that are drawn."""
+    return np.arange(number) if number <= limit else np.sort(rng.permutation(number)[:limit])
+
+
+def _answer(
+    name: str,
+    note: str,
+    learner: Any,
+    train: tuple[np.ndarray, np.ndarray],
+    judged: np.ndarray,
+    places: np.ndarray | None = None,
+) -> Baseline:
+    from threadpoolctl import threadpool_limits
+
+    started = time.perf_counter()
+    # More threads are slower for so little, and far slower beside other programs.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        # Of a label that all images have, and of a fit that could go on.
+        warnings.simplefilter("ignore")
+        answers = learner.fit(*train).predict(judged)
+    seconds = time.perf_counter() - started
+    places = np.arange(len(judged)) if places is None else places
+    return Baseline(name, note, np.asarray(answers).astype(int), places, seconds)
+
+
+def majority(labels: np.ndarray, number: int) -> Baseline:
+    """Always the commonest class of the training images; of several labels each one's commonest.
+
+    Parameters
+    ----------
+    labels : (n,) or (n, classes) int array
+        Of the training images, as `labels_of`.
+    number : int
+        Of judged images.
+    """
+    from sklearn.dummy import DummyClassifier
+
+    train = np.zeros((len(labels), 1)), labels
+    learner = DummyClassifier(strategy="most_frequent")
+    note = "the commonest class of the training images, whatever the image shows"
+    return _answer("majority class", note, learner, train, np.zeros((number, 1)))
+
+
+def _pixels(images: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(n, numbers) float32, shrunk where the side is above `PIXEL_SIDE`."""
+    side = min(images.shape[1], PIXEL_SIDE)
+    shrunk = np.empty((len(places), side, side, images.shape[3]), np.float32)
+    for row, place in enumerate(places):
+        image = images[place]
+        if side < image.shape[0]:
+            bands = [Image.fromarray(image[..., b]) for b in range(image.shape[2])]
+            box = Image.Resampling.BOX
+            image = np.stack([np.asarray(b.resize((side, side), box)) for b in bands], axis=2)
+        shrunk[row] = image
+    return shrunk.reshape(len(places), -1)
+
+
+def pixel_neighbour(
+    images: np.ndarray,
+    labels: np.ndarray,
+    judged: np.ndarray,
+    seed: int = 0,
+    labelled: np.ndarray | None = None,
+) -> Baseline:
+    """The class of the training image that is nearest in its pixels: least sum of differences.
+
+    Parameters
+    ----------
+    images, judged : (n, side, side, bands) uint8 arrays
+        To learn from, and to answer for.
+    labels : (n,) or (n, classes) int array
+        As `labels_of`.
+    seed : int
+        Of the draw where there are more images than `PIXEL_LIMITS`.
+    labelled : (n,) int array, optional
+        Places of the images that the labels are of; None: of all.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(seed)
+    labelled = np.arange(len(images)) if labelled is None else labelled
+    known, asked = (
+        _some(len(found), limit, rng)
+        for found, limit in zip((labelled, judged), PIXEL_LIMITS, strict=True)
+    )
+    side = images.shape[1]
+    notes = [
+        "L1 distance of the pixels",
+        f"shrunk from {side} to {PIXEL_SIDE} px" * (side > PIXEL_SIDE),
+        f"to {len(known)} of {len(labelled)} training images" * (len(known) < len(labelled)),
+        f"for {len(asked)} of {len(judged)} images" * (len(asked) < len(judged)),
+    ]
+    learner = KNeighborsClassifier(1, metric="manhattan", algorithm="brute")
+    train = _pixels(images, labelled[known]), labels[known]
+    note = ", ".join(filter(None, notes))
+    return _answer(
+        "nearest neighbour on pixels", note, learner, train, _pixels(judged, asked), asked
+    )
+
+
+def feature_neighbours(train: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> Baseline:
+    """A vote of the `NEIGHBOURS` nearest training images, Euclidean in standardised features.
+
+    Parameters
+    ----------
+    train, judged : (n, features) arrays
+    labels : (n,) or (n, classes) int array
+        As `labels_of`.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    number = min(NEIGHBOURS, len(train))
+    learner = make_pipeline(StandardScaler(), KNeighborsClassifier(number))
+    note = f"vote of the {number} nearest of {len(train)} training images"
+    return _answer("nearest neighbours on features", note, learner, (train, labels), judged)
+
+
+def _may_choose(labels: np.ndarray) -> bool:
+    """Whether every class, or label and its absence, is there once for each fold or more."""
+    if labels.ndim == 2:
+        counts = np.concatenate([labels.sum(0), len(labels) - labels.sum(0)])
+    else:
+        counts = np.unique(labels, return_counts=True)[1]
+    return bool(counts.min() >= _FOLDS)
+
+
+def linear_probe(
+    train: np.ndarray, labels: np.ndarray, judged: np.ndarray, seed: int = 0
+) -> Baseline:
+    """Logistic regression on standardised features.
+
+    Its penalty is chosen by cross-validation on the training images, where
+    every class has enough of them.
+
+    Parameters
+    ----------
+    train, judged, labels
+        As of `feature_neighbours`.
+    seed : int
+        Of the folds.
+    """
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, KFold
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression: Any = LogisticRegression(C=_STRENGTH, max_iter=300)
+    key = "logisticregression__C"
+    if labels.ndim == 2:
+        regression, key = OneVsRestClassifier(regression), "onevsrestclassifier__estimator__C"
+    elif len(np.unique(labels)) < 2:
+        regression = DummyClassifier()
+    learner: Any = make_pipeline(StandardScaler(), regression)
+    note = f"one linear layer, learnt on {len(train)} training images"
+    if _may_choose(labels) and not isinstance(regression, DummyClassifier):
+        folds = KFold(_FOLDS, shuffle=True, random_state=seed)
+        learner = GridSearchCV(learner, {key: _STRENGTHS}, cv=folds)
+        note += ", penalty chosen by cross-validation"
+    return _answer("logistic regression on features", note, learner, (train, labels), judged)
+
+
+def all_baselines(
+    task: Task,
+    targets: np.ndarray,
+    images: tuple[np.ndarray, np.ndarray],
+    features: tuple[np.ndarray, np.ndarray],
+    seed: int = 0,
+) -> list[Baseline]:
+    """Every baseline of a task.
+
+    Parameters
+    ----------
+    task : Task
+    targets : (n, outputs) array
+        Of the training images, as `Task.encode`; those that are not labelled
+        for the task are left out.
+    images : two (n, side, side, bands) uint8 arrays
+        Training and judged.
+    features : two (n, features) arrays
+        Of the same images.
+    seed : int
+
+    Raises
+    ------
+    DataError
+        No training image is labelled for the task.
+    """
+    labelled = np.flatnonzero((targets >= 0).all(axis=1))
+    if not len(labelled):
+        raise DataError(f"task {task.name}: no training image is labelled; baselines learn of them")
+    labels, judged = labels_of(task, targets[labelled]), images[1]
+    known = features[0][labelled]
+    return [
+        majority(labels, len(judged)),
+        pixel_neighbour(images[0], labels, judged, seed, labelled),
+        feature_neighbours(known, labels, features[1]),
+        linear_probe(known, labels, features[1], seed),
+    ]

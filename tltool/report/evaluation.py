@@ -1,0 +1,40 @@
+"""An evaluation: what a report is made of."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tltool.data.dataset import Dataset
+from tltool.inference.judged import Judged
+from tltool.run.sidecar import Sidecar
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run judged on a split.
+
+    Attributes
+    ----------
+    run : Path
+        The run's ``model.keras``.
+    folder : Path
+        Where the files were written.
+    metrics : dict
+        Content of ``metrics.json``, see `evaluate`.
+    judged : Judged
+    dataset : Dataset
+        All splits of the data, with the classes of the run. Where the data has
+        no splits all of it is in ``test``.
+    sidecar : Sidecar
+        Of the run.
+    files : list of Path
+        What was written.
+    """
+
+    run: Path
+    folder: Path
+    metrics: dict[str, Any] = field(repr=False)
+    judged: Judged
+    dataset: Dataset
+    sidecar: Sidecar = field(repr=False)
+    files: list[Path]

@@ -1,0 +1,98 @@
+"""Features of images: what a network's last layer sees, and what its backbone makes of them."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tltool.data.stream import Batches, Patches, default_workers
+from tltool.models.graph import flat_steps, flatten, is_model
+from tltool.models.network import Classifier
+from tltool.tasks.task import Task
+from tltool.training.features import compute_draws
+
+
+def _pooled(tensor: Any) -> Any:
+    """A vector an image: the mean over the positions of a map."""
+    return layers.GlobalAveragePooling2D()(tensor) if len(tensor.shape) == 4 else tensor
+
+
+def _before_last_weights(model: keras.Model, output: Any) -> Any:
+    """The input of the last layer with weights on the way to `output`."""
+    made_by = {id(made): step for step in flat_steps(model) for made in step.outputs}
+    while not made_by[id(output)].layer.weights:
+        output = made_by[id(output)].inputs[0]
+    return made_by[id(output)].inputs[0]
+
+
+def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Model]:
+    """For each task a network from images to what its last layer with weights sees.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A classifier, with an output for each task by its name, or a single one.
+    tasks : sequence of Task
+
+    Returns
+    -------
+    dict of task name to keras.Model
+        (b, side, side, bands) to (b, features): of a feature map the mean
+        over its positions.
+    """
+    if any(is_model(layer) for layer in model.layers):
+        model = flatten(model)
+    found = {}
+    for task in tasks:
+        named = isinstance(model.output, dict)
+        # Else all outputs stand side by side in one.
+        output = model.output[task.name] if named else model.outputs[0]
+        features = _pooled(_before_last_weights(model, output))
+        found[task.name] = keras.Model(model.inputs[0], features)
+    return found
+
+
+def backbone_features(classifier: Classifier) -> keras.Model:
+    """From images to the mean of the backbone's feature map over the patch: (b, features)."""
+    inside = {layer.name for layer in classifier.backbone_layers}
+    rest = [
+        layer
+        for layer in classifier.model.layers
+        if layer.name not in inside and not isinstance(layer, layers.InputLayer)
+    ]
+    over_patch = isinstance(rest[0], layers.Cropping2D)
+    features = rest[0].output if over_patch else rest[0].input
+    return keras.Model(classifier.model.inputs[0], _pooled(features))
+
+
+def compute_features(
+    network: keras.Model,
+    patches: Patches,
+    tasks: Sequence[Task],
+    batch: int,
+    zoom: Fraction,
+    title: str = "features",
+) -> np.ndarray:
+    """Features of all images, in their order.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From images to a vector each.
+    patches : Patches
+    tasks : sequence of Task
+    batch : int
+    zoom : Fraction
+        Enlargement of the images.
+    title : str
+        Of the progress bar.
+
+    Returns
+    -------
+    (n, features) float32 array
+    """
+    batches = Batches(patches, tasks, batch, zoom, workers=default_workers())
+    return compute_draws(network, batches, [0], title)[0].features

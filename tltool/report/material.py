@@ -1,0 +1,229 @@
+"""What a report needs beyond the numbers: images, features, baselines and maps of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tltool.augment.pipeline import Augmenter
+from tltool.data.dataset import Sample
+from tltool.data.splits import SPLITS
+from tltool.data.stream import Patches, load_patches
+from tltool.errors import TltoolError
+from tltool.inference.opened_run import OpenedRun
+from tltool.metrics.answers import Answers
+from tltool.models.network import Classifier, build_classifier
+from tltool.models.normalisation import normalisation_layers
+from tltool.raster import as_zoom
+from tltool.recipe import Recipe
+from tltool.report.baselines import all_baselines
+from tltool.report.comparison import Compared, compare
+from tltool.report.evaluation import Evaluation
+from tltool.report.features import backbone_features, compute_features, penultimate
+from tltool.run.folder import RECIPE_NAME
+from tltool.tasks.answers import answers
+from tltool.tasks.task import Task
+
+# Images that baselines learn of and are judged on at most.
+_LEARNT, _ASKED = 5000, 2000
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network that makes features which no fine-tuning of this run has shaped, or nearly so.
+
+    Attributes
+    ----------
+    networks : dict of task name to keras.Model
+        From images to a vector.
+    source : str
+        What it is, in words.
+    warning : str
+        Where the weights that the run began with cannot be had: why, and what
+        was taken instead; else empty.
+    """
+
+    networks: dict[str, keras.Model]
+    source: str
+    warning: str = ""
+
+
+def _began_with(weights: str) -> str:
+    if weights == "imagenet":
+        return "the backbone with ImageNet weights, before fine-tuning"
+    if weights == "none":
+        return "the backbone with the random weights that training began with"
+    return f"the backbone with the weights of {Path(weights).name}, before fine-tuning"
+
+
+class Material:
+    """The images of an evaluation and what networks make of them, each loaded when first used.
+
+    Parameters
+    ----------
+    run : OpenedRun
+    evaluation : Evaluation
+        Of this run.
+    batch : int
+    seed : int
+        Of what is drawn where there are too many images.
+    """
+
+    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch: int = 32, seed: int = 0):
+        self.evaluation, self.batch, self.seed = evaluation, batch, seed
+        self.model, self.recipe = run.network.model, run.recipe
+        self.as_input = run.network.prepare
+        self.sidecar, self.dataset, self.tasks = run.sidecar, evaluation.dataset, run.tasks
+        self.zoom = as_zoom(self.sidecar.zoom)
+
+    def answers(self, task: Task) -> Answers:
+        """What the run says to the images that are labelled for a task."""
+        judged = self.evaluation.judged
+        return answers(task, judged.probabilities[task.name], judged.targets[task.name])
+
+    def load(self, samples: Sequence[Sample]) -> Patches:
+        """Decode images as training did; those that cannot be read are left out."""
+        return load_patches(
+            samples,
+            self.sidecar.window,
+            crop=self.dataset.facts is not None,
+            bands=self.sidecar.band_numbers,
+            number=self.sidecar.bands,
+        )
+
+    def images(self, places: Sequence[int]) -> np.ndarray:
+        """Judged images by their places: (n, side, side, bands) uint8."""
+        samples = self._judged_samples
+        return self.load([samples[place] for place in places]).images
+
+    @cached_property
+    def _judged_samples(self) -> list[Sample]:
+        by_path = {s.path: s for split in SPLITS for s in self.dataset.samples[split]}
+        return [by_path[path] for path in self.evaluation.judged.paths]
+
+    def _drawn(self, samples: Sequence[Sample], limit: int) -> np.ndarray:
+        order = np.random.default_rng(self.seed).permutation(len(samples))
+        return np.sort(order[:limit])
+
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """Places of the judged images that baselines and feature maps take."""
+        return self._drawn(self._judged_samples, _ASKED)
+
+    @cached_property
+    def judged_patches(self) -> Patches:
+        """The judged images at `asked`."""
+        return self.load([self._judged_samples[place] for place in self.asked])
+
+    @cached_property
+    def train_patches(self) -> Patches:
+        """Training images of the data, or as many as baselines learn of."""
+        samples = self.dataset.samples["train"]
+        return self.load([samples[place] for place in self._drawn(samples, _LEARNT)])
+
+    def features(self, network: keras.Model, patches: Patches, title: str) -> np.ndarray:
+        """Of all images: (n, features)."""
+        return compute_features(network, patches, self.tasks, self.batch, self.zoom, title)
+
+    @cached_property
+    def last_features(self) -> dict[str, np.ndarray]:
+        """What the run's last layer sees of the images at `asked`, for each task."""
+        networks = penultimate(self.model, self.tasks)
+        return {
+            name: self.features(network, self.judged_patches, "features of the last layer")
+            for name, network in networks.items()
+        }
+
+    def _rebuilt(self, recipe: Recipe) -> Classifier:
+        """The run's classifier as it was before its first step."""
+        normalisation = None
+        augmenter = Augmenter(recipe.augment)
+        if augmenter.normalising:
+            images = self.train_patches.images
+            normalisation = normalisation_layers(augmenter.normalising, images, self.zoom)
+        # As training did, for those weights that are random.
+        keras.utils.set_random_seed(recipe.training.seed)
+        sidecar = self.sidecar
+        return build_classifier(
+            self.tasks,
+            sidecar.patch,
+            sidecar.context,
+            sidecar.zoom,
+            recipe.backbone,
+            recipe.head,
+            bands=sidecar.bands,
+            normalisation=normalisation,
+        )
+
+    def pretrained(self) -> Pretrained:
+        """The backbone before fine-tuning, or the run's own network where that cannot be had."""
+        reason = f"there is no {RECIPE_NAME} beside the model"
+        if self.recipe is not None:
+            try:
+                network = backbone_features(self._rebuilt(self.recipe))
+                source = _began_with(self.recipe.backbone.weights)
+                return Pretrained(dict.fromkeys((t.name for t in self.tasks), network), source)
+            except TltoolError as error:
+                reason = str(error)
+        return Pretrained(
+            penultimate(self.model, self.tasks),
+            "the fine-tuned network itself",
+            "The weights that the run began with cannot be had, so that the features are those of"
+            f" the fine-tuned network: they do not tell what fine-tuning bought. {reason}",
+        )
+
+    def no_baselines(self) -> str:
+        """Why baselines have nothing to learn of, or an empty text."""
+        if self.evaluation.judged.split in ("train", "all"):
+            return "The judged images are those that baselines would learn of."
+        if not len(self.train_patches):
+            return "The data have no training images that baselines could learn of."
+        return ""
+
+    @cached_property
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and asked images without what surrounds the patch."""
+        inner = slice(self.sidecar.context, self.sidecar.context + self.sidecar.patch)
+        train, asked = self.train_patches.images, self.judged_patches.images
+        return train[:, inner, inner], asked[:, inner, inner]
+
+    def _compared(
+        self, task: Task, train: np.ndarray, asked: np.ndarray, targets: np.ndarray
+    ) -> list[Compared]:
+        """A task's baselines, from features of both sets of images and training targets."""
+        told = self.answers(task)
+        # Rows of `asked` that are labelled for the task.
+        rows = np.flatnonzero(told.labelled[self.asked])
+        if not len(rows) or not (targets >= 0).all(axis=1).any():
+            return []
+        images = self._pixels[0], self._pixels[1][rows]
+        made = all_baselines(task, targets, images, (train, asked[rows]), self.seed)
+        # Among the labelled images.
+        places = np.cumsum(told.labelled)[self.asked[rows]] - 1
+        groups = self.evaluation.judged.groups
+        own = np.array(groups)[told.labelled].tolist() if groups else []
+        return compare(told, places, made, own, self.seed)
+
+    def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
+        """For each task its baselines and the run's network, judged on the same images.
+
+        Tasks that no training image or no judged one is labelled for are left
+        out.
+        """
+        train, judged = self.train_patches, self.judged_patches
+        targets = train.targets(self.tasks)
+        known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found = {}
+        for task in self.tasks:
+            network = pretrained.networks[task.name]
+            # Tasks may share one.
+            if id(network) not in known:
+                known[id(network)] = (
+                    self.features(network, train, "features of train"),
+                    self.features(network, judged, "features of judged images"),
+                )
+            found[task.name] = self._compared(task, *known[id(network)], targets[task.name])
+        return {name: rows for name, rows in found.items() if rows}

@@ -1,0 +1,142 @@
+"""What a report tells of a run beside how it was judged: data, history, versions, commands."""
+
+import csv
+import hashlib
+import importlib.metadata
+import math
+import os
+import platform
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tltool import __version__
+from tltool.conversion.agreement import describe_fidelity
+from tltool.data.splits import SPLITS
+from tltool.errors import TltoolError
+from tltool.pictures.pages import data_uri
+from tltool.report.material import Material
+from tltool.report.pictures import strip
+from tltool.run.folder import FCN_NAME, RECIPE_NAME
+from tltool.run.sidecar import load_sidecar
+
+# Images of a class that are shown, and classes at most.
+_STRIP, _STRIPS = 6, 40
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "albumentations", "pillow")
+
+
+@dataclass(frozen=True)
+class ClassSample:
+    """A class of the data.
+
+    Attributes
+    ----------
+    name : str
+    counts : list of int
+        Images of each of `SPLITS`.
+    uri, alt : str
+        A strip of its images, empty where there are none or too many classes;
+        its text alternative.
+    size : (int, int)
+        Of the strip, px.
+    """
+
+    name: str
+    counts: list[int]
+    uri: str = ""
+    alt: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+def class_samples(material: Material, place: int) -> list[ClassSample]:
+    """The classes of the task at `place` with how many images there are, and some of them."""
+    dataset, task = material.dataset, material.tasks[place]
+    counts = {split: dataset.counts(split, place) for split in SPLITS}
+    rng, found = np.random.default_rng(material.seed), []
+    samples = [sample for split in SPLITS for sample in dataset.samples[split]]
+    for index, name in enumerate(task.classes):
+        numbers = [counts[split][name] for split in SPLITS]
+        own = [sample for sample in samples if index in (sample.labels[place] or ())]
+        chosen = [own[k] for k in np.sort(rng.permutation(len(own))[:_STRIP])]
+        images = list(material.load(chosen).images) if chosen and index < _STRIPS else []
+        if not images:
+            found.append(ClassSample(name, numbers))
+            continue
+        picture, alt = strip(images), f"{len(images)} image{'s' * (len(images) != 1)} of {name}"
+        uri = data_uri(picture, "WEBP", quality=75)
+        found.append(ClassSample(name, numbers, uri, alt, picture.size))
+    return found
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Rows of ``history.csv``; none where there is no such file. What is no number is NaN."""
+
+    def number(text: str | None) -> float:
+        try:
+            return float(text or "nan")
+        except ValueError:
+            return math.nan
+
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(material: Material) -> list[tuple[str, str]]:
+    """Names and values: files, data, machine and versions."""
+    run, facts = material.evaluation.run, material.sidecar.data or {}
+    digest = hashlib.sha256(run.read_bytes()).hexdigest()[:16]
+    trained = facts.get("folder", "unknown")
+    return [
+        ("Made on", time.strftime("%Y-%m-%d %H:%M %Z")),
+        ("Model", f"{run}, SHA-256 {digest}…"),
+        ("Parameters", f"{material.model.count_params():,}".replace(",", "\N{NO-BREAK SPACE}")),
+        ("Judged data", str(material.evaluation.metrics["data"])),
+        ("Trained on", f"{trained}, fingerprint {facts.get('fingerprint', 'unknown')}"),
+        ("tltool", __version__),
+        ("Python", platform.python_version()),
+        ("Machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+        *_versions(),
+    ]
+
+
+def commands(material: Material) -> list[str]:
+    """What to type to get the same again."""
+    metrics, folder = material.evaluation.metrics, material.evaluation.run.parent
+    judge = ["tltool", "evaluate", str(folder), str(metrics["data"]), "--split", metrics["split"]]
+    tta = metrics.get("tta")
+    if tta:
+        judge += ["--tta", "d4" if tta["kind"] == "d4" else str(tta["views"])]
+    if metrics["beta"] != 2.0:
+        judge += ["--beta", f"{metrics['beta']:g}"]
+    trained_on = (material.sidecar.data or {}).get("folder")
+    if material.recipe is None or not trained_on:
+        return [shlex.join(judge)]
+    recipe = str(folder / RECIPE_NAME)
+    train = ["tltool", "finetune", str(trained_on), "--recipe", recipe, "-o", "RUN"]
+    return [shlex.join(train), shlex.join(judge)]
+
+
+def fidelity(folder: Path) -> str | None:
+    """How far the run's FCN says what its classifier says; None where there is none."""
+    path = folder / FCN_NAME
+    if not path.exists():
+        return None
+    try:
+        return describe_fidelity(load_sidecar(path))
+    except TltoolError as error:
+        return f"unknown: {error}"

@@ -1,0 +1,80 @@
+"""Shares with their intervals, one under the other, as plain geometry for the template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tltool.report.charts import Axis
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A row of `whiskers`; in px.
+
+    Attributes
+    ----------
+    label, text : str
+    y, point : float
+    ends : (float, float) or None
+    strong : bool
+    """
+
+    label: str
+    text: str
+    y: float
+    point: float
+    ends: tuple[float, float] | None
+    strong: bool
+
+
+@dataclass(frozen=True)
+class Whiskers:
+    """Numbers with their intervals, one under the other; in px."""
+
+    description: str
+    rows: list[Whisker]
+    ticks: list[tuple[float, str]]
+    width: int
+    height: int
+    left: int
+    right: int
+    bottom: int
+
+
+def whiskers(
+    description: str, rows: Sequence[tuple[str, float, tuple[float, float] | None, bool]]
+) -> Whiskers:
+    """Lay out shares (0..1) with their intervals.
+
+    Parameters
+    ----------
+    description : str
+        The text alternative.
+    rows : sequence of (label, value, (low, high) or None, strong)
+    """
+    width, left, right, step, top = 360, 8, 352, 44, 8
+    bottom = top + step * len(rows)
+    x = Axis(0, 1, left, right)
+
+    def place(value: float) -> float:
+        return round(float(x(value)), 1)
+
+    return Whiskers(
+        description,
+        [
+            Whisker(
+                label,
+                f"{100 * value:.1f} %",
+                top + step * k + 31,
+                place(value),
+                None if ends is None else (place(ends[0]), place(ends[1])),
+                strong,
+            )
+            for k, (label, value, ends, strong) in enumerate(rows)
+        ],
+        [(place(v), f"{100 * v:.0f} %") for v in (0, 0.25, 0.5, 0.75, 1)],
+        width,
+        bottom + 26,
+        left,
+        right,
+        bottom,
+    )

@@ -1,0 +1,219 @@
+"""The report of an evaluation: one HTML file that needs no network and no server."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.data.splits import SPLITS
+from tltool.files import atomic_path, write_text
+from tltool.inference.opened_run import OpenedRun
+from tltool.pictures.pages import render_page
+from tltool.report import MAP_NAME, REPORT_NAME, plots, tables, words
+from tltool.report.comparison import Compared
+from tltool.report.evaluation import Evaluation
+from tltool.report.feature_map import draw_sheet
+from tltool.report.material import Material, Pretrained
+from tltool.report.pictures import colours_of
+from tltool.report.recipe_words import describe_recipe
+from tltool.report.run_facts import (
+    class_samples,
+    commands,
+    environment,
+    fidelity,
+    read_history,
+)
+from tltool.report.task_view import (
+    TaskView,
+    add_baselines,
+    add_examples,
+    add_maps,
+    view_of,
+)
+from tltool.run.folder import HISTORY_NAME
+
+logger = logging.getLogger("tltool")
+
+# Lightness (OKLCH) of the classes' lines on white.
+_ON_WHITE = 0.56
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of the classes in CSS.
+
+    Attributes
+    ----------
+    of_task : dict of task to dict of class to str
+        Variables.
+    frames : dict of task to list of str
+        Of thumbnails, on any ground.
+    variables : list of (str, str, str)
+        Their names, and what they are on white and on black.
+    """
+
+    of_task: dict[str, dict[str, str]]
+    frames: dict[str, list[str]]
+    variables: list[tuple[str, str, str]]
+
+
+def _palette(material: Material) -> Palette:
+    palette = Palette({}, {}, [])
+    for task in material.tasks:
+        background = material.sidecar.background
+        light, dark = (
+            [_hexadecimal(colour) for colour in colours_of(task.classes, background, *lightness)]
+            for lightness in ((_ON_WHITE,), ())
+        )
+        names = [f"--k{len(palette.variables) + place}" for place in range(len(light))]
+        palette.variables.extend(zip(names, light, dark, strict=True))
+        palette.frames[task.name] = dark
+        variables = (f"var({name})" for name in names)
+        palette.of_task[task.name] = dict(zip(task.classes, variables, strict=True))
+    return palette
+
+
+def _hexadecimal(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
+    metrics = material.evaluation.metrics
+    found = [view_of(metrics, task, palette.of_task[task.name]) for task in material.tasks]
+    compared: dict[str, list[Compared]] = {}
+    pretrained: Pretrained | None = None
+    if not material.no_baselines():
+        pretrained = material.pretrained()
+        compared = material.baselines(pretrained)
+    for view in found:
+        if pretrained is not None and view.task.name in compared:
+            add_baselines(view, compared[view.task.name], pretrained)
+        if len(material.answers(view.task)):
+            add_examples(view, material)
+            if feature_map:
+                add_maps(view, material)
+    return found
+
+
+def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> bool:
+    """Write the feature maps of all tasks as a picture; False where there are none."""
+    several = len(found) > 1
+    layouts = [
+        (f"{view.task.name}: {drawn.layout.method}" if several else drawn.layout.method,
+         drawn.picture)
+        for view in found
+        for drawn in view.maps
+    ]  # fmt: skip
+    if not layouts:
+        return False
+    legend = [
+        pair
+        for view in found
+        for pair in zip(
+            view.task.classes,
+            colours_of(view.task.classes, material.sidecar.background),
+            strict=True,
+        )
+    ]
+    with atomic_path(path) as partial:
+        draw_sheet(layouts, legend).save(partial)
+    return True
+
+
+def _about(material: Material) -> list[str]:
+    """What was judged, in a few words."""
+    metrics, recipe = material.evaluation.metrics, material.recipe
+    classes = sum(len(task.classes) for task in material.tasks)
+    return [
+        *([recipe.backbone.name] if recipe is not None else []),
+        f"{len(material.tasks)} tasks, {classes} classes"
+        if len(material.tasks) > 1
+        else f"{classes} classes",
+        f"{metrics['samples']} images judged",
+        time.strftime("%Y-%m-%d"),
+    ]
+
+
+def render_report(material: Material, found: Sequence[TaskView], palette: Palette) -> str:
+    """Fill in the page.
+
+    Parameters
+    ----------
+    material : Material
+    found : sequence of TaskView
+    palette : Palette
+    """
+    evaluation, recipe = material.evaluation, material.recipe
+    metrics, folder = evaluation.metrics, evaluation.run.parent
+    told: dict[str, Any] = {"topics": None, "stages": []}
+    if recipe is not None:
+        told["topics"], told["stages"] = describe_recipe(recipe)
+    return render_page(
+        "tltool.report",
+        "report.html.j2",
+        title=folder.resolve().name,
+        about=_about(material),
+        metrics=metrics,
+        views=found,
+        several=len(found) > 1,
+        palette=palette,
+        class_header=tables.class_header(metrics["beta"]),
+        no_baselines=material.no_baselines(),
+        splits=SPLITS,
+        samples=[class_samples(material, place) for place in range(len(material.tasks))],
+        history=plots.history_charts(read_history(folder / HISTORY_NAME)),
+        recipe=told,
+        fidelity=fidelity(folder),
+        environment=environment(material),
+        commands=commands(material),
+        percent=words.percent,
+        points=words.points,
+        percent_ends=words.percent_ends,
+        points_ends=words.points_ends,
+    )
+
+
+def write_report(
+    run: OpenedRun,
+    evaluation: Evaluation,
+    *,
+    feature_map: bool = True,
+    batch: int = 32,
+    seed: int = 0,
+) -> list[Path]:
+    """Write ``report.html`` into the evaluation's folder, and ``feature_map.png``.
+
+    Baselines are learnt on the training images of the data, and the judged
+    images run through the network once more for their features: the report
+    takes about as long as a few evaluations.
+
+    Parameters
+    ----------
+    run : OpenedRun
+    evaluation : Evaluation
+        Of this run.
+    feature_map : bool
+        Whether images are laid out by their features; without, no t-SNE.
+    batch : int
+        Images that a network sees at a time.
+    seed : int
+        Of t-SNE, folds, the bootstrap, and of what is drawn.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    started = time.perf_counter()
+    material = Material(run, evaluation, batch, seed)
+    palette = _palette(material)
+    found = _task_views(material, palette, feature_map)
+    report, picture = evaluation.folder / REPORT_NAME, evaluation.folder / MAP_NAME
+    write_text(report, render_report(material, found, palette))
+    written = [report]
+    if feature_map and _save_maps(found, material, picture):
+        written.append(picture)
+    logger.info("report: %.1f s", time.perf_counter() - started)
+    return written

@@ -1,0 +1,1 @@
+"""Kinds of answer: what is told of an image, how it is encoded, learnt and judged."""

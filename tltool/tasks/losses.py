@@ -1,0 +1,289 @@
+"""Losses and the accuracy for each kind of task; rows that are not labelled count for neither.
+
+Used in training only, never stored with a model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tltool.errors import RecipeError, UsageError
+from tltool.recipe import LossRecipe
+from tltool.tasks.task import Task
+
+# Where no label smoothing is told, for the cross-entropy of one class among several.
+DEFAULT_SMOOTHING = 0.1
+
+
+def class_weights(counts: np.ndarray, beta: float | None = None) -> np.ndarray:
+    """Weights of classes by how often they are seen, 1 on average over the samples.
+
+    Proportional to ``1 / n``, or to ``(1 - beta) / (1 - beta**n)`` (Cui et
+    al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019,
+    eq. 2); scaled such that ``sum(n * weight) == sum(n)``, so that a learning
+    rate means the same with and without weights.
+
+    Parameters
+    ----------
+    counts : (..., classes) array
+        Training samples of each class, n.
+    beta : float, optional
+        0 to below 1: 0 weighs all classes alike, towards 1 the weights become
+        inverse frequencies. None: inverse frequencies.
+
+    Returns
+    -------
+    (..., classes) float64 array; 0 for a class without samples.
+    """
+    counts = np.asarray(counts, float)
+    if beta is None:
+        effective = counts
+    else:
+        # 1 - beta**n, exact also where beta is nearly 1.
+        effective = -np.expm1(counts * np.log(max(beta, np.finfo(float).tiny)))
+    weights = _divide(np.ones_like(counts), effective)
+    weighted = (counts * weights).sum(axis=-1, keepdims=True)
+    return weights * _divide(counts.sum(axis=-1, keepdims=True), weighted)
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a / b``, 0 where `b` is."""
+    return np.divide(a, b, out=np.zeros_like(b), where=b > 0)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the formulas of a loss are filled with.
+
+    Attributes
+    ----------
+    smoothing : float
+    gamma : float or None
+        None: cross-entropy, no focal loss.
+    alpha : (classes,) or (2, outputs) array
+        Of the focal loss; of several classes, or of negatives and positives.
+    weights : (classes,) or (2, outputs) array, or None
+        Of samples by their class.
+    """
+
+    smoothing: float
+    gamma: float | None
+    alpha: np.ndarray
+    weights: np.ndarray | None
+
+
+def make_loss(
+    recipe: LossRecipe, task: Task, targets: np.ndarray | None = None
+) -> keras.losses.Loss:
+    """Build the loss of a task: its mean over the labelled rows of a batch.
+
+    With targets y, smoothed to y', and probabilities p of the network, clipped
+    to ``keras.config.epsilon()`` from 0 and 1, a row of one class among
+    several costs
+
+        w * -sum_c y'_c log p_c                            cross-entropy
+        w * -sum_c alpha_c y'_c (1 - p_c)**gamma log p_c   focal
+
+    where ``y' = (1 - s) y + s / classes`` and ``w = sum_c w_c y_c``. A row of
+    a binary or multi-label task costs the mean over its outputs o of
+
+        w_o * -(a_o y'_o (1 - p_o)**gamma log p_o
+                + b_o (1 - y'_o) p_o**gamma log(1 - p_o))
+
+    with ``y' = (1 - s) y + s / 2``, a and b being alpha and 1 - alpha (both 1
+    where no alpha is told, and gamma 0 in the cross-entropy), and w_o the
+    weight of output o's positives or negatives, in between for a soft target
+    (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5).
+    Targets may be soft, as mixup makes them. A row with a target below 0 is
+    not labelled, costs nothing and has no gradient.
+
+    Parameters
+    ----------
+    recipe : LossRecipe
+        For several classes a single `alpha` is that of every class; for a
+        binary task a list holds those of the negatives and the positives.
+    task : Task
+    targets : (n, outputs) array, optional
+        All training samples as `Task.encode` gives them; the class weights
+        (`class_weights`) are counted from its labelled rows.
+
+    Returns
+    -------
+    keras.losses.Loss
+        From (b, outputs) targets and probabilities to a number.
+
+    Raises
+    ------
+    RecipeError
+        An `alpha` that does not fit the task.
+    UsageError
+        Class weights without `targets`, or with some of another shape.
+    """
+    several = task.kind == "multi-class"
+    focal = recipe.name == "focal"
+    smoothing = recipe.label_smoothing
+    if smoothing is None:
+        smoothing = DEFAULT_SMOOTHING if several and not focal else 0.0
+    terms = _Terms(
+        smoothing,
+        recipe.gamma if focal else None,
+        _alpha_of_classes(recipe, task) if several else _alpha_of_sides(recipe, task),
+        _counted_weights(recipe, task, targets),
+    )
+    name = recipe.name.replace("-", "_")
+    return _LabelledMean(_categorical_rows if several else _binary_rows, terms, name)
+
+
+def _alpha_of_classes(recipe: LossRecipe, task: Task) -> np.ndarray:
+    """Focal weight of each class: (classes,)."""
+    number = len(task.classes)
+    if recipe.alpha is None:
+        return np.ones(number)
+    alpha = np.atleast_1d(recipe.alpha)
+    if len(alpha) not in (1, number):
+        raise _wrong_alpha(task, f"one weight or {number}", recipe.alpha)
+    return np.broadcast_to(alpha, number)
+
+
+def _alpha_of_sides(recipe: LossRecipe, task: Task) -> np.ndarray:
+    """Focal weights of the negatives and the positives of each output: (2, outputs)."""
+    if recipe.alpha is None:
+        return np.ones((2, task.outputs))
+    alpha = np.atleast_1d(recipe.alpha)
+    if task.kind == "binary" and len(alpha) == 2:
+        return alpha[:, None]
+    if len(alpha) not in (1, task.outputs):
+        wanted = 2 if task.kind == "binary" else task.outputs
+        raise _wrong_alpha(task, f"one weight or {wanted}", recipe.alpha)
+    if alpha.max() >= 1:
+        raise _wrong_alpha(task, "weights of the positives, below 1", recipe.alpha)
+    positive = np.broadcast_to(alpha, task.outputs)
+    return np.stack([1 - positive, positive])
+
+
+def _wrong_alpha(task: Task, expected: str, received: object) -> RecipeError:
+    return RecipeError(
+        f"loss of task {task.name}: alpha: expected {expected}; received {received}. Its classes"
+        f" are {', '.join(task.classes)}"
+    )
+
+
+def _counted_weights(
+    recipe: LossRecipe, task: Task, targets: np.ndarray | None
+) -> np.ndarray | None:
+    """Class weights: (classes,), or (2, outputs) for negatives and positives."""
+    if recipe.class_weights == "none":
+        return None
+    if targets is None or np.ndim(targets) != 2 or np.shape(targets)[1] != task.outputs:
+        received = "none" if targets is None else f"shape {np.shape(targets)}"
+        raise UsageError(
+            f"loss of task {task.name}: expected the training split's (n, {task.outputs}) targets"
+            f" to count class weights from; received {received}. Pass what Task.encode gives"
+        )
+    labelled = targets[(targets >= 0).all(axis=1)].astype(float)
+    beta = recipe.beta if recipe.class_weights == "effective" else None
+    positives = labelled.sum(axis=0)
+    if task.kind == "multi-class":
+        return class_weights(positives, beta)
+    return class_weights(np.stack([len(labelled) - positives, positives], axis=1), beta).T
+
+
+def _categorical_rows(targets: Any, probabilities: Any, terms: _Terms) -> Any:
+    """Loss of each row of (b, classes) targets and probabilities."""
+    soft = targets * (1 - terms.smoothing) + terms.smoothing / probabilities.shape[-1]
+    if terms.gamma is None:
+        losses = ops.categorical_crossentropy(soft, probabilities)
+    else:
+        alpha = ops.convert_to_tensor(terms.alpha, probabilities.dtype)
+        losses = ops.sum(alpha * soft * _focal(_clip(probabilities), terms.gamma), axis=-1)
+    if terms.weights is None:
+        return losses
+    weights = ops.convert_to_tensor(terms.weights, probabilities.dtype)
+    return losses * ops.sum(targets * weights, axis=-1)
+
+
+def _binary_rows(targets: Any, probabilities: Any, terms: _Terms) -> Any:
+    """Loss of each row of (b, outputs) targets and probabilities."""
+    soft = targets * (1 - terms.smoothing) + terms.smoothing / 2
+    if terms.gamma is None:
+        losses = ops.binary_crossentropy(soft, probabilities)
+    else:
+        clipped = _clip(probabilities)
+        negative, positive = _constants(terms.alpha, probabilities)
+        losses = positive * soft * _focal(clipped, terms.gamma)
+        losses = losses + negative * (1 - soft) * _focal(1 - clipped, terms.gamma)
+    if terms.weights is not None:
+        negative, positive = _constants(terms.weights, probabilities)
+        losses = losses * (targets * positive + (1 - targets) * negative)
+    return ops.mean(losses, axis=-1)
+
+
+def _constants(sides: np.ndarray, like: Any) -> list[Any]:
+    # One by one: a tensor in a graph cannot be unpacked.
+    return [ops.convert_to_tensor(side, like.dtype) for side in sides]
+
+
+def _clip(probabilities: Any) -> Any:
+    epsilon = keras.config.epsilon()
+    return ops.clip(probabilities, epsilon, 1 - epsilon)
+
+
+def _focal(probabilities: Any, gamma: float) -> Any:
+    """``-(1 - p)**gamma log p`` (Lin et al. 2017, eq. 4)."""
+    return -ops.power(1 - probabilities, gamma) * ops.log(probabilities)
+
+
+def _labelled(targets: Any) -> Any:
+    """Which rows of (b, outputs) targets are labelled: (b,) of bool."""
+    return ops.all(targets >= 0, axis=-1)
+
+
+class _LabelledMean(keras.losses.Loss):
+    """Mean over the labelled rows of a loss that judges rows."""
+
+    def __init__(self, rows: Callable[[Any, Any, _Terms], Any], terms: _Terms, name: str):
+        super().__init__(name=name)
+        self._rows, self._terms = rows, terms
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of each row, 0 where not labelled; scaled for Keras's mean over all rows."""
+        labelled = _labelled(y_true)
+        counted = ops.cast(labelled, y_pred.dtype)
+        targets = ops.where(labelled[:, None], y_true, ops.zeros_like(y_true))
+        losses = counted * self._rows(targets, y_pred, self._terms)
+        rows = ops.cast(ops.shape(y_true)[0], y_pred.dtype)
+        return losses * (rows / ops.maximum(ops.sum(counted), 1))
+
+
+def labelled_accuracy(task: Task) -> keras.metrics.Metric:
+    """Share of the labelled rows that are right, as the metric ``accuracy``.
+
+    Several classes: the likeliest is the target's. Binary: probability and
+    target are on the same side of 0.5 (which belongs to the positives);
+    multi-label: the share of outputs for which they are. Soft targets count
+    as their largest class, or as their side of 0.5. 0 where no row is
+    labelled.
+    """
+    return _LabelledAccuracy(task.kind == "multi-class")
+
+
+class _LabelledAccuracy(keras.metrics.Mean):
+    def __init__(self, several: bool):
+        super().__init__(name="accuracy")
+        self._several = several
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take (b, outputs) targets and probabilities into account."""
+        y_true, y_pred = (ops.cast(y, self.dtype) for y in (y_true, y_pred))
+        if self._several:
+            right = ops.argmax(y_true, axis=-1) == ops.argmax(y_pred, axis=-1)
+        else:
+            right = ops.mean(ops.cast((y_true >= 0.5) == (y_pred >= 0.5), self.dtype), axis=-1)
+        weights = ops.cast(_labelled(y_true), self.dtype)
+        if sample_weight is not None:
+            weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
+        super().update_state(ops.cast(right, self.dtype), weights)

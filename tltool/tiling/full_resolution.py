@@ -1,0 +1,99 @@
+"""A map enlarged to the size of its image, window by window."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from tltool.raster import AnyRaster, MapWriter, Place
+from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
+from tltool.raster.environment import without_georeference_warning
+from tltool.tiling.interpolation import interpolate
+from tltool.tiling.tiles import Axis, Grid
+
+# What a window's values may take, bytes, and the blocks that it is made of, px.
+_WINDOW_BYTES = 32 << 20
+_BLOCK = 256
+
+
+def neighbours(axis: Axis, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Between which cells' centres pixels lie.
+
+    Parameters
+    ----------
+    axis : Axis
+    start, stop : int
+        Half-open range of pixels.
+
+    Returns
+    -------
+    cell : (stop - start,) integer array
+        The cell whose centre is before a pixel's centre; the next is behind.
+    weight : (stop - start,) float32 array
+        Of the next cell, 0..1. Beyond the outermost centres the outermost
+        cell's value goes on.
+    """
+    position = (np.arange(start, stop) + 0.5 - float(axis.origin)) / float(axis.pitch) - 0.5
+    position = np.clip(position, 0, axis.cells - 1)
+    cell = np.minimum(position.astype(np.intp), max(0, axis.cells - 2))
+    return cell, (position - cell).astype(np.float32)
+
+
+def _windows(width: int, height: int, classes: int) -> Iterator[Window]:
+    blocks = int((_WINDOW_BYTES / (4 * classes)) ** 0.5) // _BLOCK
+    side = _BLOCK * max(1, blocks)
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Window(left, top, min(side, width - left), min(side, height - top))
+
+
+def _encoding(source: rasterio.DatasetReader) -> Encoding:
+    return ENCODINGS[source.dtypes[0]]
+
+
+def _enlarged(source: rasterio.DatasetReader, grid: Grid, window: Window) -> np.ndarray:
+    top, left, height, width = window.row_off, window.col_off, window.height, window.width
+    rows, down = neighbours(grid.y, top, top + height)
+    columns, right = neighbours(grid.x, left, left + width)
+    first, count = (rows[0], columns[0]), (rows[-1] - rows[0] + 2, columns[-1] - columns[0] + 2)
+    cells = Window(
+        first[1],
+        first[0],
+        min(count[1], source.width - first[1]),
+        min(count[0], source.height - first[0]),
+    )
+    values = _encoding(source).decode(source.read(window=cells))
+    values = interpolate(values, columns - first[1], right, 2)
+    return interpolate(values, rows - first[0], down, 1)
+
+
+def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRaster) -> None:
+    """Enlarge a map bilinearly to one value a pixel of its image.
+
+    Parameters
+    ----------
+    map_path : Path
+        A map of `tltool.heatmap`, a value a cell.
+    path : Path
+        To write: GeoTIFF in the map's data type, a band a class, in the image's own grid.
+    grid : Grid
+        The map's cells.
+    raster : Raster
+        The image.
+
+    Raises
+    ------
+    OutputError
+    """
+    with without_georeference_warning(), rasterio.open(map_path) as source:
+        size = (raster.height, raster.width)
+        encoding = _encoding(source)
+        kind = MapKind(tuple(source.descriptions), encoding)
+        gcps, crs = raster.gcps
+        place = Place(crs or raster.crs, raster.transform, gcps)
+        with MapWriter(path, *size, kind, place, durable=True) as writer:
+            for window in _windows(raster.width, raster.height, source.count):
+                values = _enlarged(source, grid, window)
+                writer.write(window.row_off, window.col_off, encoding.encode(values))

@@ -1,0 +1,195 @@
+"""Tiles of an image read, judged and handed on: few at a time, however large the image.
+
+Reading runs ahead in a thread, the network in the caller's, and `Behind` hands
+results to a thread that writes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from tltool.raster import Image, enlarge
+from tltool.tiling.tiles import Tile
+
+if TYPE_CHECKING:
+    from tltool.tiling.engines import Engine
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Generator[tuple[T, R]]:
+    """Apply `function` in a thread that is at most `depth` items ahead; keeps the order."""
+    pending: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                pending.append((item, pool.submit(function, item)))
+                if len(pending) > depth:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+class Behind(Generic[T]):
+    """Calls `function` in a thread, in order, while at most `depth` items wait for it.
+
+    Use it as a context manager: leaving waits for what was handed on, also
+    where the block fails. What `function` raises comes out of a later call, or
+    at the end; nothing that was handed on after it is done.
+    """
+
+    def __init__(self, function: Callable[[T], None], depth: int = 2):
+        self._function, self._depth = function, depth
+        self._pending: deque[Future[None]] = deque()
+        self._broken = False
+
+    def __enter__(self) -> Behind[T]:
+        self._pool = ThreadPoolExecutor(1)
+        return self
+
+    def _run(self, item: T) -> None:
+        if self._broken:
+            return
+        try:
+            self._function(item)
+        except BaseException:
+            self._broken = True
+            raise
+
+    def __call__(self, item: T) -> None:
+        """Hand on one item; waits while too many are on their way."""
+        while len(self._pending) >= self._depth:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._run, item))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True)
+        if error is None:
+            for future in self._pending:
+                future.result()
+
+
+class Cover(Protocol):
+    """Which parts of an image have data."""
+
+    def skips(self, tile: Tile) -> bool:
+        """Whether a tile surely has none, told without reading its pixels."""
+        ...
+
+    def empty(self, tile: Tile) -> np.ndarray | None:
+        """Kept cells without data, (rows, columns) bool; None: all of them have some."""
+        ...
+
+
+class Judge(Protocol):
+    """From a tile to the probabilities of its cells; in two steps, for two threads."""
+
+    def read(self, image: Image, tile: Tile) -> Any:
+        """All that `judge` needs of the image."""
+        ...
+
+    def judge(self, pixels: Any, tile: Tile) -> np.ndarray:
+        """The kept cells' (classes, rows, columns) float32 probabilities."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineJudge:
+    """An engine run once over each tile.
+
+    Attributes
+    ----------
+    engine : Engine
+    zoom : Fraction
+    """
+
+    engine: Engine
+    zoom: Fraction
+
+    def read(self, image: Image, tile: Tile) -> np.ndarray:
+        """Read and enlarge a tile."""
+        return read_tile(image, tile, self.zoom)
+
+    def judge(self, pixels: np.ndarray, tile: Tile) -> np.ndarray:
+        """Run the engine and keep the cells that are the tile's own."""
+        return keep(self.engine(pixels), tile)
+
+
+def read_tile(image: Image, tile: Tile, zoom: Fraction) -> np.ndarray:
+    """Read a tile and enlarge it to the network's input.
+
+    Returns
+    -------
+    (tile.y.size, tile.x.size, bands) uint8 array, float32 where zoom is above 1.
+    """
+    pixels = image.read(tile.x.start, tile.y.start, tile.x.length, tile.y.length)
+    enlarged = enlarge(pixels, zoom)
+    rows = slice(tile.y.trim, tile.y.trim + tile.y.size)
+    return enlarged[rows, tile.x.trim : tile.x.trim + tile.x.size]
+
+
+def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
+    """Cut the cells that a tile keeps out of the network's output, as (classes, rows, columns)."""
+    rows = slice(tile.y.drop, tile.y.drop + tile.y.cells)
+    kept = cells[rows, tile.x.drop : tile.x.drop + tile.x.cells]
+    return kept.transpose(2, 0, 1)
+
+
+def judge_tiles(
+    image: Image, tiles: Iterable[Tile], judge: Judge, cover: Cover | None = None
+) -> Generator[tuple[Tile, np.ndarray | None]]:
+    """Each tile with its (classes, rows, columns) probabilities, in order.
+
+    Parameters
+    ----------
+    image : Image
+    tiles : iterable of Tile
+    judge : Judge
+    cover : Cover, optional
+        A tile that it skips is not read, one whose cells are all empty not
+        judged: both come as None. Single empty cells are NaN in every class.
+
+    Notes
+    -----
+    Close it before the image is closed: a thread reads ahead until then. What
+    an exception leaves unfinished is not closed by itself.
+    """
+
+    def read(tile: Tile) -> tuple[Any, np.ndarray | None] | None:
+        if cover is None:
+            return judge.read(image, tile), None
+        if cover.skips(tile):
+            return None
+        empty = cover.empty(tile)
+        if empty is not None and empty.all():
+            return None
+        return judge.read(image, tile), empty
+
+    with closing(ahead(read, tiles)) as stream:
+        for tile, found in stream:
+            if found is None:
+                yield tile, None
+                continue
+            pixels, empty = found
+            values = judge.judge(pixels, tile)
+            yield tile, values if empty is None else np.where(empty, np.float32(np.nan), values)

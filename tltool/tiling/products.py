@@ -1,0 +1,171 @@
+"""What of the network's probabilities a map holds, and in which numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tltool.errors import UsageError
+from tltool.pictures.overlay import class_colours
+from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Encoding, Legend, MapKind
+from tltool.run.sidecar import Sidecar
+
+# Of classes without a colour: of a class map's legend "nothing here".
+_GREY = (128, 128, 128)
+
+
+def nothing_here(sidecar: Sidecar) -> list[str]:
+    """The outputs that mean "nothing here"; none where the background has no output."""
+    # Of a binary task it is the negative; of several tasks outputs are called task.class.
+    names = {sidecar.background, *(f"{t.name}.{sidecar.background}" for t in sidecar.tasks)}
+    return [name for name in sidecar.classes if name in names]
+
+
+def is_exclusive(sidecar: Sidecar) -> bool:
+    """Whether one output alone is true of a cell."""
+    if len(sidecar.tasks) > 1:
+        return False
+    kinds = {task.kind for task in sidecar.tasks}
+    return kinds <= {"multi-class"} and len(sidecar.classes) > 1
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a map holds of a network's outputs.
+
+    Attributes
+    ----------
+    outputs : int
+        Of the network.
+    names : tuple of str
+        Classes that the map shows: of its bands, or of a class map's numbers.
+    chosen : tuple of int
+        The output of each band; empty: a class map.
+    encoding : Encoding
+    exclusive : bool
+        Whether one class alone is true of a cell.
+    nothing : tuple of str
+        Those of the names that mean "nothing here".
+    binary : bool
+        A class map of one output: the second class from 0.5 on.
+    """
+
+    outputs: int
+    names: tuple[str, ...]
+    chosen: tuple[int, ...]
+    encoding: Encoding
+    exclusive: bool
+    nothing: tuple[str, ...] = ()
+    binary: bool = False
+
+    @property
+    def bands(self) -> int:
+        """Of the map."""
+        return len(self.chosen) or 1
+
+    @cached_property
+    def colours(self) -> np.ndarray:
+        """RGB in 0..255 of each name; NaN where it means "nothing here"."""
+        return class_colours(self.names, self.nothing)
+
+    @cached_property
+    def kind(self) -> MapKind:
+        """How the map's file describes its bands."""
+        if self.chosen:
+            return MapKind(self.names, self.encoding)
+        rows = np.where(np.isnan(self.colours), _GREY, self.colours).round().astype(int).tolist()
+        colours = tuple((red, green, blue) for red, green, blue in rows)
+        return MapKind(("class",), self.encoding, Legend(self.names, colours))
+
+    def stored(self, values: np.ndarray) -> np.ndarray:
+        """From (outputs, rows, columns) probabilities, NaN: no data, to (bands, rows, columns)."""
+        if self.chosen:
+            everything = self.chosen == tuple(range(len(values)))
+            return self.encoding.encode(values if everything else values[list(self.chosen)])
+        empty = np.isnan(values).any(0, keepdims=True)
+        best = values >= 0.5 if self.binary else values.argmax(0)[None]
+        return np.where(empty, self.encoding.nodata, best).astype(self.encoding.dtype)
+
+    def shown(self, stored: np.ndarray, place: int) -> np.ndarray:
+        """Float32 probabilities of one of the names from what is stored; of a class map 1 and 0.
+
+        Parameters
+        ----------
+        stored : (rows, columns) array
+            The band of this name, or the only one.
+        place : int
+            Of the name.
+        """
+        if self.chosen:
+            return self.encoding.decode(stored)
+        hot = (stored == place).astype(np.float32)
+        hot[stored == self.encoding.nodata] = np.nan
+        return hot
+
+
+def choose_product(
+    sidecar: Sidecar,
+    dtype: str | None = None,
+    classes: Sequence[str] | None = None,
+    argmax: bool = False,
+) -> Product:
+    """Decide what a map holds.
+
+    Parameters
+    ----------
+    sidecar : Sidecar
+        Of the network.
+    dtype : str, optional
+        ``float32``, ``uint8`` or ``uint16``. Default: float32; of a class map
+        the smallest that has a number for each class.
+    classes : sequence of str, optional
+        Write only these, in the order of the network.
+    argmax : bool
+        One band with the number of the most probable class.
+
+    Raises
+    ------
+    UsageError
+    """
+    if argmax:
+        return _class_map(sidecar, dtype, classes)
+    dtype = dtype or "float32"
+    if dtype not in ENCODINGS:
+        raise UsageError(f"--dtype: expected one of {', '.join(ENCODINGS)}; received {dtype}")
+    wanted = sidecar.classes if classes is None else list(classes)
+    unknown = [name for name in wanted if name not in sidecar.classes]
+    if unknown or not wanted:
+        raise UsageError(
+            f"--classes: expected some of {', '.join(sidecar.classes)};"
+            f" received {', '.join(unknown) or 'none'}"
+        )
+    chosen = tuple(k for k, name in enumerate(sidecar.classes) if name in wanted)
+    names = tuple(sidecar.classes[k] for k in chosen)
+    whole = len(chosen) == len(sidecar.classes)
+    nothing = tuple(name for name in nothing_here(sidecar) if name in names)
+    exclusive = whole and is_exclusive(sidecar)
+    return Product(len(sidecar.classes), names, chosen, ENCODINGS[dtype], exclusive, nothing)
+
+
+def _class_map(sidecar: Sidecar, dtype: str | None, classes: Sequence[str] | None) -> Product:
+    if classes is not None:
+        raise UsageError("--argmax: expected all classes to compare, received --classes beside it")
+    kinds = [task.kind for task in sidecar.tasks] or ["multi-class"]
+    if len(kinds) > 1 or kinds == ["multi-label"]:
+        raise UsageError(
+            "--argmax: expected one task whose classes exclude each other, received"
+            f" {len(kinds)} of kind {', '.join(kinds)}. Leave --argmax out"
+        )
+    binary = kinds == ["binary"]
+    names = tuple(sidecar.tasks[0].classes if binary else sidecar.classes)
+    room = {key: code for key, code in CLASS_CODES.items() if len(names) <= code.nodata}
+    dtype = dtype or next(iter(room))
+    if dtype not in room:
+        raise UsageError(
+            f"--dtype: expected {' or '.join(room)} for the numbers of {len(names)} classes,"
+            f" received {dtype}"
+        )
+    nothing = tuple(name for name in names if name == sidecar.background)
+    outputs = len(sidecar.classes)
+    return Product(outputs, names, (), CLASS_CODES[dtype], True, nothing, binary)

@@ -1,0 +1,108 @@
+"""One map of an image seen at several scales."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tltool.errors import UsageError
+from tltool.raster import AnyRaster, as_zoom
+from tltool.raster.resampled import ResampledRaster
+from tltool.run.sidecar import Sidecar
+from tltool.tiling.engines import Engine
+from tltool.tiling.interpolation import interpolate
+from tltool.tiling.pipeline import keep, read_tile
+from tltool.tiling.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
+
+COMBINATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda told: told.mean(0),
+    "max": lambda told: told.max(0),
+}
+
+
+def check_scales(scales: Sequence[float], combine: str) -> None:
+    """Raise a `UsageError` where scales cannot be meant; none: the image is seen as it is."""
+    if len(set(scales)) < len(scales) or not all(0.1 <= s <= 8 for s in scales):
+        raise UsageError(
+            "--scales: expected different numbers from 0.1 to 8, such as 0.8,1,1.25; received"
+            f" {','.join(f'{scale:g}' for scale in scales)}"
+        )
+    if combine not in COMBINATIONS:
+        raise UsageError(f"--combine: expected {' or '.join(COMBINATIONS)}; received {combine}")
+    if combine != "mean" and not scales:
+        raise UsageError(f"--combine: expected --scales beside it; received {combine} alone")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tile of one scale: its pixels, and where the base map's cells lie among its own."""
+
+    pixels: np.ndarray
+    tile: Tile
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+class ScalesJudge:
+    """Judges a tile in the image resampled to several scales; mean or maximum of each class.
+
+    The cells are those of the image at scale 1. Other scales' maps are
+    interpolated bilinearly at their centres.
+
+    Parameters
+    ----------
+    engine : Engine
+    sidecar : Sidecar
+        Of the FCN.
+    scales : sequence of float
+        Enlargements of the image, 1 as it is.
+    combine : 'mean' or 'max'
+    """
+
+    def __init__(
+        self, engine: Engine, sidecar: Sidecar, scales: Sequence[float], combine: str = "mean"
+    ):
+        check_scales(scales, combine)
+        self._engine, self._sidecar, self._scales = engine, sidecar, tuple(scales)
+        self._combine, self._zoom = COMBINATIONS[combine], as_zoom(sidecar.zoom)
+
+    def _grid(self, image: Any) -> Grid:
+        return make_grid(self._sidecar, image.width, image.height)
+
+    def read(self, image: Any, tile: Tile) -> list[_Seen]:
+        """Read what each scale needs of a tile."""
+        return [self._seen(image, tile, scale) for scale in self._scales]
+
+    def _seen(self, image: AnyRaster, tile: Tile, scale: float) -> _Seen:
+        base = self._grid(image)
+        resampled = image if scale == 1 else ResampledRaster(image, scale)
+        grid = self._grid(resampled)
+        across, down = resampled.width / image.width, resampled.height / image.height
+        rows, y = _places(base.y, tile.y, grid.y, down)
+        columns, x = _places(base.x, tile.x, grid.x, across)
+        own = Tile(y, x)
+        return _Seen(read_tile(resampled, own, self._zoom), own, rows, columns)
+
+    def judge(self, pixels: list[_Seen], tile: Tile) -> np.ndarray:
+        """The kept cells' (classes, rows, columns) float32 probabilities."""
+        told = []
+        for seen in pixels:
+            values = keep(self._engine(seen.pixels), seen.tile)
+            for axis, places in ((1, seen.rows), (2, seen.columns)):
+                cell = places.astype(np.intp)
+                weight = (places - cell).astype(np.float32)
+                values = interpolate(values, cell, weight, axis)
+            told.append(values)
+        return self._combine(np.stack(told)).astype(np.float32)
+
+
+def _places(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:
+    """Where cells of the base map lie among the cells of a scale's tile, and that tile."""
+    cells = np.arange(extent.cell, extent.cell + extent.cells)
+    centres = (float(base.origin) + (cells + 0.5) * float(base.pitch)) * scale
+    places = (centres - float(axis.origin)) / float(axis.pitch) - 0.5
+    places = places.clip(0, axis.cells - 1)
+    first = int(places[0]) // axis.step * axis.step
+    last = min(int(np.ceil(places[-1])), axis.cells - 1)
+    return places - first, extent_of(axis, first, last + 1 - first)

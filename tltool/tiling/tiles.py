@@ -1,0 +1,200 @@
+"""Where the cells of a map lie on an image, and which windows to read for them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from tltool.errors import ModelError
+from tltool.raster import as_zoom
+from tltool.run.sidecar import Sidecar
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The cells along one axis of an image.
+
+    Attributes
+    ----------
+    length : int
+        Of the image, px.
+    patch, context : int
+        px of the image.
+    zoom : Fraction
+    side, stride : int
+        The network's, px of the enlarged image.
+    first, last : int
+        Pixels that can influence a cell, counted from its window's start.
+    """
+
+    length: int
+    patch: int
+    context: int
+    zoom: Fraction
+    side: int
+    stride: int
+    first: int
+    last: int
+
+    @cached_property
+    def pitch(self) -> Fraction:
+        """From cell to cell, px of the image."""
+        return self.stride / self.zoom
+
+    @cached_property
+    def offset(self) -> int:
+        """Start of the patch of cell 0, px: its square begins at the edge or just before."""
+        return math.floor((self.pitch - self.patch) / 2)
+
+    @cached_property
+    def origin(self) -> Fraction:
+        """Where the square of cell 0 begins, px: in -1 < origin <= 0."""
+        return self.offset + (self.patch - self.pitch) / 2
+
+    @cached_property
+    def cells(self) -> int:
+        """Number of cells that cover the image."""
+        return math.ceil((self.length - self.origin) / self.pitch)
+
+    @property
+    def step(self) -> int:
+        """Cells after which positions are whole pixels again."""
+        return self.pitch.denominator
+
+    @cached_property
+    def before(self) -> int:
+        """Cells that a tile computes and drops at its start: padding reaches into them."""
+        cells = -(-max(0, -self.first) // self.stride)
+        return -(-cells // self.step) * self.step
+
+    @cached_property
+    def after(self) -> int:
+        """Cells that a tile computes and drops at its end."""
+        return -(-max(0, self.last - self.side + 1) // self.stride)
+
+    def window_start(self, cell: int) -> Fraction:
+        """First pixel, context included, of what the classifier sees for a cell."""
+        return self.offset - self.context + cell * self.pitch
+
+    def input_length(self, cells: int) -> int:
+        """Pixels of the enlarged image that a tile of `cells` kept cells needs.
+
+        The classifier's own side and a multiple of its stride: every layer
+        then pads as it did in training.
+        """
+        return self.side + (cells - 1 + self.before + self.after) * self.stride
+
+    def cells_for(self, length: int) -> int:
+        """Kept cells of tiles that need at most `length` px of the enlarged image, evenly dealt."""
+        most = (length - self.side) // self.stride + 1 - self.before - self.after
+        tiles = -(-self.cells // max(1, most))
+        even = -(-self.cells // tiles)
+        return -(-even // self.step) * self.step
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A tile along one axis.
+
+    Attributes
+    ----------
+    cell, cells : int
+        First kept cell and their number.
+    start, length : int
+        What to read, px of the image.
+    trim, size : int
+        Where the network's input begins in what was read and enlarged, and
+        how long it is, px of the enlarged image.
+    drop : int
+        Cells of the network's output before the first kept one.
+    """
+
+    cell: int
+    cells: int
+    start: int
+    length: int
+    trim: int
+    size: int
+    drop: int
+
+
+def extent_of(axis: Axis, cell: int, kept: int, cells: int | None = None) -> Extent:
+    """The tile that keeps `kept` cells from `cell` on.
+
+    Parameters
+    ----------
+    axis : Axis
+    cell : int
+        A multiple of ``axis.step``.
+    kept : int
+    cells : int, optional
+        As many are computed, a multiple of ``axis.step``; default: those kept,
+        rounded up.
+    """
+    size = axis.input_length(cells or -(-kept // axis.step) * axis.step)
+    # Enlarged pixels at a window's border take part of their value from the next pixel outside.
+    margin = 0 if axis.zoom == 1 else axis.zoom.denominator
+    length = math.ceil(size / axis.zoom) + 2 * margin
+    start = int(axis.window_start(cell - axis.before)) - margin
+    return Extent(cell, kept, start, length, int(margin * axis.zoom), size, axis.before)
+
+
+def extents(axis: Axis, cells: int) -> list[Extent]:
+    """Divide an axis into tiles of `cells` cells (a multiple of ``axis.step``).
+
+    All of them read windows of the same length; the last keeps fewer cells.
+    """
+    return [
+        extent_of(axis, cell, min(cells, axis.cells - cell), cells)
+        for cell in range(0, axis.cells, cells)
+    ]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of cells and the window to read for it."""
+
+    y: Extent
+    x: Extent
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of an image: the same classifier's along both axes."""
+
+    y: Axis
+    x: Axis
+
+    def tiles(self, length: int) -> Iterator[Tile]:
+        """Tiles row by row whose network input is at most about `length` px a side."""
+        columns = extents(self.x, self.x.cells_for(length))
+        for row in extents(self.y, self.y.cells_for(length)):
+            for column in columns:
+                yield Tile(row, column)
+
+
+def make_grid(sidecar: Sidecar, width: int, height: int) -> Grid:
+    """Lay the cells of an FCN over an image.
+
+    Parameters
+    ----------
+    sidecar : Sidecar
+        Of an FCN.
+    width, height : int
+        Of the image, px.
+
+    Raises
+    ------
+    ModelError
+        Where the sidecar is a classifier's and knows no stride.
+    """
+    if sidecar.stride is None or sidecar.reach is None:
+        raise ModelError(
+            "the sidecar has no stride and reach: expected that of an FCN, received that of a"
+            " classifier. Convert it with tltool convert"
+        )
+    zoom = as_zoom(sidecar.zoom)
+    stride = round(sidecar.stride * zoom)
+    shared = (sidecar.patch, sidecar.context, zoom, sidecar.input_side, stride, *sidecar.reach)
+    return Grid(Axis(height, *shared), Axis(width, *shared))
