@@ -108,7 +108,7 @@ class _Bench:
         return _taken("memory", lambda: self._forward(self._memory))
 
     def evaluate(self) -> dict[str, float]:
-        """Judge, all told."""
+        """TilePredictor, all told."""
         return _taken("evaluate", self._judge)
 
     def numbers(self) -> dict[str, float]:

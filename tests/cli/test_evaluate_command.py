@@ -15,7 +15,7 @@ def place(tmp_path_factory):
     from tltool.runtime import quiet_import
 
     quiet_import("keras")
-    from judged_data import class_folders
+    from labelled_data import class_folders
     from small_runs import ALIVE, small_run
 
     folder = tmp_path_factory.mktemp("judging")

@@ -197,7 +197,7 @@ def test_debug_does_not_disturb_what_works(run):
         (DataError("told so"), 1, "told so"),
         (ImageError("told so"), 1, "told so"),
         (KeyboardInterrupt(), 1, "stopped; no unfinished file has a final name"),
-        (MemoryError(), 1, "not enough memory. Take a smaller --batch or --tile"),
+        (MemoryError(), 1, "not enough memory. Take a smaller --batch-size or --tile"),
         (OSError(errno.EACCES, "Permission denied", "/a/b"), 1, "/a/b: Permission denied"),
         (OSError("just so"), 1, "just so"),
         (RuntimeError("a\n  b"), 1, "unexpected RuntimeError: a b. --debug shows where"),

@@ -21,11 +21,11 @@ from tltool.conversion.adapt import with_context  # noqa: E402
 from tltool.data.dataset import read_facts  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.surgery import to_fcn  # noqa: E402
-from tltool.inference.foreign import Told  # noqa: E402
+from tltool.inference.foreign import ModelHints  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
 CLASSES = ["adult_females", "adult_males", "backgrounds", "juveniles", "pups", "subadult_males"]
-TOLD = Told(classes=CLASSES)
+TOLD = ModelHints(classes=CLASSES)
 
 
 @settings(max_examples=4, deadline=None)
@@ -172,7 +172,7 @@ def test_a_context_that_cannot_be_is_refused(net, bare, tmp_path):
 def test_surroundings_of_enlarged_patches_are_whole_pixels(net, bare, tmp_path):
     """Stride 8 at zoom 1.6 is 5 px, at zoom 3.2 it is 2.5 px."""
     for zoom, whole in ((1, 8), (1.6, 5), (3.2, 5)):
-        told = Told(classes=CLASSES, zoom=zoom)
+        told = ModelHints(classes=CLASSES, zoom=zoom)
         with pytest.raises(UsageError, match=f"0 and a multiple of {whole} px, .*received 1$"):
             tltool.adapt(net, tmp_path / "out", data=bare, told=told, context=1)
 
@@ -204,7 +204,7 @@ def test_data_without_surroundings_are_refused(net, tmp_path):
 
 
 def test_classes_are_those_of_the_data_in_their_order(net, bare, tmp_path):
-    told = Told(classes=CLASSES[::-1])
+    told = ModelHints(classes=CLASSES[::-1])
     with pytest.raises(
         UsageError,
         match=r"--data: expected the classes of .*, subadult_males, pups,.*; received adult_fem",

@@ -183,7 +183,7 @@ def test_tiles_of_the_plugin_make_the_map_of_tltool(tmp_path, zoom, shift, side)
     overlap = overlap_pixels(side, plan.overlap)
     step = side - overlap
     # The cells of neighbouring tiles lie on one grid.
-    assert (step / plan.pitch) % 1 == pytest.approx(0, abs=1e-9)
+    assert (step / plan.cell_size) % 1 == pytest.approx(0, abs=1e-9)
     height, width = side + step, side + 2 * step
     pixels = write_bands(tmp_path / "b.tif", 3, side=-(-(width + shift) // 8) * 8)
     image = pixels.transpose(1, 2, 0)[shift : shift + height, shift : shift + width]

@@ -46,7 +46,7 @@ def test_what_is_kept_lies_between_cells_that_saw_no_border(fcn, sidecar, more):
         # A larger tile that loses more of a stride at its end than it gains.
         return
     assert plan.exact
-    zoom, stride = Fraction(sidecar.zoom).limit_denominator(8), round(plan.pitch * sidecar.zoom)
+    zoom, stride = Fraction(sidecar.zoom).limit_denominator(8), round(plan.cell_size * sidecar.zoom)
     assert plan.size == sidecar.input_side + (plan.cells - 1) * stride <= plan.length * zoom
     half = overlap_pixels(plan.length, plan.overlap) // 2
     first, last = sidecar.reach
@@ -55,7 +55,7 @@ def test_what_is_kept_lies_between_cells_that_saw_no_border(fcn, sidecar, more):
         for row in range(plan.cells)
         if row * stride + first >= 0 and row * stride + last < plan.size
     ]
-    centres = [plan.first_centre + row * plan.pitch for row in whole]
+    centres = [plan.first_centre + row * plan.cell_size for row in whole]
     # The centres of the outermost pixels that are kept.
     assert centres[0] <= half + 0.5
     assert centres[-1] >= plan.length - half - 0.5

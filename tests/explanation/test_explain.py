@@ -243,8 +243,8 @@ def test_list_layers(zoo, tmp_path):
     assert [layer.kind for layer in found] == ["Rescaling", "Conv2D"]
     assert [layer.path for layer in found] == [each.name for each in zoo[1].layers[1:3]]
     assert [layer.default for layer in found] == [False, True]
-    assert (found[1].shape, found[1].pitch, found[0].pitch) == ((4, 4, 8), 4, 1)
+    assert (found[1].shape, found[1].cell_size, found[0].cell_size) == ((4, 4, 8), 4, 1)
     padded_run(tmp_path / "run", zoom=2.0)
     (last,) = [layer for layer in list_layers(tmp_path / "run") if layer.default]
     # The padded run sees 48 px of an image enlarged twice.
-    assert last.pitch * last.shape[0] == 24
+    assert last.cell_size * last.shape[0] == 24

@@ -20,7 +20,11 @@ def conv(name, strides=1, padding="same"):
 def test_cells_lie_in_the_middle_at_the_pitch_of_the_strides():
     flat = flat_of(conv("a", 2), layers.ZeroPadding2D(((0, 1), (0, 1))), conv("b", 2, "valid"))
     placement = place_map(flat, flat.find("b"))
-    assert (placement.rows.cells, placement.rows.pitch, placement.rows.cropped) == (12, 4, False)
+    assert (placement.rows.cells, placement.rows.cell_size, placement.rows.cropped) == (
+        12,
+        4,
+        False,
+    )
     # Of the 48 px, pixel 0 lies 1.5 px before the first cell's centre, at 2 px.
     assert placement.rows.places[[0, 47]] == pytest.approx([-0.375, 11.375])
 
@@ -47,8 +51,8 @@ def test_upsampling_and_unknown_layers():
     flat = flat_of(
         conv("a", 2), layers.UpSampling2D(name="up"), layers.Resizing(6, 6, name="other")
     )
-    assert place_map(flat, flat.find("up")).rows.pitch == 1
-    assert place_map(flat, flat.find("other")).rows.pitch == 8
+    assert place_map(flat, flat.find("up")).rows.cell_size == 1
+    assert place_map(flat, flat.find("other")).rows.cell_size == 8
 
 
 def test_enlarging_keeps_constants_and_interpolates_linearly():

@@ -5,15 +5,15 @@ from fractions import Fraction
 import numpy as np
 from rasterio.transform import Affine
 
-from tltool.raster import ArrayImage, MapWriter, Place
+from tltool.raster import ArrayImage, MapGeoreference, MapWriter
 from tltool.run.sidecar import Sidecar, TaskFacts
-from tltool.tiling.pipeline import EngineJudge
+from tltool.tiling.pipeline import EnginePredictor
 from tltool.tiling.products import choose_product
 from tltool.tiling.tiles import make_grid
 from tltool.tiling.unfinished import UnfinishedMap
 
 STRIDE = 4
-PLACE = Place(None, Affine.scale(4))
+PLACE = MapGeoreference(None, Affine.scale(4))
 NAMES = ["bird", "nothing", "seal"]
 SIDECAR = Sidecar(
     classes=NAMES,
@@ -45,8 +45,8 @@ class MeanEngine:
         return means / means.sum(-1, keepdims=True)
 
 
-def judge(engine=None):
-    return EngineJudge(engine or MeanEngine(), Fraction(1))
+def predictor(engine=None):
+    return EnginePredictor(engine or MeanEngine(), Fraction(1))
 
 
 def mapper_of(tile, **options):
@@ -82,7 +82,7 @@ def make_map(path, image, tile, engine=None, *, fingerprint=None, product=None, 
         found = set(work.done)
         if work.ended:
             return None
-        work.fill(image, judge(engine), cover)
+        work.fill(image, predictor(engine), cover)
         work.writing()
         with MapWriter(path, *work.shape, product.kind, PLACE, durable=True) as to:
             work.write(to)

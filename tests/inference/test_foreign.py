@@ -17,7 +17,7 @@ from small_classifiers import noise, shuffle_weights  # noqa: E402
 
 from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
-from tltool.inference.foreign import PIXELS, Told, describe, read_names  # noqa: E402
+from tltool.inference.foreign import PIXELS, ModelHints, describe, read_names  # noqa: E402
 
 PATH = Path("net.h5")
 RAW = noise(4, 16, 16, 3)
@@ -46,7 +46,7 @@ def net(end=None, size=16, bands=3, front=None):
 
 
 def told_of(model, **told):
-    return describe(model, PATH, Told(**told))
+    return describe(model, PATH, ModelHints(**told))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from judged_data import class_folders, manifest, picture  # noqa: E402
+from labelled_data import class_folders, manifest, picture  # noqa: E402
 from small_runs import ALIVE, PATCH, SEEN, ZOO, small_run, write_bands  # noqa: E402
 
 from tltool.data.dataset import PatchFacts  # noqa: E402

@@ -23,13 +23,13 @@ from keras import layers  # noqa: E402
 from legacy_files import write_hdf5  # noqa: E402
 from small_runs import ALIVE, PATCH, ZOO, small_model, small_run, write_bands  # noqa: E402
 
-from tltool.inference.foreign import Told  # noqa: E402
+from tltool.inference.foreign import ModelHints  # noqa: E402
 from tltool.inference.source import read_source  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-CLASSES = Told(classes=["bird", "none", "seal"], background="none")
+CLASSES = ModelHints(classes=["bird", "none", "seal"], background="none")
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_options_about_the_model_are_not_for_a_run(tmp_path):
         for more in ({"told": CLASSES}, {"architecture": tmp_path / "a.json"}):
             with pytest.raises(UsageError, match=r"model.json beside it tells all that. Leave"):
                 tltool.convert(path, **more)
-        assert not read_source(path, Told()).foreign
+        assert not read_source(path, ModelHints()).foreign
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
@@ -249,7 +249,7 @@ def test_the_users_own_files_are_never_overwritten_unasked(tmp_path, model):
     model.save(own)
     before = own.read_bytes()
     with pytest.raises(OutputError, match=r"model.keras exists already"):
-        tltool.convert(own, tmp_path, told=Told(pixels="0..1"))
+        tltool.convert(own, tmp_path, told=ModelHints(pixels="0..1"))
     own.rename(tmp_path / "net.keras")
     (tmp_path / "model.json").write_text(model.to_json())
     with pytest.raises(OutputError, match=r"model.json exists already"):
@@ -320,7 +320,7 @@ def test_what_does_not_convert_is_kept_ready_to_be_slid(tmp_path, photo):
     model = keras.Model(inputs, outputs)
     model.layers[-1].set_weights([w / 99 for w in model.layers[-1].get_weights()])
     model.save(tmp_path / "net.keras")
-    told = Told(classes=["bird", "none", "seal"], pixels="0..1")
+    told = ModelHints(classes=["bird", "none", "seal"], pixels="0..1")
     with pytest.raises(ConversionError, match=r"no layer slides over the.*out holds it, ready"):
         tltool.convert(tmp_path / "net.keras", tmp_path / "out", told=told)
     tltool.heatmap(tmp_path / "out", [photo], tmp_path, mode="patches", stride=8)

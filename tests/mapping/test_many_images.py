@@ -22,7 +22,7 @@ quiet_import("keras")
 
 from small_runs import ZOO, small_run  # noqa: E402
 
-from tltool.tiling.pipeline import EngineJudge  # noqa: E402
+from tltool.tiling.pipeline import EnginePredictor  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 TILE = 48
@@ -55,15 +55,15 @@ def names(folder):
 
 def stop_at(monkeypatch, calls, error=KeyboardInterrupt):
     """Make the n-th tile from now on fail, once."""
-    plain, left = EngineJudge.judge, [calls]
+    plain, left = EnginePredictor.predict, [calls]
 
-    def judge(self, pixels, tile):
+    def predict(self, pixels, tile):
         left[0] -= 1
         if left[0] == -1:
             raise error
         return plain(self, pixels, tile)
 
-    monkeypatch.setattr(EngineJudge, "judge", judge)
+    monkeypatch.setattr(EnginePredictor, "predict", predict)
 
 
 def test_one_that_cannot_be_mapped_does_not_stop_the_others(run, images, tmp_path, capsys):

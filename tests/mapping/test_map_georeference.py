@@ -167,10 +167,10 @@ def test_control_points_put_cells_where_they_put_pixels(tmp_path, options):
     image = write_raster(tmp_path / "a.tif", pixels, crs="EPSG:32633", gcps=POINTS)
     output = Output(**options)
     made = map_image(mapper_of(40), image, tmp_path / "maps", output)
-    pitch = 4
+    cell_size = 4
     path = made.map_path
     if made.full_path:
-        pitch, path = 1, made.full_path
+        cell_size, path = 1, made.full_path
     with rasterio.open(path) as source, GCPTransformer(POINTS) as of_image:
         points, crs = source.gcps
         assert crs.to_epsg() == 32633
@@ -179,7 +179,7 @@ def test_control_points_put_cells_where_they_put_pixels(tmp_path, options):
         rows, columns = np.mgrid[: source.height, : source.width].reshape(2, -1) + 0.5
         with GCPTransformer(points) as of_map:
             found = of_map.xy(rows, columns, offset="ul")
-        expected = of_image.xy(rows * pitch, columns * pitch, offset="ul")
+        expected = of_image.xy(rows * cell_size, columns * cell_size, offset="ul")
         np.testing.assert_allclose(found, expected, atol=1e-3)
         # They bend: no transform says as much.
         assert source.transform.is_identity

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tltool.mapping.preview import MAP_SIDE, Place, pack_plane, render_preview
+from tltool.mapping.preview import MAP_SIDE, ViewExtent, pack_plane, render_preview
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 CLASSES = ["pup", "none </script><b>&\"'", "sealé"]
-PLACE = Place(400, 300, (-4, -4, 404, 308), (0.5, 0, 1000, 0, -0.5, 2000), "EPSG:32604")
+PLACE = ViewExtent(400, 300, (-4, -4, 404, 308), (0.5, 0, 1000, 0, -0.5, 2000), "EPSG:32604")
 
 
 def photograph(height=150, width=200):
@@ -71,7 +71,7 @@ def test_the_page_stays_within_six_megabytes(classes, side):
     # Noise does not shrink: nothing is larger.
     values = np.random.default_rng(1).random((classes, side, side), np.float32)
     names = [f"c{k}" for k in range(classes)]
-    place = Place(9000, 9000, (0, 0, 9000, 9000))
+    place = ViewExtent(9000, 9000, (0, 0, 9000, 9000))
     text = render_preview("a", photograph(2048, 2048), values, names, [], place)
     assert len(text.encode()) < 6e6
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])

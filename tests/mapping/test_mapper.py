@@ -33,9 +33,9 @@ def map_of(run, image, out, **options):
         values = source.read()
         corner = source.transform @ (1, 1)
     facts = json.loads(made.json_path.read_text())
-    pitch = facts["stride"]
-    start = facts["offset"] + (facts["patch"] - pitch) / 2
-    assert corner == pytest.approx((start + pitch, start + pitch))
+    cell_size = facts["stride"]
+    start = facts["offset"] + (facts["patch"] - cell_size) / 2
+    assert corner == pytest.approx((start + cell_size, start + cell_size))
     return values, facts
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from tltool.metrics.classification import confusion_matrix, judge
+from tltool.metrics.classification import classification_metrics, confusion_matrix
 
 
 @st.composite
@@ -26,7 +26,7 @@ def test_agrees_with_scikit_learn(case):
     probabilities, labels, names = case
     every = np.arange(len(names))
     predicted = probabilities.argmax(axis=1)
-    found = judge(probabilities, labels, names)
+    found = classification_metrics(probabilities, labels, names)
     assert found["samples"] == len(labels)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert found["log_loss"] == pytest.approx(
@@ -46,7 +46,7 @@ def test_agrees_with_scikit_learn(case):
 
 def test_four_samples_by_hand():
     probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5], [0.1, 0.9]])
-    found = judge(probabilities, np.array([0, 1, 1, 1]), ["sea", "pup"])
+    found = classification_metrics(probabilities, np.array([0, 1, 1, 1]), ["sea", "pup"])
     assert found["confusion"] == [[1, 0], [2, 1]]
     assert found["accuracy"] == 0.5
     assert found["log_loss"] == pytest.approx(-math.log(0.8 * 0.4 * 0.5 * 0.9) / 4)
@@ -68,30 +68,32 @@ def test_any_integer_type_counts_right(dtype):
 
 
 def test_no_sample_is_undefined_not_zero():
-    found = judge(np.zeros((0, 2)), np.zeros(0, int), ["a", "b"])
+    found = classification_metrics(np.zeros((0, 2)), np.zeros(0, int), ["a", "b"])
     assert (found["samples"], found["accuracy"], found["log_loss"]) == (0, None, None)
     assert found["classes"]["a"] == {"precision": None, "recall": None, "samples": 0}
     assert found["confusion"] == [[0, 0], [0, 0]]
 
 
 def test_class_never_told_and_class_never_there_are_undefined():
-    found = judge(np.array([[0.9, 0.1, 0.0]] * 3), np.array([0, 1, 1]), ["a", "b", "c"])
+    found = classification_metrics(
+        np.array([[0.9, 0.1, 0.0]] * 3), np.array([0, 1, 1]), ["a", "b", "c"]
+    )
     assert found["classes"]["a"]["precision"] == pytest.approx(1 / 3)
     assert found["classes"]["b"] == {"precision": None, "recall": 0.0, "samples": 2}
     assert found["classes"]["c"] == {"precision": None, "recall": None, "samples": 0}
 
 
 def test_one_class_alone():
-    found = judge(np.ones((4, 1)), np.zeros(4, int), ["only"])
+    found = classification_metrics(np.ones((4, 1)), np.zeros(4, int), ["only"])
     assert (found["accuracy"], found["log_loss"]) == (1.0, 0.0)
 
 
 def test_certain_and_wrong_has_a_finite_loss():
-    loss = judge(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])["log_loss"]
+    loss = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]), ["a", "b"])["log_loss"]
     assert loss == pytest.approx(-math.log(1e-12))
 
 
 def test_numbers_can_be_written_as_json():
     probabilities = np.random.default_rng(0).dirichlet([1, 1], 9).astype(np.float32)
-    found = judge(probabilities, np.arange(9) % 2, ["a", "b"])
+    found = classification_metrics(probabilities, np.arange(9) % 2, ["a", "b"])
     assert json.loads(json.dumps(found)) == found

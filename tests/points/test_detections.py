@@ -22,9 +22,9 @@ NAMES = ("sea", "pup", "bull")
 FIELDS = ("x", "y", "score", "height", "label", "probabilities")
 
 
-def geometry_of(cells, pitch=4.0, origin=0.0):
-    size = int(cells.columns * pitch), int(cells.rows * pitch)
-    return MapGeometry(origin, origin, pitch, *size)
+def geometry_of(cells, cell_size=4.0, origin=0.0):
+    size = int(cells.columns * cell_size), int(cells.rows * cell_size)
+    return MapGeometry(origin, origin, cell_size, *size)
 
 
 def map_of(animal, pup=1.0):
@@ -33,9 +33,9 @@ def map_of(animal, pup=1.0):
     return ArrayMap(np.stack([1 - animal, animal * pup, animal * (1 - pup)]), NAMES)
 
 
-def found_in(animal, pup=1.0, pitch=4.0, **more):
+def found_in(animal, pup=1.0, cell_size=4.0, **more):
     cells = map_of(animal, pup)
-    return find_candidates(cells, geometry_of(cells, pitch), background="sea", **more)
+    return find_candidates(cells, geometry_of(cells, cell_size), background="sea", **more)
 
 
 def rule(threshold=0.1, distance=0.0, **more):
@@ -234,7 +234,7 @@ def test_equal_scores_are_told_apart_by_their_place():
 
 def test_cells_lie_where_the_grid_of_the_network_puts_them():
     grid = make_grid(SIDECAR.model_copy(update={"patch": 9, "offset": None}), 50, 30)
-    place = MapGeometry(float(grid.x.origin), float(grid.y.origin), float(grid.x.pitch), 50, 30)
+    place = MapGeometry(float(grid.x.origin), float(grid.y.origin), float(grid.x.cell_size), 50, 30)
     x, y = place.to_pixels(np.array([0.0, 3.0]), np.array([0.0, 1.5]))
     centre = float(grid.x.offset) + 9 / 2
     assert x.tolist() == [max(0.5, centre), centre + 3 * 4]
@@ -273,9 +273,9 @@ def test_a_file_gives_the_same_points_as_its_values(tmp_path, dtype):
 
 
 def place_of():
-    from tltool.raster import Place
+    from tltool.raster import MapGeoreference
 
-    return Place(None, Affine.scale(4))
+    return MapGeoreference(None, Affine.scale(4))
 
 
 def test_files_that_are_no_maps_of_probabilities_are_refused(tmp_path):

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from tltool.errors import UsageError
-from tltool.raster import MapWriter, Place
+from tltool.raster import MapGeoreference, MapWriter
 from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Legend, MapKind
 from tltool.raster.zarr_writing import ZarrWriter, check_zarr
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 
 def write(path, stored, kind, writer=MapWriter, **options):
-    with writer(path, *stored.shape[1:], kind, Place(UTM, TRANSFORM), **options) as file:
+    with writer(path, *stored.shape[1:], kind, MapGeoreference(UTM, TRANSFORM), **options) as file:
         for band in range(len(stored)):
             file.write(0, 0, stored[band : band + 1], band)
 
@@ -115,7 +115,7 @@ def test_a_zarr_store_says_what_it_holds(tmp_path, kind):
 def test_control_points_are_in_a_zarr_store(tmp_path):
     zarr = pytest.importorskip("zarr", reason="zarr is not installed")
     points = [GroundControlPoint(1.5, 2.5, 10, 20, 3), GroundControlPoint(4, 5, 30, 40)]
-    with ZarrWriter(tmp_path / "a.zarr", 3, 3, MapKind(("a",)), Place(UTM, gcps=points)):
+    with ZarrWriter(tmp_path / "a.zarr", 3, 3, MapKind(("a",)), MapGeoreference(UTM, gcps=points)):
         pass
     told = dict(zarr.open_group(str(tmp_path / "a.zarr"), mode="r")["heatmap"].attrs)
     assert told["transform"] is None
@@ -127,7 +127,7 @@ def test_a_failing_zarr_store_leaves_nothing(tmp_path):
     pytest.importorskip("zarr", reason="zarr is not installed")
     with (
         pytest.raises(ValueError, match="x"),
-        ZarrWriter(tmp_path / "a.zarr", 3, 3, MapKind(("a",)), Place(None, TRANSFORM)),
+        ZarrWriter(tmp_path / "a.zarr", 3, 3, MapKind(("a",)), MapGeoreference(None, TRANSFORM)),
     ):
         raise ValueError("x")
     assert list(tmp_path.iterdir()) == []

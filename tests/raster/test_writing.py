@@ -9,7 +9,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from tltool.errors import OutputError
-from tltool.raster import MapWriter, Place
+from tltool.raster import MapGeoreference, MapWriter
 
 NAMES = ("adult", "pup", "backgrounds")
 TRANSFORM = Affine(8.0, 0, 500_000, 0, -8.0, 6_000_000)
@@ -21,14 +21,16 @@ def noise(rows, columns, bands=3):
 
 
 def fail_inside(path, error):
-    with MapWriter(path, 4, 4, NAMES, Place(None, TRANSFORM)) as writer:
+    with MapWriter(path, 4, 4, NAMES, MapGeoreference(None, TRANSFORM)) as writer:
         writer.write(0, 0, noise(4, 4) / 2)
         raise error
 
 
 def write_map(path, values, crs="EPSG:32633", transform=TRANSFORM, step=100):
     _, rows, columns = values.shape
-    with MapWriter(path, rows, columns, NAMES[: len(values)], Place(crs, transform)) as writer:
+    with MapWriter(
+        path, rows, columns, NAMES[: len(values)], MapGeoreference(crs, transform)
+    ) as writer:
         for row in range(0, rows, step):
             for column in range(0, columns, step):
                 part = values[:, row : row + step, column : column + step]
@@ -70,7 +72,7 @@ def test_pixel_coordinates_without_a_crs(tmp_path):
 
 
 def test_cells_never_written_are_no_data(tmp_path):
-    with MapWriter(tmp_path / "a.tif", 300, 300, ["a"], Place(None, TRANSFORM)) as writer:
+    with MapWriter(tmp_path / "a.tif", 300, 300, ["a"], MapGeoreference(None, TRANSFORM)) as writer:
         writer.write(2, 3, np.ones((1, 4, 5), np.float32))
     with rasterio.open(tmp_path / "a.tif") as file:
         values = file.read(1)
@@ -80,7 +82,7 @@ def test_cells_never_written_are_no_data(tmp_path):
 
 def test_final_name_appears_only_at_the_end(tmp_path):
     path = tmp_path / "a.tif"
-    with MapWriter(path, 4, 4, NAMES, Place(None, TRANSFORM)) as writer:
+    with MapWriter(path, 4, 4, NAMES, MapGeoreference(None, TRANSFORM)) as writer:
         writer.write(0, 0, noise(4, 4))
         assert not path.exists()
     assert path.exists()
@@ -120,7 +122,7 @@ def test_parent_that_is_a_file_is_an_output_error(tmp_path):
 def test_window_outside_the_map_is_an_output_error(tmp_path):
     with (
         pytest.raises(OutputError, match=r"a\.tif could not be written"),
-        MapWriter(tmp_path / "a.tif", 4, 4, NAMES, Place(None, TRANSFORM)) as writer,
+        MapWriter(tmp_path / "a.tif", 4, 4, NAMES, MapGeoreference(None, TRANSFORM)) as writer,
     ):
         writer.write(3, 3, noise(4, 4))
     assert list(tmp_path.iterdir()) == []
@@ -132,14 +134,15 @@ LIMITED = """
     import numpy as np
     import rasterio
     from rasterio.transform import Affine
-    from tltool.raster import MapWriter, Place
+    from tltool.raster import MapWriter, MapGeoreference
 
     warnings.simplefilter("ignore")
     folder, rows, columns = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     values = np.random.default_rng(0).random((2, rows, columns), np.float32)
 
     def write(path):
-        with MapWriter(path, rows, columns, ["a", "b"], Place(None, Affine.scale(32))) as writer:
+        georeference = MapGeoreference(None, Affine.scale(32))
+        with MapWriter(path, rows, columns, ["a", "b"], georeference) as writer:
             for row in range(0, rows, 256):
                 writer.write(row, 0, values[:, row : row + 256])
 
@@ -193,10 +196,10 @@ def test_reason_is_told_not_hidden_behind_a_previous_exception(tmp_path):
     import numpy as np
     from pathlib import Path
     from rasterio.transform import Affine
-    from tltool.raster import MapWriter, Place
+    from tltool.raster import MapWriter, MapGeoreference
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-    place = Place(None, Affine.scale(2))
+    place = MapGeoreference(None, Affine.scale(2))
     with MapWriter(Path({str(tmp_path)!r}) / "a.tif", 512, 512, "ab", place) as map:
         for row in (0, 256):
             map.write(row, 0, np.random.default_rng(0).random((2, 256, 512), np.float32))

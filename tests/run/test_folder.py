@@ -11,7 +11,7 @@ from tltool.runtime import quiet_import
 quiet_import("keras")
 
 from tltool.run.folder import clear_folder, write_json  # noqa: E402
-from tltool.training.begun import Begun, check_same_recipe  # noqa: E402
+from tltool.training.run_start import RunStart, check_same_recipe  # noqa: E402
 
 
 @pytest.fixture
@@ -84,6 +84,6 @@ def test_of_an_earlier_run_nothing_stays_and_of_others_everything(tmp_path):
 def test_data_that_are_gone_are_asked_for(tmp_path):
     recipe = tltool.load_recipe(None, HEAD_RECIPE)
     recipe.save(tmp_path / "recipe.yaml")
-    Begun(tmp_path / "gone", "1", False, recipe.model_dump(mode="json")).save(tmp_path)
+    RunStart(tmp_path / "gone", "1", False, recipe.model_dump(mode="json")).save(tmp_path)
     with pytest.raises(DataError, match=r"no longer at .*gone. Say where.*finetune DATA --resume"):
         tltool.resume(tmp_path)

@@ -106,7 +106,7 @@ def test_the_map_of_a_turned_image_is_the_turned_map(tmp_path, options, zoom, si
     mapper = load_mapper(run, engine="tensorflow", tta="d4", **options)
     pixels = varied_images(1, 128)[0, : size[0], : size[1]].astype(np.uint8)
     axis = mapper.grid(type("Size", (), {"width": size[1], "height": size[0], "path": None})()).y
-    assert axis.length - 2 * axis.origin == axis.cells * axis.pitch
+    assert axis.length - 2 * axis.origin == axis.cells * axis.cell_size
     whole = map_of(mapper, pixels, tmp_path)
     assert np.ptp(whole) > 0.01
     for how in EIGHT[1:6:2]:

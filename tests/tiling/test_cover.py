@@ -27,7 +27,7 @@ from tltool.mapping.image_map import map_image  # noqa: E402
 from tltool.raster import Raster, load_area  # noqa: E402
 from tltool.tiling.cover import ImageCover  # noqa: E402
 from tltool.tiling.outputs import Output  # noqa: E402
-from tltool.tiling.pipeline import EngineJudge  # noqa: E402
+from tltool.tiling.pipeline import EnginePredictor  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("without_pictures"),
@@ -149,7 +149,7 @@ def test_that_there_is_no_data_is_known_of_what_another_process_did(tmp_path, ca
             valid[row] = True
         image = write_masked(tmp_path / f"{name}.tif", noise(80, 96), valid, "nodata")
         with monkeypatch.context() as patch:
-            patch.setattr(image_map, "map_place", stop)
+            patch.setattr(image_map, "map_georeference", stop)
             with pytest.raises(KeyboardInterrupt):
                 map_image(mapper_of(40), image, tmp_path / "maps", model=model)
         caplog.clear()
@@ -278,15 +278,15 @@ def test_another_area_is_told_and_the_map_begun_anew(tmp_path, run, image, monke
     caplog.set_level(logging.WARNING, "tltool")
     area = write_area(tmp_path / "area.geojson", [SQUARE])
     options = {"aoi": area, "tile": 32, "engine": "tensorflow"}
-    plain, left = EngineJudge.judge, [3]
+    plain, left = EnginePredictor.predict, [3]
 
-    def judge(self, pixels, tile):
+    def predict(self, pixels, tile):
         left[0] -= 1
         if left[0] == -1:
             raise KeyboardInterrupt
         return plain(self, pixels, tile)
 
-    monkeypatch.setattr(EngineJudge, "judge", judge)
+    monkeypatch.setattr(EnginePredictor, "predict", predict)
     with pytest.raises(KeyboardInterrupt):
         tltool.heatmap(run, [image], tmp_path / "maps", **options)
     write_area(area, [[(x + 20, y) for x, y in SQUARE]])

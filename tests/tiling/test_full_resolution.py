@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tltool.raster import MapWriter, Place, Raster
+from tltool.raster import MapGeoreference, MapWriter, Raster
 from tltool.tiling import full_resolution
 from tltool.tiling.full_resolution import write_full_resolution
 from tltool.tiling.tiles import Axis, Grid
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 def centres(axis):
     """Where the cells' squares have their middle, px of the image, half-pixel centres."""
-    return (np.arange(axis.cells) + 0.5) * float(axis.pitch) + float(axis.origin)
+    return (np.arange(axis.cells) + 0.5) * float(axis.cell_size) + float(axis.origin)
 
 
 def enlarge_map(tmp_path, width, height, zoom, values_of):
@@ -30,7 +30,9 @@ def enlarge_map(tmp_path, width, height, zoom, values_of):
         path, "w", driver="GTiff", crs="EPSG:32605", transform=transform, **shape
     ) as file:
         file.write(image)
-    with MapWriter(tmp_path / "map.tif", *values.shape[1:], ["a", "b"], Place()) as writer:
+    with MapWriter(
+        tmp_path / "map.tif", *values.shape[1:], ["a", "b"], MapGeoreference()
+    ) as writer:
         writer.write(0, 0, values)
     with Raster(path) as raster:
         write_full_resolution(tmp_path / "map.tif", tmp_path / "full.tif", grid, raster)

@@ -3,9 +3,9 @@ import time
 
 import numpy as np
 import pytest
-from small_maps import MeanEngine, expected_of, image_of, judge, make_map, tiles_of
+from small_maps import MeanEngine, expected_of, image_of, make_map, predictor, tiles_of
 
-from tltool.tiling.pipeline import Behind, ahead, judge_tiles
+from tltool.tiling.pipeline import Behind, ahead, predict_tiles
 from tltool.tiling.unfinished import UnfinishedMap
 
 
@@ -117,7 +117,7 @@ def test_tiles_without_data_are_not_judged_and_where_that_is_told_not_read(told)
     tiles, cover, counting = tiles_of(image, 40), Cover(data, told), Counting(image)
     engine = MeanEngine()
     values = np.full((3, 60, 50), np.inf)
-    for tile, found in judge_tiles(counting, tiles, judge(engine), cover):
+    for tile, found in predict_tiles(counting, tiles, predictor(engine), cover):
         rows = slice(tile.y.cell, tile.y.cell + tile.y.cells)
         columns = slice(tile.x.cell, tile.x.cell + tile.x.cells)
         values[:, rows, columns] = np.nan if found is None else found
@@ -138,7 +138,7 @@ def test_reading_that_fails_is_told_at_its_tile():
             return np.zeros((size[1], size[0], 3), np.uint8)
 
     done = []
-    stream = judge_tiles(Broken(), tiles_of(Broken(), 40), judge())
+    stream = predict_tiles(Broken(), tiles_of(Broken(), 40), predictor())
     with pytest.raises(OSError, match="truncated"):
         done.extend(tile for tile, _ in stream)
     assert [tile.y.start for tile in done] == [0] * 4 + [40] * 4 + [80] * 4
@@ -158,7 +158,7 @@ def test_nothing_reads_any_more_when_it_is_closed_in_the_middle():
             return pixels
 
     image = Slow(image_of(60, 50))
-    stream = judge_tiles(image, tiles_of(image, 40), judge())
+    stream = predict_tiles(image, tiles_of(image, 40), predictor())
     next(stream)
     reading.clear()
     assert reading.wait(5)

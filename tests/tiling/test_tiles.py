@@ -32,8 +32,8 @@ def axes(draw):
 @given(axes())
 def test_cells_cover_the_image_and_no_more_than_it(axis):
     assert -1 < axis.origin <= 0
-    end = axis.origin + axis.cells * axis.pitch
-    assert end >= axis.length > end - axis.pitch
+    end = axis.origin + axis.cells * axis.cell_size
+    assert end >= axis.length > end - axis.cell_size
 
 
 @settings(deadline=None)

@@ -161,9 +161,9 @@ def test_a_class_map_shows_one_and_zero(tmp_path):
     image = image_of(12, 10)
     product = choose_product(SIDECAR, argmax=True)
     with UnfinishedMap(tmp_path / "a.tif", tiles_of(image, 20), product, {}) as work:
-        from small_maps import judge
+        from small_maps import predictor
 
-        work.fill(image, judge())
+        work.fill(image, predictor())
         shown = np.stack([work.shown(k, 2, 3, 7, 6) for k in range(3)])
     best = expected_of(image)[:, 2:9, 3:9].argmax(0)
     np.testing.assert_array_equal(shown, best == np.arange(3)[:, None, None])

@@ -13,7 +13,7 @@ from tltool.data.stream import Patches  # noqa: E402
 from tltool.inference.network import Network  # noqa: E402
 from tltool.raster import enlarge  # noqa: E402
 from tltool.tasks.task import Task  # noqa: E402
-from tltool.training.split_metrics import judge_split, predict, predict_averaged  # noqa: E402
+from tltool.training.split_metrics import predict, predict_averaged, split_metrics  # noqa: E402
 
 ONE = Task("label", ("a", "b", "c"))
 YES = Task("yes", ("no", "yes"), "binary")
@@ -60,7 +60,7 @@ def test_each_task_is_judged_where_it_is_labelled():
     tasks = [ONE, YES]
     labels = [((0,), (1,)), ((1,), None), ((2,), (0,)), (None, None), *[((0,), (1,))] * 3]
     model = network(*tasks)
-    judged = judge_split(model, patches_of(labels=labels), tasks, 4, Fraction(1), True)
+    judged = split_metrics(model, patches_of(labels=labels), tasks, 4, Fraction(1), True)
     assert {name: judged["tasks"][name]["samples"] for name in ("label", "yes")} == {
         "label": 6,
         "yes": 5,

@@ -9,7 +9,7 @@ from tltool.annotations.coco import KEYS, read_coco, write_coco
 from tltool.annotations.geojson import TYPES, read_geojson, write_geojson
 from tltool.annotations.geopackage import MAGIC, read_geopackage, write_geopackage
 from tltool.annotations.images import match_images
-from tltool.annotations.placing import Place, opened, path_of, to_map, to_points
+from tltool.annotations.map_points import ImageSource, opened, path_of, to_map, to_points
 from tltool.annotations.point import TWICE, Point, without_duplicates
 from tltool.annotations.tables import KNOWN, read_csv, write_csv
 from tltool.errors import DataError, UsageError
@@ -27,7 +27,7 @@ _FORMATS = (
 def read_points(
     path: str | Path,
     columns: Sequence[str] | None = None,
-    images: Sequence[Place] = (),
+    images: Sequence[ImageSource] = (),
     *,
     empty: bool = False,
 ) -> list[Point]:
@@ -84,7 +84,7 @@ def check_is_file(path: Path) -> None:
 
 
 def _read(
-    path: Path, columns: Sequence[str] | None, images: list[Place], empty: bool
+    path: Path, columns: Sequence[str] | None, images: list[ImageSource], empty: bool
 ) -> list[Point]:
     check_is_file(path)
     with path.open("rb") as file:
@@ -98,7 +98,7 @@ def _read(
     return read_csv(path, columns, empty)
 
 
-def _read_json(path: Path, columns: Sequence[str] | None, images: list[Place]) -> list[Point]:
+def _read_json(path: Path, columns: Sequence[str] | None, images: list[ImageSource]) -> list[Point]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -114,19 +114,19 @@ def _read_json(path: Path, columns: Sequence[str] | None, images: list[Place]) -
     raise DataError(f"{path}: expected {_FORMATS}; received JSON that is {received}")
 
 
-def _as_csv(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+def _as_csv(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
     write_csv(path, points)
 
 
-def _as_geojson(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+def _as_geojson(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
     write_geojson(path, points, *to_map(points, images, path))
 
 
-def _as_geopackage(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+def _as_geopackage(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
     write_geopackage(path, points, *to_map(points, images, path))
 
 
-def _as_coco(path: Path, points: Sequence[Point], images: Sequence[Place]) -> None:
+def _as_coco(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
     sizes: dict[str, tuple[int, int]] = {}
     names = match_images((point.image for point in points), [path_of(i) for i in images], path)
     for image in images:
@@ -136,7 +136,7 @@ def _as_coco(path: Path, points: Sequence[Point], images: Sequence[Place]) -> No
     write_coco(path, points, sizes)
 
 
-WRITERS: Mapping[str, Callable[[Path, Sequence[Point], Sequence[Place]], None]] = {
+WRITERS: Mapping[str, Callable[[Path, Sequence[Point], Sequence[ImageSource]], None]] = {
     "csv": _as_csv,
     "geojson": _as_geojson,
     "gpkg": _as_geopackage,
@@ -149,7 +149,7 @@ _SUFFIXES = {".csv": "csv", ".geojson": "geojson", ".gpkg": "gpkg", ".json": "co
 def write_points(
     path: str | Path,
     points: Sequence[Point],
-    images: Sequence[Place] = (),
+    images: Sequence[ImageSource] = (),
     *,
     format: str | None = None,
     overwrite: bool = False,

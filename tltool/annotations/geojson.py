@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rasterio.crs import CRS
 
-from tltool.annotations.placing import MapPoint
+from tltool.annotations.map_points import MapPoint
 from tltool.annotations.point import Point
 from tltool.errors import DataError
 from tltool.raster.geojson import Geometry, geometries, short

@@ -18,7 +18,7 @@ import numpy as np
 from rasterio.crs import CRS
 
 from tltool.annotations.geojson import is_wgs84
-from tltool.annotations.placing import PIXELS, MapPoint
+from tltool.annotations.map_points import PIXELS, MapPoint
 from tltool.annotations.point import Point
 from tltool.errors import DataError
 

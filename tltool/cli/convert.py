@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tltool.cli import options
-from tltool.cli.model_options import architecture, model_options, read_told
+from tltool.cli.model_options import architecture, model_options, read_hints
 
 
 @click.command(short_help="Turn a classifier into a fully convolutional network.")
@@ -87,7 +87,7 @@ def convert(
     import tltool
 
     shared: dict[str, Any] = {
-        "told": read_told(**told),
+        "told": read_hints(**told),
         "architecture": architecture,
         "check_image": check_image,
         "windows": windows,

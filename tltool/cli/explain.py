@@ -160,7 +160,7 @@ def _list_layers(run: Path, task: str | None) -> None:
             layer.path,
             layer.kind,
             " x ".join(map(str, layer.shape)),
-            f"{layer.pitch:g}",
+            f"{layer.cell_size:g}",
             "default" if layer.default else "",
         )
         for layer in list_layers(run, task)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tltool.cli import options
-from tltool.cli.model_options import model_options, read_told
+from tltool.cli.model_options import model_options, read_hints
 
 
 @click.command(short_help="Measure how far a map says what its classifier says.")
@@ -45,7 +45,7 @@ def fidelity(
     import tltool
 
     done = tltool.fidelity(
-        fcn, model, image, out, told=read_told(**told), windows=windows, overwrite=overwrite
+        fcn, model, image, out, told=read_hints(**told), windows=windows, overwrite=overwrite
     )
 
     from tltool.cli import show

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from tltool import __version__
+from tltool.cli.flags import to_flags
 from tltool.errors import TltoolError
 
 # Name -> one line of help. The module of the same name, with _ for -, is imported when used.
@@ -24,12 +25,16 @@ COMMANDS = {
     "heatmap": "Map class probabilities over images of any size.",
     "mine": "Train again with a run's false detections as background.",
     "count": "Count animals on images: points, numbers, intervals.",
-    "evaluate": "Judge a run on labelled images: numbers with intervals.",
+    "evaluate": "Evaluate a run on labelled images: numbers with intervals.",
     "predict": "Tell the classes of images, as CSV or JSON lines.",
     "explain": "Show where in images the network sees what it tells of them.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }
+
+
+# The command whose options messages speak of.
+_running: dict[str, click.Command] = {}
 
 
 class _Group(click.Group):
@@ -40,7 +45,10 @@ class _Group(click.Group):
         if name not in COMMANDS:
             return None
         module = name.replace("-", "_")
-        return getattr(importlib.import_module(f"tltool.cli.{module}"), module)
+        _running["command"] = command = getattr(
+            importlib.import_module(f"tltool.cli.{module}"), module
+        )
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -68,9 +76,20 @@ def _explain_os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
+def _in_flags(message: str) -> str:
+    return to_flags(message, _running.get("command"))
+
+
+class _InFlags(logging.Formatter):
+    """Messages of the library in the words of the command line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _in_flags(record.getMessage())
+
+
 def _show_messages() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_InFlags())
     logger = logging.getLogger("tltool")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
@@ -104,12 +123,12 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _report(error: BaseException) -> NoReturn:
     if isinstance(error, TltoolError):
-        _fail(str(error), error.exit_status)
+        _fail(_in_flags(str(error)), error.exit_status)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         _fail("stopped; no unfinished file has a final name", 1)
     if isinstance(error, OSError):
         _fail(_explain_os_error(error), 1)
     if isinstance(error, MemoryError):
-        _fail("not enough memory. Take a smaller --batch or --tile", 1)
+        _fail("not enough memory. Take a smaller --batch-size or --tile", 1)
     reason = " ".join(str(error).split())[:300]
     _fail(f"unexpected {type(error).__name__}: {reason}. --debug shows where", 1)

@@ -43,20 +43,20 @@ _OPTIONS = (
 
 
 def model_options(command: Command) -> Command:
-    """All options that `read_told` takes."""
+    """All options that `read_hints` takes."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def read_told(classes: str | None, **values: Any) -> Any:
+def read_hints(classes: str | None, **values: Any) -> Any:
     """What the options say of the model; imports Keras."""
     from tltool.runtime import quiet_import
 
     quiet_import("keras")
-    from tltool.inference.foreign import Told, read_names
+    from tltool.inference.foreign import ModelHints, read_names
 
-    return Told(classes=None if classes is None else read_names(classes), **values)
+    return ModelHints(classes=None if classes is None else read_names(classes), **values)
 
 
 architecture = click.option(

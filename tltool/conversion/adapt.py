@@ -20,7 +20,7 @@ from tltool.data.stream import load_patches
 from tltool.errors import DataError, UsageError
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import to_fcn
-from tltool.inference.foreign import Told
+from tltool.inference.foreign import ModelHints
 from tltool.inference.source import Source, read_source
 from tltool.models.graph import Copier, replay
 from tltool.models.network import Classifier
@@ -30,7 +30,7 @@ from tltool.run.folder import RECIPE_NAME, check_folder
 from tltool.tasks.task import Task
 from tltool.training.finetune import finetune
 from tltool.training.prepare import Network, Sizes
-from tltool.training.split_metrics import judge_split
+from tltool.training.split_metrics import split_metrics
 
 logger = logging.getLogger("tltool")
 
@@ -213,7 +213,7 @@ def _accuracy(source: Source, data: Path, recipe: Recipe) -> tuple[str, float]:
         dataset.samples[split], source.sidecar.window, crop=True, bands=recipe.bands
     )
     batch, zoom = recipe.training.batch, as_zoom(source.sidecar.zoom)
-    judged = judge_split(source.whole, patches, dataset.tasks, batch, zoom, recipe.tta == "d4")
+    judged = split_metrics(source.whole, patches, dataset.tasks, batch, zoom, recipe.tta == "d4")
     return split, float(judged["accuracy"])
 
 
@@ -248,7 +248,7 @@ def adapt(
     data: str | Path | None = None,
     context: int | None = None,
     epochs: int = EPOCHS,
-    told: Told | None = None,
+    told: ModelHints | None = None,
     architecture: str | Path | None = None,
     check_image: str | Path | None = None,
     windows: int = 1024,

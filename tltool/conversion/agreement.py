@@ -141,17 +141,17 @@ def compare(
         classifier = as_single(classifier, [task.name for task in sidecar.tasks])
     pixels_as = pixel_type(zoom)
     engine = TensorFlowEngine(fcn, pixels_as) if isinstance(fcn, keras.Model) else fcn
-    judge: Engine = TensorFlowEngine(classifier, pixels_as)
+    patchwise: Engine = TensorFlowEngine(classifier, pixels_as)
     if isinstance(engine, AveragedEngine):
-        judge = AveragedEngine(judge)
+        patchwise = AveragedEngine(patchwise)
     of_map, of_classifier, places = [], [], []
-    with closing(run_tiles(image, tiles, zoom, engine)) as judged:
-        for tile, values in judged:
+    with closing(run_tiles(image, tiles, zoom, engine)) as predicted:
+        for tile, values in predicted:
             cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
             of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
             places.append(cells + np.array((tile.y.cell, tile.x.cell)))
             for pixels in _windows(image, grid, tile, cells, sidecar.window):
-                of_classifier.append(judge(enlarge(pixels, zoom)).reshape(1, -1))
+                of_classifier.append(patchwise(enlarge(pixels, zoom)).reshape(1, -1))
     received, expected = np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
     return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
 

@@ -14,7 +14,7 @@ from tltool.fcn.atrous import choose_stride, possible_strides, to_dense
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import check_equal, to_fcn
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.foreign import Told
+from tltool.inference.foreign import ModelHints
 from tltool.inference.image_opening import open_image
 from tltool.inference.source import Source, read_source
 from tltool.raster import Image, as_zoom
@@ -74,9 +74,9 @@ def _denser(fcn: keras.Model, sidecar: Sidecar, stride: float) -> tuple[keras.Mo
 
 def exact_context(sidecar: Sidecar, geometry: Geometry) -> int:
     """Context from which on the classifier sees no padding, px: a multiple of the stride."""
-    pitch = geometry.stride / as_zoom(sidecar.zoom)
+    cell_size = geometry.stride / as_zoom(sidecar.zoom)
     wanted = sidecar.context + geometry.missing_context / as_zoom(sidecar.zoom)
-    return math.ceil(math.ceil(wanted / pitch) * pitch)
+    return math.ceil(math.ceil(wanted / cell_size) * cell_size)
 
 
 def _advice(sidecar: Sidecar, geometry: Geometry) -> str:
@@ -145,7 +145,7 @@ def convert(
     model: str | Path,
     out: str | Path | None = None,
     *,
-    told: Told | None = None,
+    told: ModelHints | None = None,
     architecture: str | Path | None = None,
     check_image: str | Path | None = None,
     windows: int = 1024,
@@ -167,9 +167,9 @@ def convert(
         a file without tltool's sidecar the classifier as a current
         ``model.keras`` with its ``model.json``. Default: the run folder; for
         such a file ``<stem>-fcn`` in the current directory.
-    told : Told, optional
+    told : ModelHints, optional
         What a file without tltool's sidecar does not tell: class names, input
-        size, range of pixels (`tltool.inference.foreign.Told`).
+        size, range of pixels (`tltool.inference.foreign.ModelHints`).
     architecture : str or Path, optional
         JSON of ``model.to_json()``, for a file that has weights only.
     check_image : str or Path, optional

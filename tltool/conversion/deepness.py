@@ -60,7 +60,7 @@ class _Between:
 
 def _pixels(plan: TilePlan) -> _Between:
     """Where the pixels of a tile lie between its cells."""
-    position = (np.arange(plan.length) + 0.5 - plan.first_centre) / plan.pitch
+    position = (np.arange(plan.length) + 0.5 - plan.first_centre) / plan.cell_size
     return _Between.of(position, plan.cells)
 
 
@@ -162,7 +162,7 @@ def _graph(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) 
     pixels_of = _pixels(plan)
     names = [f"output_{number}" for number in range(len(sidecar.classes))]
 
-    def judge(image: tf.Tensor) -> dict[str, tf.Tensor]:
+    def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
         tile = tf.transpose(image * 255.0, (0, 2, 3, 1))
         cells = fcn(_enlarged(tile, plan, float(sidecar.zoom)), training=False)
         told = tf.transpose(pixels_of(pixels_of(cells, 1), 2), (0, 3, 1, 2))
@@ -171,7 +171,7 @@ def _graph(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) 
         return dict(zip(names, tf.split(told, len(names), axis=1), strict=True))
 
     shape = (1, sidecar.bands, plan.length, plan.length)
-    return tf.function(judge, input_signature=[tf.TensorSpec(shape, "float32", "image")])
+    return tf.function(run, input_signature=[tf.TensorSpec(shape, "float32", "image")])
 
 
 def _constants_inside(proto: Any, concrete: Any) -> None:

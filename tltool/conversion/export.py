@@ -151,14 +151,14 @@ def _write_saved_model(source: _Source, path: Path) -> tuple[float, str]:
 
     fcn = source.fcn
 
-    def judge(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def run(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": fcn(tf.cast(pixels, tf.float32), training=False)}
 
     archive = keras.export.ExportArchive()
     archive.track(fcn)
     for name, dtype in (("serving_default", "float32"), ("uint8", "uint8")):
         spec = tf.TensorSpec((None, *fcn.inputs[0].shape[1:]), dtype, "pixels")
-        archive.add_endpoint(name, judge, input_signature=[spec])
+        archive.add_endpoint(name, run, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
     pixels, expected = source.probe()
     signatures = tf.saved_model.load(str(path)).signatures

@@ -8,7 +8,7 @@ from tltool.conversion.convert import fcn_sidecar, measure
 from tltool.errors import ModelError
 from tltool.fcn.geometry import trace
 from tltool.files import refuse_existing
-from tltool.inference.foreign import Told
+from tltool.inference.foreign import ModelHints
 from tltool.inference.image_opening import open_image
 from tltool.inference.source import Source, read_source
 from tltool.models.loading import load_network
@@ -40,7 +40,7 @@ def fidelity(
     image: str | Path,
     out: str | Path | None = None,
     *,
-    told: Told | None = None,
+    told: ModelHints | None = None,
     windows: int = 1024,
     overwrite: bool = False,
 ) -> Checked:
@@ -57,7 +57,7 @@ def fidelity(
     out : str or Path, optional
         Picture of where the two differ. Default: ``<image>.fidelity.png``
         beside the FCN.
-    told : Told, optional
+    told : ModelHints, optional
         As `tltool.convert`.
     windows : int
         How many windows to compare at most.

@@ -76,10 +76,10 @@ def _seen(pixels: np.ndarray) -> np.ndarray:
 def _draw_place(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> None:
     pale = 255 - (255 - _photograph(image).astype(float)) * 0.75
     axes.imshow(pale.astype(np.uint8), extent=(0, image.width, image.height, 0))
-    pitch = float(grid.y.pitch)
-    lefts = float(grid.x.origin) + compared.cells[:, 1] * pitch
-    tops = float(grid.y.origin) + compared.cells[:, 0] * pitch
-    squares = [Rectangle(corner, pitch, pitch) for corner in zip(lefts, tops, strict=True)]
+    cell_size = float(grid.y.cell_size)
+    lefts = float(grid.x.origin) + compared.cells[:, 1] * cell_size
+    tops = float(grid.y.origin) + compared.cells[:, 0] * cell_size
+    squares = [Rectangle(corner, cell_size, cell_size) for corner in zip(lefts, tops, strict=True)]
     cells = PatchCollection(squares, cmap=_COLOURS, norm=LogNorm(*_SHOWN, clip=True), lw=0)
     cells.set_array(compared.differences.max(1).clip(*_SHOWN))
     axes.add_collection(cells)

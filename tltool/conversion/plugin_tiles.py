@@ -39,7 +39,7 @@ class TilePlan:
     size : int
         The network's input, px of the enlarged image.
     cells : int
-    first_centre, pitch : float
+    first_centre, cell_size : float
         Where cell 0 is and from cell to cell, px of the image.
     margin : int
         Border of a tile that its padding reaches into, px of the image.
@@ -50,7 +50,7 @@ class TilePlan:
     size: int
     cells: int
     first_centre: float
-    pitch: float
+    cell_size: float
     margin: int
 
     @property
@@ -70,13 +70,13 @@ def _cells(axis: Axis, length: int) -> int:
 
 def _margin(axis: Axis, length: int) -> float:
     """Border of a tile beyond the outermost centres that see no padding, px of the image."""
-    half, pitch = axis.side / (2 * axis.zoom), axis.pitch
+    half, cell_size = axis.side / (2 * axis.zoom), axis.cell_size
     # Enlarged pixels at a border lack what lies beyond it.
     blurred = 0 if axis.zoom == 1 else math.ceil(axis.zoom)
     before = -(-max(0, blurred - axis.first) // axis.stride)
     after = -(-max(0, axis.last + blurred - axis.side + 1) // axis.stride)
-    last = half + (_cells(axis, length) - 1 - after) * pitch
-    return float(max(half + before * pitch, length - last))
+    last = half + (_cells(axis, length) - 1 - after) * cell_size
+    return float(max(half + before * cell_size, length - last))
 
 
 def _overlaps(axis: Axis, length: int) -> list[int]:
@@ -89,7 +89,7 @@ def _overlaps(axis: Axis, length: int) -> list[int]:
 
 
 def _one_grid(axis: Axis, length: int, overlap: int) -> bool:
-    step = (length - overlap_pixels(length, overlap)) / axis.pitch
+    step = (length - overlap_pixels(length, overlap)) / axis.cell_size
     return step.denominator == 1
 
 
@@ -99,7 +99,7 @@ def _lengths(axis: Axis, fcn: keras.Model) -> list[int]:
     margin = _margin(axis, start + 64 * axis.stride)
     bound = tile_length(fcn, axis.side, axis.stride) / float(axis.zoom)
     wanted = min(max(_TILE, 6 * margin), bound)
-    first = max(0, int((wanted - start) / float(axis.pitch)))
+    first = max(0, int((wanted - start) / float(axis.cell_size)))
     sizes = [math.ceil((axis.side + (first + k) * axis.stride) / axis.zoom) for k in range(_SIZES)]
     return [size for size in sizes if size <= max(bound, sizes[0])]
 
@@ -142,7 +142,7 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
         axis.side + (cells - 1) * axis.stride,
         cells,
         float(axis.side / (2 * axis.zoom)),
-        float(axis.pitch),
+        float(axis.cell_size),
         math.ceil(_margin(axis, length)),
     )
 

@@ -105,7 +105,7 @@ class Dataset:
         Where `tltool patches` wrote the folder.
     manifest : Path or None
         The CSV file that lists the images; None for class folders.
-    told_background : str or None
+    given_background : str or None
         The background as the recipe says it.
     divided : bool
         Whether the data says nothing of splits, so that they were drawn.
@@ -116,7 +116,7 @@ class Dataset:
     samples: dict[str, list[Sample]] = field(repr=False)
     facts: PatchFacts | None = None
     manifest: Path | None = None
-    told_background: str | None = None
+    given_background: str | None = None
     divided: bool = False
 
     @property
@@ -145,7 +145,7 @@ class Dataset:
     def background(self) -> str | None:
         """The class that means "nothing here": as the recipe or the patches say, or by its name."""
         names = [name for task in self.tasks for name in task.classes]
-        return find_background(names, self.told_background, self.facts)
+        return find_background(names, self.given_background, self.facts)
 
     def counts(self, split: str, task: int = 0) -> dict[str, int]:
         """Samples per class of a split; an image of several classes counts in each."""

@@ -213,7 +213,7 @@ def read_folders(
         samples |= _divide(samples["train"], without_test(fractions), seed) | {
             "test": samples["test"]
         }
-    return Dataset(folder, [task], samples, facts, told_background=background, divided=not given)
+    return Dataset(folder, [task], samples, facts, given_background=background, divided=not given)
 
 
 def _holds_class_folders(folder: Path) -> bool:

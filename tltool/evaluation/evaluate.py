@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tltool.data.dataset import Dataset
-from tltool.evaluation.labelled import Timed, choose_samples, judge_samples, read_to_judge
+from tltool.evaluation.labelled import Timed, choose_samples, predict_samples, read_labelled
 from tltool.evaluation.task_metrics import (
     Choices,
     gains,
@@ -15,7 +15,7 @@ from tltool.evaluation.task_metrics import (
 )
 from tltool.evaluation.temperature import Temperature, temperatures
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.judged import Judged, write_judged
+from tltool.inference.labelled_predictions import LabelledPredictions, write_labelled_predictions
 from tltool.inference.opened_run import OpenedRun, open_run
 from tltool.inference.views import Views
 from tltool.metrics.bootstrap import LEVEL
@@ -29,7 +29,9 @@ PREDICTIONS_NAME = "predictions.csv"
 _OF_REPORT = (REPORT_NAME, MAP_NAME)
 
 
-def _head(run: OpenedRun, dataset: Dataset, judged: Judged, choices: Choices) -> dict[str, Any]:
+def _head(
+    run: OpenedRun, dataset: Dataset, judged: LabelledPredictions, choices: Choices
+) -> dict[str, Any]:
     """What was judged, and how."""
     lacking = {
         task.name: [
@@ -54,7 +56,7 @@ def _head(run: OpenedRun, dataset: Dataset, judged: Judged, choices: Choices) ->
     }
 
 
-def _columns(task: Task, judged: Judged) -> np.ndarray:
+def _columns(task: Task, judged: LabelledPredictions) -> np.ndarray:
     """(classes, n) bool: which images have a class."""
     return (with_negatives(task, judged.targets[task.name]) == 1).T
 
@@ -89,13 +91,13 @@ def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"tasks": numbers} if len(numbers) > 1 else dict(next(iter(numbers.values())))
 
 
-def _write(folder: Path, metrics: dict[str, Any], judged: Judged) -> list[Path]:
+def _write(folder: Path, metrics: dict[str, Any], judged: LabelledPredictions) -> list[Path]:
     for name in _OF_REPORT:
         # An earlier one would speak of other numbers.
         (folder / name).unlink(missing_ok=True)
     predictions = folder / PREDICTIONS_NAME
     with atomic_path(predictions) as partial, partial.open("w", encoding="utf-8") as file:
-        write_judged(judged, file)
+        write_labelled_predictions(judged, file)
     # The last: where it is, the evaluation is whole.
     write_json(folder / METRICS_NAME, metrics)
     return [folder / METRICS_NAME, predictions]
@@ -118,7 +120,7 @@ def evaluate(
     feature_map: bool = True,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Judge a run on labelled images.
+    """Evaluate a run on labelled images.
 
     Parameters
     ----------
@@ -231,9 +233,9 @@ def evaluate(
     for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
         refuse_existing(folder / name, overwrite)
     views = opened.views(tta, seed)
-    dataset = read_to_judge(data, opened)
+    dataset = read_labelled(data, opened)
     name, samples = choose_samples(dataset, split)
-    timed = judge_samples(opened, dataset, name, samples, views, batch, strict)
+    timed = predict_samples(opened, dataset, name, samples, views, batch, strict)
     temperature = temperatures(opened, dataset, name, batch, strict)
     metrics = {
         **_head(opened, dataset, timed.judged, choices),

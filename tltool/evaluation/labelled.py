@@ -10,7 +10,7 @@ from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.inference.judged import Judged
+from tltool.inference.labelled_predictions import LabelledPredictions
 from tltool.inference.network import Probabilities, check_finite, join
 from tltool.inference.opened_run import OpenedRun
 from tltool.inference.reading import Batch, WindowReader, read_batches
@@ -29,17 +29,17 @@ class Timed:
 
     Attributes
     ----------
-    judged : Judged
+    judged : LabelledPredictions
     plain, averaged : float
         Of the network, and of all views with the network.
     """
 
-    judged: Judged
+    judged: LabelledPredictions
     plain: float
     averaged: float
 
 
-def read_to_judge(data: str | Path, run: OpenedRun) -> Dataset:
+def read_labelled(data: str | Path, run: OpenedRun) -> Dataset:
     """The labelled images of `data` with the classes of a run.
 
     Returns
@@ -82,7 +82,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     Parameters
     ----------
     dataset : Dataset
-        As of `read_to_judge`.
+        As of `read_labelled`.
     split : 'train', 'valid', 'test', 'all' or None
         None: ``test``, or all of data without splits.
 
@@ -112,7 +112,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     return name, dataset.samples[name]
 
 
-class _Asker:
+class _Predictor:
     """Asks a network for batches and keeps what it says, and how long that took."""
 
     def __init__(self, run: OpenedRun, views: Views | None):
@@ -160,7 +160,7 @@ def _warn_unreadable(errors: Sequence[ImageError], images: int) -> None:
         )
 
 
-def _ask(asker: _Asker, samples: Sequence[Sample], batches: Iterable[Batch], bar: Bar) -> None:
+def _ask(asker: _Predictor, samples: Sequence[Sample], batches: Iterable[Batch], bar: Bar) -> None:
     for batch in batches:
         asker(batch)
         bar.advance(len(batch.paths) + len(batch.unreadable))
@@ -169,7 +169,7 @@ def _ask(asker: _Asker, samples: Sequence[Sample], batches: Iterable[Batch], bar
     _warn_unreadable(asker.unreadable, len(samples))
 
 
-def judge_samples(
+def predict_samples(
     run: OpenedRun,
     dataset: Dataset,
     split: str,
@@ -203,7 +203,7 @@ def judge_samples(
         Outputs that are no numbers.
     """
     cut = dataset.facts is not None
-    reader, asker = WindowReader(run.sidecar, lambda _: cut), _Asker(run, views)
+    reader, asker = WindowReader(run.sidecar, lambda _: cut), _Predictor(run, views)
     paths = [sample.path for sample in samples]
     with progress_bar(f"judging {split}", len(paths), "images") as bar:
         batches = read_batches(paths, reader, run.network, batch, strict)
@@ -217,5 +217,7 @@ def judge_samples(
         for place, task in enumerate(run.tasks)
     }
     groups = [sample.group for sample in kept]
-    judged = Judged(split, asker.paths, run.tasks, targets, told, means, groups, asker.unreadable)
+    judged = LabelledPredictions(
+        split, asker.paths, run.tasks, targets, told, means, groups, asker.unreadable
+    )
     return Timed(judged, asker.plain, asker.averaged)

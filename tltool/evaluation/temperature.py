@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tltool.data.dataset import Dataset
 from tltool.errors import OutputError
-from tltool.evaluation.labelled import judge_samples
+from tltool.evaluation.labelled import predict_samples
 from tltool.inference.opened_run import OpenedRun
 from tltool.metrics.calibration import fit_temperature
 from tltool.run.sidecar import load_sidecar, sidecar_path
@@ -42,7 +42,7 @@ def temperatures(
     split : str
         The one that is judged, to be judged at the temperature too.
     batch, strict
-        As of `judge_samples`.
+        As of `predict_samples`.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def temperatures(
     samples = dataset.samples["valid"]
     if split not in ("train", "test") or not samples:
         return stored
-    judged = judge_samples(run, dataset, "valid", samples, batch=batch, strict=strict).judged
+    judged = predict_samples(run, dataset, "valid", samples, batch=batch, strict=strict).judged
     found = {}
     for task in run.tasks:
         told = answers(task, judged.probabilities[task.name], judged.targets[task.name])

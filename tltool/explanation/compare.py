@@ -145,14 +145,14 @@ class _Comparison:
     """What holds for every image."""
 
     asked: Asked
-    class_place: int | None
+    class_index: int | None
     truth: dict[Path, list[Truth]]
     cut: Callable[[Path], bool]
 
     def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
         """Add the images of a batch to what is known of a method."""
         scores = self.asked.checked_scores(read)
-        told = self.class_place
+        told = self.class_index
         classes = scores.argmax(axis=1) if told is None else np.full(len(scores), told)
         started = time.perf_counter()
         heats = make(read.prepared, self.asked.targets(classes))

@@ -57,7 +57,7 @@ class _Job:
     """What holds for every image of a call."""
 
     asked: Asked
-    class_place: int | None
+    class_index: int | None
     files: Files
     locator: Locator | None
     batch: int
@@ -68,7 +68,7 @@ class _Job:
         scores = asked.checked_scores(read)
         predicted = scores.argmax(axis=1)
         chosen = (
-            predicted if self.class_place is None else np.full_like(predicted, self.class_place)
+            predicted if self.class_index is None else np.full_like(predicted, self.class_index)
         )
         targets, method = asked.targets(chosen), self.files.method
         maps = maps_of_subject(asked.subject, read.prepared, targets, method, self.batch)

@@ -19,7 +19,7 @@ class MapLayer:
     kind : str
         Its class.
     shape : (rows, columns, channels)
-    pitch : float
+    cell_size : float
         Pixels of the image between cells.
     default : bool
         Whether it is looked at where no layer is told.
@@ -28,7 +28,7 @@ class MapLayer:
     path: str
     kind: str
     shape: tuple[int, ...]
-    pitch: float
+    cell_size: float
     default: bool
 
 

@@ -38,7 +38,7 @@ class Axis:
     ----------
     cells, side : int
         How many cells, and how many pixels the image has.
-    pitch : float
+    cell_size : float
         Pixels between the centres of cells.
     cropped : bool
         Whether cells were cut off: nothing is told of what lies beyond.
@@ -46,14 +46,14 @@ class Axis:
 
     cells: int
     side: int
-    pitch: float
+    cell_size: float
     cropped: bool = False
 
     @property
     def places(self) -> np.ndarray:
         """(side,) array: where each pixel's centre lies, in cells from the first one's centre."""
         from_middle = np.arange(self.side) + 0.5 - self.side / 2
-        return from_middle / self.pitch + (self.cells - 1) / 2
+        return from_middle / self.cell_size + (self.cells - 1) / 2
 
     def enlarging(self) -> np.ndarray:
         """(side, cells) float32: linear weights of the cells in each pixel.
@@ -117,9 +117,11 @@ def place_map(flat: Flat, call: Call) -> Placement:
 
     def axis(which: int) -> Axis:
         cells, side = call.shape[which], flat.inputs.shape[1 + which]
-        pitch = pitches(flat, which)[id(call.output)]
+        cell_size = pitches(flat, which)[id(call.output)]
         return (
-            Axis(cells, side, side / cells) if pitch is None else Axis(cells, side, pitch, cropped)
+            Axis(cells, side, side / cells)
+            if cell_size is None
+            else Axis(cells, side, cell_size, cropped)
         )
 
     return Placement(axis(0), axis(1))
@@ -140,14 +142,14 @@ def default_map(flat: Flat, task: str | int | None = None) -> Call:
     """
     last, down, across = flat.last_map(task), pitches(flat, 0), pitches(flat, 1)
     own = [down[id(last.output)], across[id(last.output)]]
-    covered = [n * pitch for n, pitch in zip(last.shape, own, strict=False) if pitch]
+    covered = [n * cell_size for n, cell_size in zip(last.shape, own, strict=False) if cell_size]
     if len(covered) < 2:
         return last
 
     def coarsest(call: Call) -> float:
         return max(each[id(call.output)] or math.inf for each in (down, across))
 
-    # At a pitch of 1 is the image, scaled or recoloured.
+    # At a cell_size of 1 is the image, scaled or recoloured.
     wanted = min(covered) / FEWEST_CELLS
     fine = [call for call in flat.maps(task) if 1 < coarsest(call) <= wanted]
     return fine[-1] if fine else last
@@ -172,18 +174,18 @@ def pitches(flat: Flat, axis: int) -> dict[int, float | None]:
     for step in flat.calls:
         maps = [t for t in step.inputs if len(t.shape) == 4 and max(t.shape[1:3]) > 1]
         own = {known.get(id(tensor)) for tensor in maps}
-        pitch = own.pop() if len(own) == 1 else None
-        known[id(step.output)] = None if pitch is None else _behind(step, axis, pitch)
+        cell_size = own.pop() if len(own) == 1 else None
+        known[id(step.output)] = None if cell_size is None else _behind(step, axis, cell_size)
     return known
 
 
-def _behind(step: Call, axis: int, pitch: float) -> float | None:
+def _behind(step: Call, axis: int, cell_size: float) -> float | None:
     layer = step.layer
     if isinstance(layer, layers.UpSampling2D):
-        return pitch / layer.size[axis]
+        return cell_size / layer.size[axis]
     if isinstance(layer, _WINDOWS):
-        return pitch * along(layer.strides, axis)
+        return cell_size * along(layer.strides, axis)
     if isinstance(layer, layers.ZeroPadding2D | layers.Cropping2D):
-        return pitch
+        return cell_size
     same_size = step.spatial and step.shape[axis] == step.inputs[0].shape[1 + axis]
-    return pitch if same_size else None
+    return cell_size if same_size else None

@@ -137,7 +137,7 @@ def observe(placement: Placement, number: int, seed: int = 0) -> Observation:
     """
     axes = placement.rows, placement.columns
     shape = axes[0].side, axes[1].side
-    step = max(1, int(min(axis.pitch for axis in axes) / (2 * number**0.5)))
+    step = max(1, int(min(axis.cell_size for axis in axes) / (2 * number**0.5)))
     reduce = kron(*(csr_matrix(axis.reducing()) for axis in axes), format="csr")
     merge = kron(*(_merging(axis.side, step) for axis in axes), format="csr")
     each = [reduce @ moving(motion, shape) @ merge for motion in draw_motions(number, seed)]
@@ -163,7 +163,7 @@ class Energy:
     @property
     def _pixels(self) -> float:
         rows, columns = self.observation.placement.rows, self.observation.placement.columns
-        return rows.pitch * columns.pitch
+        return rows.cell_size * columns.cell_size
 
     @property
     def tv(self) -> float:

@@ -34,7 +34,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Layer:
     """A tensor of the FCN.
 
     Attributes
@@ -158,7 +158,7 @@ class _Rewriting:
         """Cells of the dense tensor for each of the FCN's."""
         return max(1, step[0] // self.stride), max(1, step[1] // self.stride)
 
-    def windows(self, layer: Any, place: _Place) -> tuple[_Window, _Window]:
+    def windows(self, layer: Any, place: _Layer) -> tuple[_Window, _Window]:
         """The layer's window along rows and columns."""
         sizes = place.own.shape[1:3]
         rows, columns = (
@@ -166,7 +166,7 @@ class _Rewriting:
         )
         return rows, columns
 
-    def changes_nothing(self, layer: Any, place: _Place) -> bool:
+    def changes_nothing(self, layer: Any, place: _Layer) -> bool:
         """Whether the layer stays as it is: nothing before it is dilated, nor will it be."""
         return all(
             step * stride <= self.stride
@@ -174,7 +174,7 @@ class _Rewriting:
         )
 
 
-Rule = Callable[[_Rewriting, Step, list[_Place]], Any]
+Rule = Callable[[_Rewriting, Step, list[_Layer]], Any]
 
 
 def _padded(tensor: Any, windows: tuple[_Window, _Window], name: str, value: float = 0) -> Any:
@@ -191,7 +191,7 @@ def _padded(tensor: Any, windows: tuple[_Window, _Window], name: str, value: flo
     return layers.ZeroPadding2D(pad, name=f"{name}_pad")(tensor)
 
 
-def _convolution(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+def _convolution(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
     layer, place = step.layer, places[0]
     norm = rewriting.folds.get(id(step.outputs[0]))
     weights = None if norm is None else _folded(layer, norm)
@@ -209,12 +209,12 @@ def _convolution(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any
     return rewriting.call(layer, changes, tensor, weights=weights)
 
 
-def _normalisation(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+def _normalisation(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
     folded = id(step.inputs[0]) in rewriting.folds
     return places[0].dense if folded else _alike(rewriting, step, places)
 
 
-def _pool(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+def _pool(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
     layer, place = step.layer, places[0]
     if rewriting.changes_nothing(layer, place):
         return rewriting.call(layer, {}, place.dense)
@@ -259,7 +259,7 @@ def _slide(tensor: Any, window: _Window, axis: int, merge: type[keras.Layer], na
 
 
 def _borders(option: str) -> Rule:
-    def rule(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+    def rule(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
         sides = zip(getattr(step.layer, option), rewriting.widened(places[0].step), strict=True)
         wider = tuple((before * by, after * by) for (before, after), by in sides)
         return rewriting.call(step.layer, {option: wider}, places[0].dense)
@@ -267,12 +267,12 @@ def _borders(option: str) -> Rule:
     return rule
 
 
-def _repeat(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+def _repeat(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
     by = rewriting.widened(places[0].step)[step.layer.axis - 1]
     return rewriting.call(step.layer, {"repeats": step.layer.repeats * by}, places[0].dense)
 
 
-def _alike(rewriting: _Rewriting, step: Step, places: list[_Place]) -> Any:
+def _alike(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
     """Layers that judge every position by itself."""
     args, kwargs = _arguments(step, [place.dense for place in places])
     return rewriting.call(step.layer, {}, *args, **kwargs)
@@ -305,19 +305,19 @@ def _rule_of(layer: Any) -> Rule:
     raise refuse(layer, "it is not known how to dilate it. Expected a network of tltool convert")
 
 
-def _walk(fcn: keras.Model, side: int, rule: Callable[[Step, list[_Place]], Any]) -> list[_Place]:
+def _walk(fcn: keras.Model, side: int, rule: Callable[[Step, list[_Layer]], Any]) -> list[_Layer]:
     """Go through the FCN; `rule` gives the dense tensor behind each step."""
     source = fcn.inputs[0]
     own = keras.KerasTensor((1, side, side, source.shape[-1]), dtype=source.dtype)
     inputs = keras.Input(tuple(source.shape[1:]), name="image", dtype=source.dtype)
-    places = {id(source): _Place(inputs, own, (1, 1))}
+    places = {id(source): _Layer(inputs, own, (1, 1))}
     for step in steps(fcn):
         before = [places[id(tensor)] for tensor in step.inputs]
         args, kwargs = _arguments(step, [place.own for place in before])
         output = step.layer.compute_output_spec(*args, **kwargs)
         rows, columns = _strides(step.layer)
-        pitch = (before[0].step[0] * rows, before[0].step[1] * columns)
-        places[id(step.outputs[0])] = _Place(rule(step, before), output, pitch)
+        cell_size = (before[0].step[0] * rows, before[0].step[1] * columns)
+        places[id(step.outputs[0])] = _Layer(rule(step, before), output, cell_size)
     ends = [places[id(tensor)] for tensor in (source, *fcn.outputs)]
     return [*ends, *places.values()]
 
@@ -333,11 +333,11 @@ def possible_strides(fcn: keras.Model, side: int) -> list[int]:
     """
     _, end, *places = _walk(fcn, side, lambda step, before: None)
     own = end.step[0]
-    reached = {pitch for place in places for pitch in place.step}
+    reached = {cell_size for place in places for cell_size in place.step}
     return [
         stride
         for stride in range(own, 0, -1)
-        if all(stride % pitch == 0 or pitch % stride == 0 for pitch in reached)
+        if all(stride % cell_size == 0 or cell_size % stride == 0 for cell_size in reached)
     ]
 
 

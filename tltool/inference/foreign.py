@@ -51,7 +51,7 @@ _SCALING = {
 
 
 @dataclass(frozen=True)
-class Told:
+class ModelHints:
     """What a file does not tell of its classifier.
 
     Attributes
@@ -109,7 +109,9 @@ def read_names(text: str) -> list[str]:
     return names
 
 
-def describe(model: keras.Model, path: Path, told: Told) -> tuple[keras.Model, Sidecar, list[str]]:
+def describe(
+    model: keras.Model, path: Path, told: ModelHints
+) -> tuple[keras.Model, Sidecar, list[str]]:
     """The classifier with all that was told inside, its sidecar, and what the user should know.
 
     Parameters
@@ -118,7 +120,7 @@ def describe(model: keras.Model, path: Path, told: Told) -> tuple[keras.Model, S
         With one image input.
     path : Path
         Of its file, for errors.
-    told : Told
+    told : ModelHints
 
     Returns
     -------
@@ -162,7 +164,7 @@ def describe(model: keras.Model, path: Path, told: Told) -> tuple[keras.Model, S
     return whole, sidecar, _notes(model, told, sidecar)
 
 
-def _input_of(model: keras.Model, path: Path, told: Told) -> tuple[int, int]:
+def _input_of(model: keras.Model, path: Path, told: ModelHints) -> tuple[int, int]:
     """Side and bands of the input, in px of what the network sees."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if len(shapes) != 1:
@@ -322,7 +324,7 @@ def _patch(path: Path, side: int, zoom: float) -> int:
     return int(patch)
 
 
-def _notes(model: keras.Model, told: Told, sidecar: Sidecar) -> list[str]:
+def _notes(model: keras.Model, told: ModelHints, sidecar: Sidecar) -> list[str]:
     notes = []
     if told.pixels is None and not _scales_its_image(model):
         notes.append(

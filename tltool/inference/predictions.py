@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from tltool.data.manifest import NONE_OF_THEM
-from tltool.tasks.answers import told_classes, with_negatives
+from tltool.tasks.answers import predicted_classes, with_negatives
 from tltool.tasks.task import Task
 
 
@@ -54,7 +54,7 @@ def prefix_of(task: Task, tasks: Sequence[Task]) -> str:
 
 
 def _labels(task: Task, probabilities: np.ndarray) -> list[str]:
-    (places,) = told_classes(task, probabilities[None])
+    (places,) = predicted_classes(task, probabilities[None])
     return [task.classes[place] for place in places]
 
 
@@ -72,7 +72,7 @@ def _columns(task: Task, top_k: int) -> list[str]:
 
 def _cells(task: Task, probabilities: np.ndarray, top_k: int) -> list[str]:
     if task.kind == "multi-label":
-        (places,) = told_classes(task, probabilities[None])
+        (places,) = predicted_classes(task, probabilities[None])
         return [join_names(task, places), *map(text_of, probabilities)]
     pairs = ranked(task, probabilities, max(1, top_k))
     return [cell for name, score in pairs for cell in (name, text_of(score))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tltool.errors import ModelError, UsageError
 from tltool.fcn.single import as_single
-from tltool.inference.foreign import Told, describe
+from tltool.inference.foreign import ModelHints, describe
 from tltool.models.loading import open_model
 from tltool.run.folder import MODEL_NAME
 from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
@@ -54,7 +54,7 @@ class Source:
 
 
 def read_source(
-    path: str | Path, told: Told | None = None, architecture: str | Path | None = None
+    path: str | Path, told: ModelHints | None = None, architecture: str | Path | None = None
 ) -> Source:
     """Open a run's classifier, or a Keras classifier of any origin.
 
@@ -63,7 +63,7 @@ def read_source(
     path : str or Path
         A run folder, or a model file of Keras 2 or 3 with or without tltool's
         sidecar.
-    told : Told, optional
+    told : ModelHints, optional
         What cannot be read from a file; only for one without sidecar.
     architecture : str or Path, optional
         As `open_model`.
@@ -80,8 +80,8 @@ def read_source(
     if path.is_dir() and not (path / "saved_model.pb").exists():
         path = path / MODEL_NAME
     elif not _has_sidecar(path):
-        return _read_foreign(path, told or Told(), architecture)
-    if architecture is not None or (told is not None and told != Told()):
+        return _read_foreign(path, told or ModelHints(), architecture)
+    if architecture is not None or (told is not None and told != ModelHints()):
         raise UsageError(
             f"{path}: expected no options about the model, {sidecar_path(path).name} beside it"
             " tells all that. Leave them out, or move the model away from that file"
@@ -117,7 +117,7 @@ def _read_own(path: Path) -> Source:
     return Source(path, model, sidecar, path.parent, opened.model, mended=opened.mended)
 
 
-def _read_foreign(path: Path, told: Told, architecture: str | Path | None) -> Source:
+def _read_foreign(path: Path, told: ModelHints, architecture: str | Path | None) -> Source:
     opened = open_model(path, architecture=architecture)
     whole, sidecar, notes = describe(opened.model, path, told)
     model = as_single(whole, [task.name for task in sidecar.tasks])

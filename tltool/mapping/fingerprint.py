@@ -72,7 +72,7 @@ def map_fingerprint(
     ----------
     mapper : Mapper
     raster : Raster
-        Told by its path, and the size and time of change of its files: reading
+        Known by its path, and the size and time of change of its files: reading
         it whole would take as long as a map.
     model : Path or None
         FCN or classifier, told by its content; None: no two are the same.

@@ -18,7 +18,7 @@ from tltool.mapping.mapper import Mapper
 from tltool.mapping.pictures import OVERLAY_SIDE, write_overlay
 from tltool.mapping.preview import write_preview
 from tltool.progress import progress_bar
-from tltool.raster import AnyRaster, Area, Place, as_zoom, load_area
+from tltool.raster import AnyRaster, Area, MapGeoreference, as_zoom, load_area
 from tltool.raster.georeference import move_gcps
 from tltool.tiling.cover import ImageCover
 from tltool.tiling.full_resolution import write_full_resolution
@@ -84,12 +84,14 @@ class _Work:
     seconds: float = 0.0
 
 
-def map_place(grid: Grid, raster: AnyRaster) -> Place:
+def map_georeference(grid: Grid, raster: AnyRaster) -> MapGeoreference:
     """Where the map of an image lies: by a transform, or by the image's control points."""
     gcps, crs = raster.gcps
     if not gcps:
-        return Place(raster.crs, map_transform(grid, raster.transform))
-    return Place(crs, Affine.identity(), move_gcps(gcps, ~map_transform(grid, Affine.identity())))
+        return MapGeoreference(raster.crs, map_transform(grid, raster.transform))
+    return MapGeoreference(
+        crs, Affine.identity(), move_gcps(gcps, ~map_transform(grid, Affine.identity()))
+    )
 
 
 def _cover(raster: AnyRaster, grid: Grid, area: Area | None) -> ImageCover | None:
@@ -119,7 +121,7 @@ def _tuned(
 def map_transform(grid: Grid, transform: Affine) -> Affine:
     """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
     shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
-    return transform @ shift @ Affine.scale(float(grid.x.pitch), float(grid.y.pitch))
+    return transform @ shift @ Affine.scale(float(grid.x.cell_size), float(grid.y.cell_size))
 
 
 def _fill(
@@ -130,10 +132,10 @@ def _fill(
     mapper: Mapper,
     cover: Cover | None,
 ) -> _Work:
-    """Judge what is left to judge, with a bar."""
+    """Predict what is left to do, with a bar."""
     done = _Work(len(tiles), len(work.done))
     total = raster.width * raster.height / 1e6
-    area = float(grid.x.pitch * grid.y.pitch) / 1e6
+    area = float(grid.x.cell_size * grid.y.cell_size) / 1e6
     with progress_bar(raster.path.name, total, "Mpx") as bar:
         bar.advance(sum(_cells(tiles[place]) for place in work.done) * area)
 
@@ -142,7 +144,7 @@ def _fill(
             done.without_data += not judged
             done.judged += _cells(tile) * area * judged
 
-        work.fill(raster, mapper.judge(), cover, advance)
+        work.fill(raster, mapper.predictor(), cover, advance)
     return done
 
 
@@ -168,7 +170,7 @@ def _facts(
         "patch": sidecar.patch,
         "context": sidecar.context,
         "zoom": sidecar.zoom,
-        "stride": float(grid.x.pitch),
+        "stride": float(grid.x.cell_size),
         "offset": grid.x.offset,
         "receptive_field": sidecar.receptive_field,
         "fidelity": sidecar.fidelity,
@@ -237,7 +239,7 @@ def map_image(
             if not done.judged and not work.has_data():
                 logger.warning(_NO_DATA, image)
             work.writing()
-            place = map_place(grid, raster)
+            place = map_georeference(grid, raster)
             with open_writer(files.map, output, grid, product.kind, place) as writer:
                 work.write(writer)
             done.seconds = time.perf_counter() - started

@@ -30,8 +30,8 @@ from tltool.tiling.engines import (
     resolve_engine,
 )
 from tltool.tiling.inference import batch_size, pixel_type, tile_length
-from tltool.tiling.pipeline import EngineJudge, Judge, read_tile
-from tltool.tiling.scales import ScalesJudge, check_scales
+from tltool.tiling.pipeline import EnginePredictor, TilePredictor, read_tile
+from tltool.tiling.scales import ScalesPredictor, check_scales
 from tltool.tiling.tile_choice import difference_from_tensorflow, is_reference
 from tltool.tiling.tiles import Grid, make_grid
 
@@ -95,11 +95,11 @@ class Mapper:
         """Open an image as the network wants it; errors as of `open_image`."""
         return open_image(path, self.sidecar, self.reading)
 
-    def judge(self) -> Judge:
+    def predictor(self) -> TilePredictor:
         """What turns tiles into probabilities."""
         if self.scales:
-            return ScalesJudge(self.engine, self.sidecar, self.scales, self.combine)
-        return EngineJudge(self.engine, as_zoom(self.sidecar.zoom))
+            return ScalesPredictor(self.engine, self.sidecar, self.scales, self.combine)
+        return EnginePredictor(self.engine, as_zoom(self.sidecar.zoom))
 
     def facts(self) -> dict[str, Any]:
         """What decides a map's values beside sidecar, engine, method and tile."""
@@ -356,10 +356,10 @@ def _load_sliding(run: Path, tile: int | None, stride: float | None) -> Mapper:
     _check_input(classifier, sidecar, path)
     zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
     tasks = [task.name for task in sidecar.tasks]
-    pitch = _own_stride(classifier, sidecar) if stride is None else _any_stride(stride, zoom)
+    cell_size = _own_stride(classifier, sidecar) if stride is None else _any_stride(stride, zoom)
     sidecar = sidecar.model_copy(
         update={
-            "stride": float(pitch / zoom),
+            "stride": float(cell_size / zoom),
             "offset": float(sidecar.context),
             "receptive_field": sidecar.window,
             "reach": (0, side - 1),
@@ -368,7 +368,7 @@ def _load_sliding(run: Path, tile: int | None, stride: float | None) -> Mapper:
     )
     smallest = _smallest_tile(make_grid(sidecar, 1, 1), tile)
     dtype, batch = pixel_type(zoom), batch_size(classifier)
-    engine = SlidingEngine(classifier, pitch, tasks, dtype, batch)
+    engine = SlidingEngine(classifier, cell_size, tasks, dtype, batch)
     length = tile or max(_SLIDING_TILE, smallest)
     return Mapper(sidecar, engine, length, "patches", path)
 

@@ -25,7 +25,7 @@ def shrunk(work: UnfinishedMap, product: Product, longest: int) -> tuple[np.ndar
 def extent_of(grid: Grid, shape: tuple[int, ...], factor: int) -> Extent:
     """Left, top, right and bottom, px of the image, of a map of `factor` times larger cells."""
     left, top = float(grid.x.origin), float(grid.y.origin)
-    across, down = float(grid.x.pitch) * factor, float(grid.y.pitch) * factor
+    across, down = float(grid.x.cell_size) * factor, float(grid.y.cell_size) * factor
     return left, top, left + shape[-1] * across, top + shape[-2] * down
 
 

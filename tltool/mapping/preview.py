@@ -36,7 +36,7 @@ _GREY = (150, 156, 164)
 
 
 @dataclass(frozen=True)
-class Place:
+class ViewExtent:
     """Where the picture lies.
 
     Attributes
@@ -59,14 +59,14 @@ class Place:
     crs: str | None = None
 
 
-def place_of(raster: AnyRaster, extent: Extent) -> Place:
+def view_extent(raster: AnyRaster, extent: Extent) -> ViewExtent:
     """Where an image lies."""
     if raster.crs is None:
-        return Place(raster.width, raster.height, extent)
+        return ViewExtent(raster.width, raster.height, extent)
     epsg = raster.crs.to_epsg()
     name = f"EPSG:{epsg}" if epsg else raster.crs.to_wkt().split('"')[1]
     transform = tuple(raster.transform)[:6]
-    return Place(raster.width, raster.height, extent, transform, name)
+    return ViewExtent(raster.width, raster.height, extent, transform, name)
 
 
 def _photograph(pixels: np.ndarray) -> str:
@@ -146,7 +146,7 @@ def render_preview(
     values: np.ndarray,
     names: Sequence[str],
     nothing: Sequence[str],
-    place: Place,
+    place: ViewExtent,
     factor: int = 1,
     exclusive: bool = True,
     fidelity: str = "",
@@ -162,7 +162,7 @@ def render_preview(
         Probabilities, NaN: no data.
     names, nothing : sequence of str
         Of the classes; of those that mean "nothing here".
-    place : Place
+    place : ViewExtent
     factor : int
         Cells of the map that one of `values` is the mean of, along each side.
     exclusive : bool
@@ -224,7 +224,7 @@ def write_preview(
         values,
         product.names,
         product.nothing,
-        place_of(raster, extent_of(grid, values.shape, factor)),
+        view_extent(raster, extent_of(grid, values.shape, factor)),
         factor,
         product.exclusive,
         fidelity,

@@ -22,7 +22,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def judge(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def classification_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
     """Accuracy, log loss and per-class precision and recall.
 
     Parameters
@@ -62,10 +64,10 @@ def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
 
 
-def judge_labels(
+def multi_label_metrics(
     probabilities: np.ndarray, targets: np.ndarray, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Judge a multi-label classifier, each label at a probability of 0.5.
+    """Numbers of a multi-label classifier, each label at a probability of 0.5.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def judge_labels(
     dict
         ``samples``, ``accuracy`` (share of all labels that are right),
         ``subset_accuracy`` (share of samples with every label right),
-        ``log_loss`` (mean over labels) and ``classes`` as in `judge`.
+        ``log_loss`` (mean over labels) and ``classes`` as in `classification_metrics`.
     """
     told, true = probabilities >= 0.5, targets >= 0.5
     right = told == true

@@ -26,7 +26,7 @@ from tltool.models.legacy.stored import (
     read_stored,
     unreadable,
 )
-from tltool.models.legacy.weights import is_by_name, is_by_place, load_by_name, load_by_place
+from tltool.models.legacy.weights import is_by_name, is_by_order, load_by_name, load_by_order
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def _load(part: Part, stored: Stored, notes: Notes) -> None:
     with open_weights(stored) as file:
         if is_by_name(file):
             load_by_name(part, file)
-        elif is_by_place(file):
-            load_by_place(part, file, notes)
+        elif is_by_order(file):
+            load_by_order(part, file, notes)
         else:
             raise ModelError("it holds no weights that Keras wrote")
 

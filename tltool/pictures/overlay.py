@@ -475,13 +475,13 @@ def _draw_multiples(
     style: Style,
 ) -> Image.Image:
     """Draw the panels under their names, with one colour bar for all."""
-    em, head, pitch = style.em, 2 * style.em, grid.panel[1] + grid.label
-    height = head + grid.rows * pitch
+    em, head, cell_size = style.em, 2 * style.em, grid.panel[1] + grid.label
+    height = head + grid.rows * cell_size
     section = Image.new("RGB", (width, height + (2 * em if left_out else 0)), PAPER)
     style.write(section, 0, em, "Each class on its own")
     _draw_colour_bar(section, style)
     for i, (panel, name) in enumerate(zip(panels, names, strict=True)):
-        x, y = i % grid.columns * (grid.column + em), head + i // grid.columns * pitch
+        x, y = i % grid.columns * (grid.column + em), head + i // grid.columns * cell_size
         style.write(section, x, y + 1.4 * em, style.fit(name, grid.column))
         section.paste(panel, (x, y + grid.label))
     if left_out:

@@ -24,7 +24,7 @@ class MapGeometry:
     ----------
     x, y : float
         Where the square of cell (0, 0) begins, px of the image.
-    pitch : float
+    cell_size : float
         From cell to cell, px.
     width, height : int
         Of the image, px.
@@ -32,7 +32,7 @@ class MapGeometry:
 
     x: float
     y: float
-    pitch: float
+    cell_size: float
     width: int
     height: int
 
@@ -62,8 +62,8 @@ class MapGeometry:
         may reach beyond it: what lies outside moves to the nearest pixel's
         centre.
         """
-        xs = self.x + (columns + 0.5) * self.pitch
-        ys = self.y + (rows + 0.5) * self.pitch
+        xs = self.x + (columns + 0.5) * self.cell_size
+        ys = self.y + (rows + 0.5) * self.cell_size
         return xs.clip(0.5, self.width - 0.5), ys.clip(0.5, self.height - 0.5)
 
 

@@ -155,7 +155,7 @@ def find_candidates(
         Where the map does not show what is sought.
     """
     seekers = _seekers(cells.names, background, surface, floor)
-    around = Stencil.disc(1.5 if radius is None else radius / geometry.pitch)
+    around = Stencil.disc(1.5 if radius is None else radius / geometry.cell_size)
     found: list[Peaks] = []
     edges: list[list[Plateaus]] = [[] for _ in seekers]
     kept = RowsKept(cells, 2 * around.halo)

@@ -151,7 +151,7 @@ def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
 
 
-def judge_points(scenes: Sequence[Scene], radius: float) -> PointScore:
+def match_score(scenes: Sequence[Scene], radius: float) -> PointScore:
     """Precision, recall, F1 and average precision, whatever the labels.
 
     Parameters
@@ -228,7 +228,7 @@ def _confusion(told: np.ndarray, true: np.ndarray, matched: Matches, size: int) 
 
 
 def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -> Score:
-    """Judge the detections of images.
+    """Score the detections of images.
 
     Parameters
     ----------
@@ -264,8 +264,8 @@ def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -
         radius,
         len(scenes),
         tuple(names),
-        judge_points(scenes, radius),
-        {name: judge_points([s.of_class(name) for s in scenes], radius) for name in names},
+        match_score(scenes, radius),
+        {name: match_score([s.of_class(name) for s in scenes], radius) for name in names},
         confusion.tolist(),
         _localise(scenes, matched),
         count_errors(told_counts.sum(axis=1), true_counts.sum(axis=1)),

@@ -7,7 +7,7 @@ from tltool.raster.polygons import Area
 from tltool.raster.reading import Raster
 from tltool.raster.resampled import AnyRaster, ResampledRaster
 from tltool.raster.scaling import Scale, parse_scale
-from tltool.raster.writing import MapWriter, Place
+from tltool.raster.writing import MapGeoreference, MapWriter
 from tltool.raster.zoom import as_zoom, enlarge
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "Area",
     "ArrayImage",
     "Image",
+    "MapGeoreference",
     "MapWriter",
-    "Place",
     "Raster",
     "ResampledRaster",
     "Scale",

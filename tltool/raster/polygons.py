@@ -147,7 +147,7 @@ class Area:
         return (self._polygons[number] for number in np.flatnonzero(near))
 
     def on_cells(
-        self, x0: float, y0: float, pitch_x: float, pitch_y: float, rows: int, columns: int
+        self, x0: float, y0: float, cell_width: float, cell_height: float, rows: int, columns: int
     ) -> np.ndarray:
         """Which cells of a grid have their centre in the area.
 
@@ -155,7 +155,7 @@ class Area:
         ----------
         x0, y0 : float
             Outer corner of the first cell, px.
-        pitch_x, pitch_y : float
+        cell_width, cell_height : float
             Width and height of a cell, px.
         rows, columns : int
 
@@ -163,8 +163,8 @@ class Area:
         -------
         (rows, columns) bool array
         """
-        xs = float(x0) + (np.arange(columns) + 0.5) * float(pitch_x)
-        ys = float(y0) + (np.arange(rows) + 0.5) * float(pitch_y)
+        xs = float(x0) + (np.arange(columns) + 0.5) * float(cell_width)
+        ys = float(y0) + (np.arange(rows) + 0.5) * float(cell_height)
         found = np.zeros((rows, columns), bool)
         # Some rows at a time, so that the points of a large map need not exist at once.
         step = max(1, _POINTS // max(1, columns))

@@ -121,26 +121,26 @@ class Raster(Closing):
         self.height, self.width = self._orientation.shape(dataset.shape)
         if self._orientation != Orientation():
             self._source.keep_rows(_TURNED_ROWS)
-        self._place = georeference(dataset, self._orientation, self.width, self.height)
-        self.crs, self.transform, self.gsd = self._place.crs, self._place.transform, self._place.gsd
+        self._index = georeference(dataset, self._orientation, self.width, self.height)
+        self.crs, self.transform, self.gsd = self._index.crs, self._index.transform, self._index.gsd
 
     @property
     def gcps(self) -> tuple[list[GroundControlPoint], Any]:
         """Ground control points and their CRS, where no transform says where the image lies."""
-        return list(self._place.gcps), self._place.gcps_crs
+        return list(self._index.gcps), self._index.gcps_crs
 
     @property
     def world_crs(self) -> Any:
         """CRS of what `to_world` gives: `crs` or that of `gcps`; None where there is none."""
-        return self._place.world
+        return self._index.world
 
     def to_world(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates in `world_crs` of (n,) positions in pixels, through `transform` or `gcps`."""
-        return self._place.to_world(xs, ys)
+        return self._index.to_world(xs, ys)
 
     def to_pixels(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions in pixels (x right, y down) of (n,) coordinates in `world_crs`."""
-        return self._place.to_pixels(xs, ys)
+        return self._index.to_pixels(xs, ys)
 
     def _scaled(self, view: BandView) -> BandView:
         if self._scale is None:

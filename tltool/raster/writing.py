@@ -49,7 +49,7 @@ def _predictor(kind: MapKind) -> int:
 
 
 @dataclass(frozen=True)
-class Place:
+class MapGeoreference:
     """Where a map lies.
 
     Attributes
@@ -84,7 +84,7 @@ class MapWriter:
     names : sequence of str, or MapKind
         Band descriptions, in the order of the bands, of a float32 map; or all
         that is to be said of the bands.
-    place : Place
+    georeference : MapGeoreference
     cog : bool
         Lay it out as a Cloud-Optimized GeoTIFF.
     durable : bool
@@ -105,7 +105,7 @@ class MapWriter:
         rows: int,
         columns: int,
         names: Sequence[str] | MapKind,
-        place: Place,
+        georeference: MapGeoreference,
         cog: bool = False,
         durable: bool = False,
     ):
@@ -119,7 +119,7 @@ class MapWriter:
             "height": rows,
             "count": len(self._kind.names),
             "dtype": self._kind.encoding.dtype,
-            **place.profile(),
+            **georeference.profile(),
             "nodata": self._kind.encoding.nodata,
             "tiled": True,
             "blockxsize": BLOCK,

@@ -8,7 +8,7 @@ import numpy as np
 from tltool.errors import UsageError
 from tltool.files import atomic_path
 from tltool.raster.encoding import MapKind
-from tltool.raster.writing import BLOCK, Place
+from tltool.raster.writing import BLOCK, MapGeoreference
 
 # The one array of the store.
 ARRAY = "heatmap"
@@ -38,7 +38,7 @@ class ZarrWriter:
 
     Parameters
     ----------
-    path, rows, columns, kind, place, durable
+    path, rows, columns, kind, georeference, durable
         As of `tltool.raster.MapWriter`.
     """
 
@@ -48,18 +48,18 @@ class ZarrWriter:
         rows: int,
         columns: int,
         kind: MapKind,
-        place: Place,
+        georeference: MapGeoreference,
         durable: bool = False,
     ):
         self._kind, self._shape = kind, (len(kind.names), rows, columns)
         self._attributes = {
             "_ARRAY_DIMENSIONS": ["class", "row", "col"],
             "classes": list(kind.legend.names if kind.legend else kind.names),
-            "transform": list(place.transform)[:6],
-            "crs": None if place.crs is None else place.crs.to_wkt(),
+            "transform": list(georeference.transform)[:6],
+            "crs": None if georeference.crs is None else georeference.crs.to_wkt(),
         }
-        if place.gcps:
-            points = [[p.col, p.row, p.x, p.y, p.z or 0.0] for p in place.gcps]
+        if georeference.gcps:
+            points = [[p.col, p.row, p.x, p.y, p.z or 0.0] for p in georeference.gcps]
             self._attributes |= {"transform": None, "gcps": points}
         if kind.encoding.scale != 1:
             self._attributes |= {"scale_factor": kind.encoding.scale, "add_offset": 0.0}

@@ -83,7 +83,7 @@ def compare(
     groups: Sequence[str] = (),
     seed: int = 0,
 ) -> list[Compared]:
-    """Judge baselines and the network on the same images.
+    """Compare baselines and the network on the same images.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def compare(
         Which of the labelled images the baselines were asked about.
     baselines : sequence of Baseline
     groups : sequence of str
-        Of the labelled images, as of `Judged`; empty: none.
+        Of the labelled images, as of `LabelledPredictions`; empty: none.
     seed : int
         Of the bootstrap.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.dataset import Dataset
-from tltool.inference.judged import Judged
+from tltool.inference.labelled_predictions import LabelledPredictions
 from tltool.run.sidecar import Sidecar
 
 
@@ -21,7 +21,7 @@ class Evaluation:
         Where the files were written.
     metrics : dict
         Content of ``metrics.json``, see `evaluate`.
-    judged : Judged
+    judged : LabelledPredictions
     dataset : Dataset
         All splits of the data, with the classes of the run. Where the data has
         no splits all of it is in ``test``.
@@ -34,7 +34,7 @@ class Evaluation:
     run: Path
     folder: Path
     metrics: dict[str, Any] = field(repr=False)
-    judged: Judged
+    judged: LabelledPredictions
     dataset: Dataset
     sidecar: Sidecar = field(repr=False)
     files: list[Path]

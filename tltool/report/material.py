@@ -95,12 +95,12 @@ class Material:
         )
 
     def images(self, places: Sequence[int]) -> np.ndarray:
-        """Judged images by their places: (n, side, side, bands) uint8."""
-        samples = self._judged_samples
+        """Evaluated images by their indices: (n, side, side, bands) uint8."""
+        samples = self._evaluated_samples
         return self.load([samples[place] for place in places]).images
 
     @cached_property
-    def _judged_samples(self) -> list[Sample]:
+    def _evaluated_samples(self) -> list[Sample]:
         by_path = {s.path: s for split in SPLITS for s in self.dataset.samples[split]}
         return [by_path[path] for path in self.evaluation.judged.paths]
 
@@ -111,12 +111,12 @@ class Material:
     @cached_property
     def asked(self) -> np.ndarray:
         """Places of the judged images that baselines and feature maps take."""
-        return self._drawn(self._judged_samples, _ASKED)
+        return self._drawn(self._evaluated_samples, _ASKED)
 
     @cached_property
-    def judged_patches(self) -> Patches:
+    def evaluated_patches(self) -> Patches:
         """The judged images at `asked`."""
-        return self.load([self._judged_samples[place] for place in self.asked])
+        return self.load([self._evaluated_samples[place] for place in self.asked])
 
     @cached_property
     def train_patches(self) -> Patches:
@@ -133,7 +133,7 @@ class Material:
         """What the run's last layer sees of the images at `asked`, for each task."""
         networks = penultimate(self.model, self.tasks)
         return {
-            name: self.features(network, self.judged_patches, "features of the last layer")
+            name: self.features(network, self.evaluated_patches, "features of the last layer")
             for name, network in networks.items()
         }
 
@@ -187,7 +187,7 @@ class Material:
     def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """Training and asked images without what surrounds the patch."""
         inner = slice(self.sidecar.context, self.sidecar.context + self.sidecar.patch)
-        train, asked = self.train_patches.images, self.judged_patches.images
+        train, asked = self.train_patches.images, self.evaluated_patches.images
         return train[:, inner, inner], asked[:, inner, inner]
 
     def _compared(
@@ -213,7 +213,7 @@ class Material:
         Tasks that no training image or no judged one is labelled for are left
         out.
         """
-        train, judged = self.train_patches, self.judged_patches
+        train, judged = self.train_patches, self.evaluated_patches
         targets = train.targets(self.tasks)
         known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         found = {}

@@ -215,7 +215,7 @@ def add_maps(view: TaskView, material: Material) -> None:
     if not len(rows):
         return
     features = material.last_features[view.task.name][rows]
-    images = as_seen(material.judged_patches.images[rows])
+    images = as_seen(material.evaluated_patches.images[rows])
     # From places among all images to rows of the labelled ones.
     colours = true_colours(view, material, np.cumsum(told.labelled)[material.asked[rows]] - 1)
     layouts = [

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tltool.metrics.answers import Answers
-from tltool.metrics.classification import judge, judge_labels
+from tltool.metrics.classification import classification_metrics, multi_label_metrics
 from tltool.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def answers(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> Answe
     return Answers(task.kind, task.classes, truth, scores, labelled)
 
 
-def told_classes(task: Task, probabilities: np.ndarray) -> list[tuple[int, ...]]:
+def predicted_classes(task: Task, probabilities: np.ndarray) -> list[tuple[int, ...]]:
     """The classes that a classifier tells of each image, as of `tltool.data.dataset.Sample`.
 
     Parameters
@@ -48,8 +48,8 @@ def told_classes(task: Task, probabilities: np.ndarray) -> list[tuple[int, ...]]
     return [(int(place),) for place in scores.argmax(axis=1)]
 
 
-def judge_task(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """Judge a classifier on the samples that are labelled for a task.
+def basic_metrics(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """Numbers of a classifier on the samples that are labelled for a task.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def judge_task(task: Task, probabilities: np.ndarray, targets: np.ndarray) -> di
     Returns
     -------
     dict
-        As `judge_labels` for a multi-label task, else as `judge`.
+        As `multi_label_metrics` for a multi-label task, else as `classification_metrics`.
     """
     told = answers(task, probabilities, targets)
     if told.exclusive:
-        return judge(told.scores, told.labels, task.classes)
-    return judge_labels(told.scores, told.truth, task.classes)
+        return classification_metrics(told.scores, told.labels, task.classes)
+    return multi_label_metrics(told.scores, told.truth, task.classes)

@@ -49,10 +49,10 @@ class ImageCover:
         if self._area is not None:
             x, y = self._grid.x, self._grid.y
             corner = (
-                float(x.origin + tile.x.cell * x.pitch),
-                float(y.origin + tile.y.cell * y.pitch),
+                float(x.origin + tile.x.cell * x.cell_size),
+                float(y.origin + tile.y.cell * y.cell_size),
             )
-            pitches = float(x.pitch), float(y.pitch)
+            pitches = float(x.cell_size), float(y.cell_size)
             outside |= ~self._area.on_cells(*corner, *pitches, tile.y.cells, tile.x.cells)
         if self._raster.has_mask:
             outside |= ~self._any_valid(tile)
@@ -73,8 +73,8 @@ class ImageCover:
 def _edges(axis: Axis, extent: Extent) -> tuple[np.ndarray, np.ndarray]:
     """First pixel of each kept cell's square and the one behind its last, inside the image."""
     cells = range(extent.cell, extent.cell + extent.cells)
-    starts = [math.floor(axis.origin + cell * axis.pitch) for cell in cells]
-    stops = [math.ceil(axis.origin + (cell + 1) * axis.pitch) for cell in cells]
+    starts = [math.floor(axis.origin + cell * axis.cell_size) for cell in cells]
+    stops = [math.ceil(axis.origin + (cell + 1) * axis.cell_size) for cell in cells]
     first = np.clip(starts, 0, axis.length - 1)
     return first, np.maximum(np.clip(stops, 1, axis.length), first + 1)
 

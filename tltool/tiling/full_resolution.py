@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from tltool.raster import AnyRaster, MapWriter, Place
+from tltool.raster import AnyRaster, MapGeoreference, MapWriter
 from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
 from tltool.raster.environment import without_georeference_warning
 from tltool.tiling.interpolation import interpolate
@@ -35,7 +35,7 @@ def neighbours(axis: Axis, start: int, stop: int) -> tuple[np.ndarray, np.ndarra
         Of the next cell, 0..1. Beyond the outermost centres the outermost
         cell's value goes on.
     """
-    position = (np.arange(start, stop) + 0.5 - float(axis.origin)) / float(axis.pitch) - 0.5
+    position = (np.arange(start, stop) + 0.5 - float(axis.origin)) / float(axis.cell_size) - 0.5
     position = np.clip(position, 0, axis.cells - 1)
     cell = np.minimum(position.astype(np.intp), max(0, axis.cells - 2))
     return cell, (position - cell).astype(np.float32)
@@ -92,8 +92,8 @@ def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRas
         encoding = _encoding(source)
         kind = MapKind(tuple(source.descriptions), encoding)
         gcps, crs = raster.gcps
-        place = Place(crs or raster.crs, raster.transform, gcps)
-        with MapWriter(path, *size, kind, place, durable=True) as writer:
+        georeference = MapGeoreference(crs or raster.crs, raster.transform, gcps)
+        with MapWriter(path, *size, kind, georeference, durable=True) as writer:
             for window in _windows(raster.width, raster.height, source.count):
                 values = _enlarged(source, grid, window)
                 writer.write(window.row_off, window.col_off, encoding.encode(values))

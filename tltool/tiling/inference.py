@@ -11,7 +11,7 @@ import numpy as np
 from tltool.models.graph import replay
 from tltool.raster import Image
 from tltool.tiling.engines import Engine
-from tltool.tiling.pipeline import EngineJudge, judge_tiles, read_tile
+from tltool.tiling.pipeline import EnginePredictor, predict_tiles, read_tile
 from tltool.tiling.tiles import Tile
 
 __all__ = [
@@ -38,8 +38,8 @@ def pixel_type(zoom: Fraction) -> str:
 def run_tiles(
     image: Image, tiles: Iterable[Tile], zoom: Fraction, engine: Engine
 ) -> Generator[tuple[Tile, np.ndarray]]:
-    """Each tile with its (classes, rows, columns) probabilities; close it as `judge_tiles`."""
-    with closing(judge_tiles(image, tiles, EngineJudge(engine, zoom))) as judged:
+    """Each tile with its (classes, rows, columns) probabilities; close it as `predict_tiles`."""
+    with closing(predict_tiles(image, tiles, EnginePredictor(engine, zoom))) as judged:
         for tile, values in judged:
             assert values is not None  # without a cover every tile is judged
             yield tile, values

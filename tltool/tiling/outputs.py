@@ -9,7 +9,7 @@ from tltool.errors import UsageError
 from tltool.files import refuse_existing
 from tltool.raster import MapWriter
 from tltool.raster.encoding import MapKind
-from tltool.raster.writing import Place
+from tltool.raster.writing import MapGeoreference
 from tltool.raster.zarr_writing import ZarrWriter, check_zarr
 from tltool.tiling.tiles import Grid
 from tltool.tiling.unfinished import journal_path
@@ -92,10 +92,10 @@ def check_outputs(folder: Path, images: Sequence[Path], overwrite: bool, output:
 
 
 def open_writer(
-    path: Path, output: Output, grid: Grid, kind: MapKind, place: Place
+    path: Path, output: Output, grid: Grid, kind: MapKind, georeference: MapGeoreference
 ) -> MapWriter | ZarrWriter:
     """What writes a map in the format that is asked for."""
     size = grid.y.cells, grid.x.cells
     if output.format == "zarr":
-        return ZarrWriter(path, *size, kind, place, durable=True)
-    return MapWriter(path, *size, kind, place, output.cog, durable=True)
+        return ZarrWriter(path, *size, kind, georeference, durable=True)
+    return MapWriter(path, *size, kind, georeference, output.cog, durable=True)

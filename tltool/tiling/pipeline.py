@@ -101,20 +101,20 @@ class Cover(Protocol):
         ...
 
 
-class Judge(Protocol):
+class TilePredictor(Protocol):
     """From a tile to the probabilities of its cells; in two steps, for two threads."""
 
     def read(self, image: Image, tile: Tile) -> Any:
-        """All that `judge` needs of the image."""
+        """All that `predict` needs of the image."""
         ...
 
-    def judge(self, pixels: Any, tile: Tile) -> np.ndarray:
+    def predict(self, pixels: Any, tile: Tile) -> np.ndarray:
         """The kept cells' (classes, rows, columns) float32 probabilities."""
         ...
 
 
 @dataclass(frozen=True)
-class EngineJudge:
+class EnginePredictor:
     """An engine run once over each tile.
 
     Attributes
@@ -130,7 +130,7 @@ class EngineJudge:
         """Read and enlarge a tile."""
         return read_tile(image, tile, self.zoom)
 
-    def judge(self, pixels: np.ndarray, tile: Tile) -> np.ndarray:
+    def predict(self, pixels: np.ndarray, tile: Tile) -> np.ndarray:
         """Run the engine and keep the cells that are the tile's own."""
         return keep(self.engine(pixels), tile)
 
@@ -155,8 +155,8 @@ def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
     return kept.transpose(2, 0, 1)
 
 
-def judge_tiles(
-    image: Image, tiles: Iterable[Tile], judge: Judge, cover: Cover | None = None
+def predict_tiles(
+    image: Image, tiles: Iterable[Tile], predictor: TilePredictor, cover: Cover | None = None
 ) -> Generator[tuple[Tile, np.ndarray | None]]:
     """Each tile with its (classes, rows, columns) probabilities, in order.
 
@@ -164,7 +164,7 @@ def judge_tiles(
     ----------
     image : Image
     tiles : iterable of Tile
-    judge : Judge
+    predictor : TilePredictor
     cover : Cover, optional
         A tile that it skips is not read, one whose cells are all empty not
         judged: both come as None. Single empty cells are NaN in every class.
@@ -177,13 +177,13 @@ def judge_tiles(
 
     def read(tile: Tile) -> tuple[Any, np.ndarray | None] | None:
         if cover is None:
-            return judge.read(image, tile), None
+            return predictor.read(image, tile), None
         if cover.skips(tile):
             return None
         empty = cover.empty(tile)
         if empty is not None and empty.all():
             return None
-        return judge.read(image, tile), empty
+        return predictor.read(image, tile), empty
 
     with closing(ahead(read, tiles)) as stream:
         for tile, found in stream:
@@ -191,5 +191,5 @@ def judge_tiles(
                 yield tile, None
                 continue
             pixels, empty = found
-            values = judge.judge(pixels, tile)
+            values = predictor.predict(pixels, tile)
             yield tile, values if empty is None else np.where(empty, np.float32(np.nan), values)

@@ -44,7 +44,7 @@ class _Seen:
     columns: np.ndarray
 
 
-class ScalesJudge:
+class ScalesPredictor:
     """Judges a tile in the image resampled to several scales; mean or maximum of each class.
 
     The cells are those of the image at scale 1. Other scales' maps are
@@ -84,7 +84,7 @@ class ScalesJudge:
         own = Tile(y, x)
         return _Seen(read_tile(resampled, own, self._zoom), own, rows, columns)
 
-    def judge(self, pixels: list[_Seen], tile: Tile) -> np.ndarray:
+    def predict(self, pixels: list[_Seen], tile: Tile) -> np.ndarray:
         """The kept cells' (classes, rows, columns) float32 probabilities."""
         told = []
         for seen in pixels:
@@ -100,8 +100,8 @@ class ScalesJudge:
 def _places(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:
     """Where cells of the base map lie among the cells of a scale's tile, and that tile."""
     cells = np.arange(extent.cell, extent.cell + extent.cells)
-    centres = (float(base.origin) + (cells + 0.5) * float(base.pitch)) * scale
-    places = (centres - float(axis.origin)) / float(axis.pitch) - 0.5
+    centres = (float(base.origin) + (cells + 0.5) * float(base.cell_size)) * scale
+    places = (centres - float(axis.origin)) / float(axis.cell_size) - 0.5
     places = places.clip(0, axis.cells - 1)
     first = int(places[0]) // axis.step * axis.step
     last = min(int(np.ceil(places[-1])), axis.cells - 1)

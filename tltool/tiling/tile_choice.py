@@ -138,7 +138,7 @@ def choose_tile(
     """
     if not candidates:
         raise UsageError("candidates: expected at least one length of a tile, received none")
-    area = float(grid.y.pitch * grid.x.pitch) / 1e6
+    area = float(grid.y.cell_size * grid.x.cell_size) / 1e6
     speeds: dict[int, float] = {}
     for length in candidates:
         tile = next(grid.tiles(length))

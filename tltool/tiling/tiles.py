@@ -38,29 +38,29 @@ class Axis:
     last: int
 
     @cached_property
-    def pitch(self) -> Fraction:
+    def cell_size(self) -> Fraction:
         """From cell to cell, px of the image."""
         return self.stride / self.zoom
 
     @cached_property
     def offset(self) -> int:
         """Start of the patch of cell 0, px: its square begins at the edge or just before."""
-        return math.floor((self.pitch - self.patch) / 2)
+        return math.floor((self.cell_size - self.patch) / 2)
 
     @cached_property
     def origin(self) -> Fraction:
         """Where the square of cell 0 begins, px: in -1 < origin <= 0."""
-        return self.offset + (self.patch - self.pitch) / 2
+        return self.offset + (self.patch - self.cell_size) / 2
 
     @cached_property
     def cells(self) -> int:
         """Number of cells that cover the image."""
-        return math.ceil((self.length - self.origin) / self.pitch)
+        return math.ceil((self.length - self.origin) / self.cell_size)
 
     @property
     def step(self) -> int:
         """Cells after which positions are whole pixels again."""
-        return self.pitch.denominator
+        return self.cell_size.denominator
 
     @cached_property
     def before(self) -> int:
@@ -75,7 +75,7 @@ class Axis:
 
     def window_start(self, cell: int) -> Fraction:
         """First pixel, context included, of what the classifier sees for a cell."""
-        return self.offset - self.context + cell * self.pitch
+        return self.offset - self.context + cell * self.cell_size
 
     def input_length(self, cells: int) -> int:
         """Pixels of the enlarged image that a tile of `cells` kept cells needs.

@@ -16,7 +16,7 @@ from tltool.files import output_error, partial_path, refuse_existing, remove
 from tltool.raster import Image
 from tltool.raster.writing import BLOCK
 from tltool.tiling.journal import Fingerprint, Journal
-from tltool.tiling.pipeline import Behind, Cover, Judge, judge_tiles
+from tltool.tiling.pipeline import Behind, Cover, TilePredictor, predict_tiles
 from tltool.tiling.products import Product
 from tltool.tiling.store import TileStore
 from tltool.tiling.tiles import Tile
@@ -208,23 +208,23 @@ class UnfinishedMap:
     def fill(
         self,
         image: Image,
-        judge: Judge,
+        predictor: TilePredictor,
         cover: Cover | None = None,
         advance: Callable[[Tile, bool], None] = lambda tile, judged: None,
     ) -> None:
-        """Judge all tiles that are not finished.
+        """Predict all tiles that are not finished.
 
         Parameters
         ----------
         image : Image
-        judge : Judge
+        predictor : TilePredictor
         cover : Cover, optional
-            As of `tltool.tiling.pipeline.judge_tiles`.
+            As of `tltool.tiling.pipeline.predict_tiles`.
         advance : callable
-            Told of each tile that is handed on, and whether it was judged.
+            Gets each tile that is handed on, and whether it was predicted.
         """
         todo = [place for place in range(len(self._tiles)) if place not in self.done]
-        stream = judge_tiles(image, (self._tiles[place] for place in todo), judge, cover)
+        stream = predict_tiles(image, (self._tiles[place] for place in todo), predictor, cover)
         behind = Behind[tuple[int, np.ndarray | None]](lambda found: self.put(*found))
         with behind as keep, closing(stream) as judged:
             for place, (tile, values) in zip(todo, judged, strict=True):

@@ -38,7 +38,7 @@ def _give_weights(network: keras.Model, values: dict[str, np.ndarray]) -> None:
             weight.assign(values[weight.path])
 
 
-def _judged_loss(logs: dict[str, Any] | None) -> float:
+def _validation_loss(logs: dict[str, Any] | None) -> float:
     """The validation loss; without validation images that of training."""
     values = logs or {}
     return float(values.get("val_loss", values.get("loss", math.inf)))
@@ -75,7 +75,7 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep, or count towards stopping."""
-        loss = _judged_loss(logs)
+        loss = _validation_loss(logs)
         if self._last or loss < self.lowest:
             self.lowest, self.waited = loss, 0
             if not self.weights:
@@ -112,7 +112,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-class JudgeAveraged(keras.callbacks.Callback):
+class ValidateAveraged(keras.callbacks.Callback):
     """Lets the validation see the moving averages of the weights."""
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Plateau(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count, and lower."""
-        loss = _judged_loss(logs)
+        loss = _validation_loss(logs)
         if loss < self.lowest:
             self.lowest, self.waited = loss, 0
             return

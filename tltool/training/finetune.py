@@ -22,11 +22,11 @@ from tltool.run.folder import (
     clear_folder,
     write_json,
 )
-from tltool.training.begun import Begun, open_begun
 from tltool.training.callbacks import save_plain
 from tltool.training.fit import fit
 from tltool.training.prepare import Network, Prepared, prepare
-from tltool.training.split_metrics import judge_split
+from tltool.training.run_start import RunStart, open_unfinished
+from tltool.training.split_metrics import split_metrics
 from tltool.training.state import State
 
 logger = logging.getLogger("tltool")
@@ -46,7 +46,7 @@ class Run:
     folder : Path
     metrics : dict
         Content of ``metrics.json``: per split the numbers of
-        `tltool.training.split_metrics.judge_split`.
+        `tltool.training.split_metrics.split_metrics`.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ def _settle_determinism(recipe: Recipe) -> None:
 def _judge(prepared: Prepared, classifier: Classifier) -> dict[str, Any]:
     recipe = prepared.recipe
     return {
-        split: judge_split(
+        split: split_metrics(
             classifier.model,
             prepared.loaded[split],
             prepared.dataset.tasks,
@@ -179,7 +179,7 @@ def finetune(
     prepared.recipe.save(folder / RECIPE_NAME)
     resolved = prepared.recipe.model_dump(mode="json")
     fingerprint = str((prepared.sidecar.data or {})["fingerprint"])
-    Begun(prepared.dataset.source, fingerprint, strict, resolved).save(folder)
+    RunStart(prepared.dataset.source, fingerprint, strict, resolved).save(folder)
     return _train(prepared, folder, None, started)
 
 
@@ -218,7 +218,7 @@ def resume(
     """
     folder = Path(run)
     started = time.perf_counter()
-    begun, stored, state = open_begun(folder, recipe)
+    begun, stored, state = open_unfinished(folder, recipe)
     _settle_determinism(stored)
     if data is None and not begun.data.exists():
         raise DataError(

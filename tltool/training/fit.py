@@ -17,11 +17,11 @@ from tltool.tasks.losses import labelled_accuracy
 from tltool.training.callbacks import (
     EventLog,
     History,
-    JudgeAveraged,
     KeepBest,
     Plateau,
     ShowProgress,
     StopAtNaN,
+    ValidateAveraged,
     save_plain,
 )
 from tltool.training.features import CachedBatches, compute_draws, halve
@@ -194,7 +194,7 @@ class _Fitting:
         title = f"stage {number + 1}"
         with progress_bar(title, (stage.epochs - done) * len(material.train), "steps") as bar:
             callbacks = [
-                JudgeAveraged() if stage.ema else None,
+                ValidateAveraged() if stage.ema else None,
                 self._guard,
                 self.history,
                 self._best,

@@ -10,7 +10,7 @@ import numpy as np
 from tltool.data.stream import Patches, ahead, default_workers
 from tltool.inference.network import Network, Probabilities, join
 from tltool.inference.views import FlipsAndRotations, mean_of_views
-from tltool.tasks.answers import judge_task
+from tltool.tasks.answers import basic_metrics
 from tltool.tasks.task import Task
 
 
@@ -31,7 +31,7 @@ def predict_averaged(network: Network, images: np.ndarray, batch: int) -> Probab
     return join([mean_of_views(network, each, views, range(len(each))) for each in parts])
 
 
-def judge_split(
+def split_metrics(
     model: keras.Model,
     patches: Patches,
     tasks: Sequence[Task],
@@ -44,14 +44,14 @@ def judge_split(
     Returns
     -------
     dict
-        As `tltool.metrics.classification.judge_task`; where there are several
+        As `tltool.metrics.classification.basic_metrics`; where there are several
         tasks ``tasks``: name -> these. With `averaged` the key ``averaged``
         holds the same for the mean over flips and rotations.
     """
     targets, network = patches.targets(tasks), Network(model, tasks, zoom)
 
     def numbers(probabilities: Probabilities) -> dict[str, Any]:
-        judged = {t.name: judge_task(t, probabilities[t.name], targets[t.name]) for t in tasks}
+        judged = {t.name: basic_metrics(t, probabilities[t.name], targets[t.name]) for t in tasks}
         return {"tasks": judged} if len(tasks) > 1 else next(iter(judged.values()))
 
     result = numbers(predict(network, patches.images, batch))

@@ -239,7 +239,7 @@ def _load_model(model: Part, tree: Tree) -> None:
             load(part, container[name])
 
 
-def load_by_place(model: Part, file: h5py.File, notes: Notes) -> None:
+def load_by_order(model: Part, file: h5py.File, notes: Notes) -> None:
     """Load weights that are stored by class and place (`.keras` and `.weights.h5` since 2.12).
 
     Raises
@@ -264,6 +264,6 @@ def is_by_name(file: h5py.File) -> bool:
     return bool(stored_names(_weights_group(file), "layer_names"))
 
 
-def is_by_place(file: h5py.File) -> bool:
+def is_by_order(file: h5py.File) -> bool:
     """Whether a file has weights by class and place."""
     return any(re.split(r"[\\/]", name)[0] in CONTAINERS for name in file)

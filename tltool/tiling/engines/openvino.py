@@ -62,11 +62,11 @@ def to_openvino(model: keras.Model, dtype: str = "uint8", batch: int | None = 1)
 
     openvino = import_openvino()
 
-    def judge(pixels: tf.Tensor) -> tf.Tensor:
+    def run(pixels: tf.Tensor) -> tf.Tensor:
         return model(tf.cast(pixels, tf.float32), training=False)
 
     spec = tf.TensorSpec((batch, *model.inputs[0].shape[1:]), dtype, "pixels")
-    function = tf.function(judge)
+    function = tf.function(run)
     try:
         # Traced here: of a Keras model OpenVINO would lose the type of the pixels.
         traced = function.get_concrete_function(spec)

@@ -39,13 +39,13 @@ class SlidingEngine:
     ):
         import tensorflow as tf
 
-        def judge(pixels: tf.Tensor) -> tf.Tensor:
+        def run(pixels: tf.Tensor) -> tf.Tensor:
             told = model(tf.cast(pixels, tf.float32), training=False)
             vectors = [ops.reshape(t, (-1, t.shape[-1])) for t in in_order(model.name, told, tasks)]
             return tf.cast(tf.concat(vectors, 1), tf.float32)
 
         shape = tuple(model.inputs[0].shape[1:])
-        self._owner = tf.function(judge)
+        self._owner = tf.function(run)
         self._run = self._owner.get_concrete_function(tf.TensorSpec((None, *shape), dtype))
         self._to_tensor, self._dtype = tf.convert_to_tensor, dtype
         self._side, self._stride, self._batch = shape[0], stride, batch

@@ -74,11 +74,11 @@ class TensorFlowEngine:
         shape = (1, *model.inputs[0].shape[1:])
         network = in_precision(model, precision)
 
-        def judge(pixels: tf.Tensor) -> tf.Tensor:
+        def run(pixels: tf.Tensor) -> tf.Tensor:
             return tf.cast(network(tf.cast(pixels, tf.float32), training=False), tf.float32)
 
         # The concrete function lives only as long as its function.
-        self._owner = tf.function(judge)
+        self._owner = tf.function(run)
         self._run = self._owner.get_concrete_function(tf.TensorSpec(shape, dtype))
         self._to_tensor, self._dtype = tf.convert_to_tensor, dtype
         self.precision = precision

@@ -12,7 +12,7 @@ from tltool.training.state import STATE_NAME, State, load_state
 
 
 @dataclass(frozen=True)
-class Begun:
+class RunStart:
     """What a run began with.
 
     Attributes
@@ -74,7 +74,7 @@ def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> 
         )
 
 
-def open_begun(folder: Path, recipe: Recipe | None) -> tuple[Begun, Recipe, State | None]:
+def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Recipe, State | None]:
     """What is needed to go on with a run.
 
     Parameters
@@ -87,7 +87,7 @@ def open_begun(folder: Path, recipe: Recipe | None) -> tuple[Begun, Recipe, Stat
 
     Returns
     -------
-    Begun, Recipe, State or None
+    RunStart, Recipe, State or None
         None where it was stopped before its first epoch ended.
 
     Raises
@@ -106,7 +106,7 @@ def open_begun(folder: Path, recipe: Recipe | None) -> tuple[Begun, Recipe, Stat
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        begun = Begun(**{**content, "data": Path(content["data"])})
+        begun = RunStart(**{**content, "data": Path(content["data"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: expected what a run began with: {error}") from error
     stored = load_recipe(folder / RECIPE_NAME)

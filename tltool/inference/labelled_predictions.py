@@ -10,12 +10,12 @@ import numpy as np
 
 from tltool.errors import ImageError
 from tltool.inference.predictions import join_names, prefix_of, scores_of, text_of
-from tltool.tasks.answers import told_classes
+from tltool.tasks.answers import predicted_classes
 from tltool.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledPredictions:
     """The images of a split with their labels and the probabilities a run gives them.
 
     Attributes
@@ -58,12 +58,12 @@ def _evaluated_columns(task: Task, averaged: bool) -> list[str]:
     return ["label", "predicted", "correct", *one, *mean, *every]
 
 
-def _evaluated(task: Task, judged: Judged) -> Iterator[list[str]]:
+def _evaluated(task: Task, judged: LabelledPredictions) -> Iterator[list[str]]:
     """The cells of each image for a task."""
     targets, probabilities = judged.targets[task.name], judged.probabilities[task.name]
     means = judged.averaged[task.name] if judged.averaged is not None else None
-    truth, told = told_classes(task, targets), told_classes(task, probabilities)
-    told_by_mean = told_classes(task, means) if means is not None else None
+    truth, told = predicted_classes(task, targets), predicted_classes(task, probabilities)
+    told_by_mean = predicted_classes(task, means) if means is not None else None
     for row, (true, answer) in enumerate(zip(truth, told, strict=True)):
         labelled = bool((targets[row] >= 0).all())
         cells = [
@@ -82,7 +82,7 @@ def _most(task: Task, probabilities: np.ndarray) -> list[str]:
     return [] if task.kind == "multi-label" else [text_of(scores_of(task, probabilities).max())]
 
 
-def write_judged(judged: Judged, file: TextIO) -> None:
+def write_labelled_predictions(judged: LabelledPredictions, file: TextIO) -> None:
     """Write a row an image of an evaluation.
 
     Columns: ``path``; of each task ``label`` (nothing where not labelled),

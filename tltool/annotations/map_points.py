@@ -16,7 +16,7 @@ from tltool.errors import DataError, UsageError
 from tltool.raster import AnyRaster, Raster
 from tltool.raster.areas import to_image_pixels, transformed
 
-Place = str | Path | AnyRaster
+ImageSource = str | Path | AnyRaster
 
 # Properties that hold the image and the class, in any case.
 IMAGE_FIELDS = ("image", "images", "image_path", "image_name", "file_name", "filename")
@@ -52,7 +52,7 @@ class MapPoint:
 
 
 @contextmanager
-def opened(image: Place) -> Iterator[AnyRaster]:
+def opened(image: ImageSource) -> Iterator[AnyRaster]:
     """An image whose place is asked for, not its pixels."""
     if isinstance(image, str | Path):
         # With a scale numbers of any kind may be opened.
@@ -62,7 +62,7 @@ def opened(image: Place) -> Iterator[AnyRaster]:
         yield image
 
 
-def path_of(image: Place) -> Path:
+def path_of(image: ImageSource) -> Path:
     """The file of an image."""
     return Path(image) if isinstance(image, str | Path) else image.path
 
@@ -70,10 +70,10 @@ def path_of(image: Place) -> Path:
 def to_points(
     found: Sequence[MapPoint],
     path: Path,
-    images: Sequence[Place],
+    images: Sequence[ImageSource],
     columns: Sequence[str] | None = None,
 ) -> list[Point]:
-    """Place points of a map on images.
+    """ImageSource points of a map on images.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _image_name(point: MapPoint, image_field: str | None, paths: Sequence[Path])
     return paths[0].name
 
 
-def _pixels(found: Sequence[MapPoint], path: Path, image: Place) -> np.ndarray:
+def _pixels(found: Sequence[MapPoint], path: Path, image: ImageSource) -> np.ndarray:
     """(n, 2) array of x and y, px."""
     pixels = np.empty((len(found), 2))
     with opened(image) as raster:
@@ -193,7 +193,7 @@ def _pixels(found: Sequence[MapPoint], path: Path, image: Place) -> np.ndarray:
 
 
 def to_map(
-    points: Sequence[Point], images: Sequence[Place], path: Path
+    points: Sequence[Point], images: Sequence[ImageSource], path: Path
 ) -> tuple[np.ndarray, CRS | None]:
     """Coordinates of points on a map.
 
