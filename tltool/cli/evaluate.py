@@ -30,7 +30,7 @@ _ROWS = {
 _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 
 
-@click.command(short_help="TilePredictor a run on labelled images: numbers with intervals.")
+@click.command(short_help="Evaluate a run on labelled images: numbers with intervals.")
 @options.run
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
@@ -96,7 +96,7 @@ def evaluate(
     seed: int | None,
     **choices: Any,
 ) -> None:
-    """TilePredictor RUN on the labelled images in DATA.
+    """Evaluate RUN on the labelled images in DATA.
 
     DATA is what `tltool finetune` takes: class folders, what `tltool patches`
     wrote, or a CSV manifest. Its classes are those of RUN; some may be missing.

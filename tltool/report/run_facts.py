@@ -105,7 +105,7 @@ def environment(material: Material) -> list[tuple[str, str]]:
         ("Made on", time.strftime("%Y-%m-%d %H:%M %Z")),
         ("Model", f"{run}, SHA-256 {digest}…"),
         ("Parameters", f"{material.model.count_params():,}".replace(",", "\N{NO-BREAK SPACE}")),
-        ("LabelledPredictions data", str(material.evaluation.metrics["data"])),
+        ("Evaluated data", str(material.evaluation.metrics["data"])),
         ("Trained on", f"{trained}, fingerprint {facts.get('fingerprint', 'unknown')}"),
         ("tltool", __version__),
         ("Python", platform.python_version()),
