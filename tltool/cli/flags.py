@@ -19,8 +19,10 @@ _CALL = re.compile(r"tltool\.(\w+)\((.*)\)", re.DOTALL)
 
 def _flag(name: str, command: click.Command | None) -> str:
     """The option or argument of a command that a parameter is."""
-    for parameter in command.params if command else ():
-        if parameter.name == name:
+    if command is not None:
+        for parameter in command.params:
+            if parameter.name != name:
+                continue
             if isinstance(parameter, click.Option):
                 return max(parameter.opts, key=len)
             return str(parameter.make_metavar(click.Context(command))).rstrip(".").strip("[]")
@@ -69,9 +71,9 @@ def to_flags(message: str, command: click.Command | None = None) -> str:
     def turned(found: re.Match[str]) -> str:
         quoted = found.group(1)
         if call := _CALL.fullmatch(quoted):
-            return _call(*call.groups())
+            return _call(call[1], call[2])
         if parameter := _PARAMETER.fullmatch(quoted):
-            return _assigned(*parameter.groups(), command)
+            return _assigned(parameter[1], parameter[2], command)
         return found.group(0)
 
     return _QUOTED.sub(turned, message)
