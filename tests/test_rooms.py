@@ -11,7 +11,7 @@ PACKAGE = Path(tltool.__file__).parent
 
 # Read downwards; what stands on one line, from left to right.
 HOUSE = [
-    ["errors", "text", "progress", "files", "runtime"],
+    ["errors", "text", "progress", "prefetch", "files", "runtime"],
     ["recipe"],
     ["raster"],
     ["run"],

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from small_maps import MeanEngine, expected_of, image_of, make_map, predictor, tiles_of
 
-from tltool.tiling.pipeline import Behind, ahead, predict_tiles
+from tltool.prefetch import prefetch
+from tltool.tiling.pipeline import Behind, predict_tiles
 from tltool.tiling.unfinished import UnfinishedMap
 
 
@@ -41,8 +42,7 @@ class Counting:
 
 def test_no_more_than_a_few_items_are_ahead():
     begun = []
-    stream = ahead(begun.append, range(20), depth=2)
-    for item, _ in stream:
+    for item, _ in enumerate(prefetch(begun.append, range(20))):
         time.sleep(0.002)
         assert len(begun) <= item + 4
     assert begun == list(range(20))

@@ -3,13 +3,12 @@
 import logging
 import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -18,14 +17,12 @@ from tltool.data.dataset import Sample
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.sampling import sample_indices
 from tltool.errors import DataError, ImageError, OutputError
+from tltool.prefetch import prefetch
 from tltool.raster import enlarge
 from tltool.recipe import Sampling
 from tltool.tasks.task import Task
 
 logger = logging.getLogger("tltool")
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 # Beyond this many bytes decoded patches live in a temporary file, not in memory.
 _MEMORY_LIMIT = 2 << 30
@@ -184,35 +181,6 @@ def load_patches(
     return Patches(images[: len(good)], [samples[place] for place in good], unreadable)
 
 
-def ahead(function: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
-    """What `function` gives for each item, in order, prepared ahead by threads.
-
-    Parameters
-    ----------
-    function : callable
-    items : iterable
-        Taken one by one, two for each worker ahead.
-    workers : int
-    """
-    waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def default_workers() -> int:
-    """Threads that prepare batches while the network works."""
-    # Keras uses threads from two on.
-    return max(2, (os.cpu_count() or 1) - 1)
-
-
 class Augment(Protocol):
     """What augments images, such as `tltool.augment.pipeline.Augmenter`.
 
@@ -344,7 +312,7 @@ class Batches(keras.utils.PyDataset):
 
     def stream(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """All batches of this epoch in order, prepared ahead by the workers."""
-        return ahead(self.rows, range(len(self)), max(1, self.workers))
+        return prefetch(self.rows, range(len(self)), max(1, self.workers))
 
 
 def for_model(targets: dict[str, np.ndarray]) -> Any:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tltool.data.images import read_image
-from tltool.data.stream import ahead, default_workers, to_window
+from tltool.data.stream import to_window
 from tltool.errors import ImageError
 from tltool.inference.network import Network
+from tltool.prefetch import default_workers, prefetch
 from tltool.run.sidecar import Sidecar
 
 logger = logging.getLogger("tltool")
@@ -130,4 +131,4 @@ def read_batches(
         prepared = network.prepare(stacked) if images else stacked
         return Batch(places, kept, stacked, prepared, unreadable)
 
-    return ahead(read, _chunks(paths, size), default_workers())
+    return prefetch(read, _chunks(paths, size), default_workers())

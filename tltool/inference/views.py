@@ -13,9 +13,9 @@ import numpy as np
 
 from tltool.augment.entries import BATCH_ENTRIES, parse_entries
 from tltool.augment.pipeline import Augmenter
-from tltool.data.stream import ahead, default_workers
 from tltool.errors import UsageError
 from tltool.inference.network import Network, Probabilities
+from tltool.prefetch import default_workers, prefetch
 
 # What puts something else into the picture, so that it is not the one to be judged any more.
 _FOREIGN = ("superimpose", "swap_background")
@@ -123,7 +123,7 @@ def mean_of_views(
     """
     total: Probabilities = {}
     make = lambda view: network.prepare(views(images, view, places))  # noqa: E731
-    for prepared in ahead(make, range(views.number), default_workers()):
+    for prepared in prefetch(make, range(views.number), default_workers()):
         for name, values in network(prepared).items():
             total[name] = total.get(name, 0) + values / views.number
     return total

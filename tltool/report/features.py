@@ -8,9 +8,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from tltool.data.stream import Batches, Patches, default_workers
+from tltool.data.stream import Batches, Patches
 from tltool.models.graph import flat_steps, flatten, is_model
 from tltool.models.network import Classifier
+from tltool.prefetch import default_workers
 from tltool.tasks.task import Task
 from tltool.training.features import compute_draws
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from tltool.prefetch import prefetch
 from tltool.raster import Image, enlarge
 from tltool.tiling.tiles import Tile
 
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
     from tltool.tiling.engines import Engine
 
 T = TypeVar("T")
-R = TypeVar("R")
-
-
-def ahead(function: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Generator[tuple[T, R]]:
-    """Apply `function` in a thread that is at most `depth` items ahead; keeps the order."""
-    pending: deque[tuple[T, Future[R]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            for item in items:
-                pending.append((item, pool.submit(function, item)))
-                if len(pending) > depth:
-                    done, future = pending.popleft()
-                    yield done, future.result()
-            while pending:
-                done, future = pending.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
 
 
 class Behind(Generic[T]):
@@ -175,21 +157,20 @@ def predict_tiles(
     an exception leaves unfinished is not closed by itself.
     """
 
-    def read(tile: Tile) -> tuple[Any, np.ndarray | None] | None:
+    def read(tile: Tile) -> tuple[Tile, Any, np.ndarray | None]:
         if cover is None:
-            return predictor.read(image, tile), None
+            return tile, predictor.read(image, tile), None
         if cover.skips(tile):
-            return None
+            return tile, None, None
         empty = cover.empty(tile)
         if empty is not None and empty.all():
-            return None
-        return predictor.read(image, tile), empty
+            return tile, None, None
+        return tile, predictor.read(image, tile), empty
 
-    with closing(ahead(read, tiles)) as stream:
-        for tile, found in stream:
-            if found is None:
+    with closing(prefetch(read, tiles)) as stream:
+        for tile, pixels, empty in stream:
+            if pixels is None:
                 yield tile, None
                 continue
-            pixels, empty = found
             values = predictor.predict(pixels, tile)
             yield tile, values if empty is None else np.where(empty, np.float32(np.nan), values)

@@ -16,10 +16,11 @@ from tltool.data.folders import read_dataset
 from tltool.data.images import read_image
 from tltool.data.overview import DataReport, data_report
 from tltool.data.splits import SPLITS
-from tltool.data.stream import Batches, Patches, default_workers, load_patches
+from tltool.data.stream import Batches, Patches, load_patches
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.models.network import Classifier, build_classifier, input_side
 from tltool.models.normalisation import normalisation_layers
+from tltool.prefetch import default_workers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, TaskRecipe
 from tltool.run.sidecar import Sidecar, TaskFacts

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tltool.data.stream import Patches, ahead, default_workers
+from tltool.data.stream import Patches
 from tltool.inference.network import Network, Probabilities, join
 from tltool.inference.views import FlipsAndRotations, mean_of_views
+from tltool.prefetch import default_workers, prefetch
 from tltool.tasks.answers import basic_metrics
 from tltool.tasks.task import Task
 
@@ -20,7 +21,7 @@ def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def predict(network: Network, images: np.ndarray, batch: int) -> Probabilities:
     """Probabilities of every image: task name to (n, outputs) array."""
-    prepared = ahead(network.prepare, _batches(images, batch), default_workers())
+    prepared = prefetch(network.prepare, _batches(images, batch), default_workers())
     return join([network(each) for each in prepared])
 
 
