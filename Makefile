@@ -4,18 +4,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint docs bench clean
 
 help:
 	@echo "make demo      paint a survey and make the whole journey over it (demo/)"
 	@echo "make test      lint, types and the fast tests"
-	@echo "make test-all  the slow tests too"
+	@echo "make test-all  the slow tests and the documentation too"
+	@echo "make docs      build the documentation (build/site/index.html)"
 	@echo "make bench     run the benchmarks and print their ratios"
 	@echo "make clean     remove what the others made"
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -29,8 +34,12 @@ lint: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest -n 2
 
-test-all: lint
+test-all: lint docs
 	$(BIN)/python -m pytest -n 2 -m ''
+
+# Warnings are errors: a broken link, a docstring whose parameters are not the function's.
+docs: $(VENV)/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
