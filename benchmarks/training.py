@@ -38,7 +38,7 @@ from tltool.tasks.task import Task
 from tltool.training.features import halve
 from tltool.training.fit import Objective, fit
 from tltool.training.optimizers import make_optimizer
-from tltool.training.schedule import apply_stage
+from tltool.training.stages import apply_stage
 
 SIDE, BATCH, EPOCHS = 96, 32, 20
 MOST_FROZEN, MOST_STEP = 1.5, 1.1
@@ -61,7 +61,9 @@ class _Frozen:
 
     def __init__(self, images: int):
         self._patches = _patches(images)
-        self._stage = StageRecipe(train="frozen", epochs=EPOCHS, rate=1e-3, draws=1, patience=99)
+        self._stage = StageRecipe(
+            train="frozen", epochs=EPOCHS, learning_rate=1e-3, draws=1, patience=99
+        )
         self._objective = Objective({"label": make_loss(LossRecipe(), TASK)}, {"label": 1.0})
         backbone = BackboneRecipe(name="MobileNet", alpha=0.25, weights="none")
         self._classifier = build_classifier(TASK, SIDE, backbone=backbone)
@@ -150,7 +152,7 @@ class _Same(keras.utils.PyDataset):
 
 
 def _measure_steps(images: int, repeats: int, alpha: float) -> None:
-    patches, stage = _patches(images), StageRecipe(train={"top": 7}, epochs=1, rate=1e-4)
+    patches, stage = _patches(images), StageRecipe(train={"top": 7}, epochs=1, learning_rate=1e-4)
     backbone = BackboneRecipe(name="MobileNet", alpha=alpha, weights="none")
     classifier = build_classifier(TASK, SIDE, backbone=backbone)
     factors = apply_stage(classifier, stage, 1)

@@ -30,7 +30,7 @@ def test_patches_finetune_convert_heatmap(survey, tmp_path, capsys, backbone, se
     data, model, maps = tmp_path / "data", tmp_path / "run", tmp_path / "maps"
     assert run("patches", image, points, "--size", 32, "--context", 32, "-o", data) == 0
     assert "together" in capsys.readouterr().out
-    network = ("--backbone", *backbone, "--weights", "none", "--batch", 8)
+    network = ("--backbone", *backbone, "--weights", "none", "--batch-size", 8)
     assert run("finetune", data, *network, "--epochs", 1, "--seed", 5, "-o", model) == 0
     assert "accuracy: valid" in capsys.readouterr().out
     assert run("convert", model, "--windows", 16) == 0

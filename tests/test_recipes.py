@@ -67,7 +67,16 @@ def test_recipe_runs(name, images, tmp_path, one_batch, capsys):
     recipe = load_recipe(name)
     stages = len(recipe.training.stages)
     words = ["finetune", data, "--recipe", name, "--weights", "none", "-o", run]
-    words += ["--epochs", ",".join(["1"] * stages), "--patch", 32, "--context", 0, "--batch", 40]
+    words += [
+        "--epochs",
+        ",".join(["1"] * stages),
+        "--patch",
+        32,
+        "--context",
+        0,
+        "--batch-size",
+        40,
+    ]
     main([str(word) for word in words])
     metrics = json.loads((run / "metrics.json").read_text())
     assert "valid" in metrics

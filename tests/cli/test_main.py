@@ -149,6 +149,20 @@ def test_wrong_usage_exits_with_two_and_prints_no_result(run, arguments):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "new"),
+    [
+        (["finetune", "data", "-o", "x", "--rate", "0.1"], "--learning-rate"),
+        (["lr-find", "data", "-o", "x.png", "--batch", "8"], "--batch-size"),
+        (["predict", "run", "a.jpg", "--batch", "8"], "--batch-size"),
+    ],
+)
+def test_an_option_of_before_is_refused_by_the_name_of_the_new(run, arguments, new):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert f"it is called {new} now." in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["recipes", "show", "nothing"], 2, "received nothing"),

@@ -131,7 +131,7 @@ def test_too_many_patches_live_in_a_file(stream, samples, monkeypatch, unreadabl
 
 def test_without_augmentation_the_images_come_in_order(stream, samples):
     patches = stream.load_patches(samples, SIDE)
-    batches = stream.Batches(patches, TASKS, batch=3)
+    batches = stream.Batches(patches, TASKS, batch_size=3)
     assert len(batches) == 3
     assert [len(batches[i][0]) for i in range(3)] == [3, 3, 1]
     images, targets = batches[1]

@@ -322,7 +322,9 @@ def test_random_draws_are_the_recipes_and_seeded(zoo, tmp_path):
     )
     Recipe().save(zoo / "recipe.yaml")
     first, second, third = (
-        evaluate(zoo, tmp_path / "data", tta="4", seed=s, batch=b, overwrite=True).judged.averaged
+        evaluate(
+            zoo, tmp_path / "data", tta="4", seed=s, batch_size=b, overwrite=True
+        ).judged.averaged
         for s, b in ((0, 2), (0, 7), (1, 7))
     )
     np.testing.assert_allclose(first["zoo"], second["zoo"], atol=1e-6)

@@ -39,7 +39,7 @@ def zoo(tmp_path_factory):
 
 def test_the_predicted_class_is_explained(zoo, tmp_path):
     run, model, paths, pixels = zoo
-    done = tltool.explain(run, paths, tmp_path, raw="npy", batch=2)
+    done = tltool.explain(run, paths, tmp_path, raw="npy", batch_size=2)
     told = model.predict(pixels.astype("float32"), verbose=0)
     assert [each.class_name for each in done.images] == [ZOO.classes[k] for k in told.argmax(1)]
     np.testing.assert_allclose([e.probability for e in done.images], told.max(1), rtol=1e-4)

@@ -4,7 +4,10 @@
 HEAD_RECIPE = {
     "backbone": {"name": "VGG16", "weights": "none"},
     "augment": [],
-    "training": {"batch": 8, "stages": [{"train": "head", "epochs": 1, "rate": 1e-3}]},
+    "training": {
+        "batch_size": 8,
+        "stages": [{"train": "head", "epochs": 1, "learning_rate": 1e-3}],
+    },
 }
 
 # A few blocks train, from random weights.
@@ -12,7 +15,9 @@ TINY_RECIPE = {
     "backbone": {"name": "MobileNet", "alpha": 0.25, "weights": "none"},
     "augment": [],
     "training": {
-        "batch": 8,
-        "stages": [{"train": {"top": 3}, "epochs": 1, "rate": 1e-3, "batch_norm": "train"}],
+        "batch_size": 8,
+        "stages": [
+            {"train": {"top": 3}, "epochs": 1, "learning_rate": 1e-3, "batch_norm": "train"}
+        ],
     },
 }

@@ -43,7 +43,7 @@ def model_of(run, paths, change=lambda images: images):
 
 def test_answers_are_the_models_in_the_order_of_the_images(zoo, tmp_path):
     paths = [picture(tmp_path / f"{i}.png", i) for i in (3, 1, 2, 0, 4)]
-    told = tltool.predict(zoo, paths, batch=2)
+    told = tltool.predict(zoo, paths, batch_size=2)
     found = np.stack([each.probabilities["zoo"] for each in told])
     expected = model_of(zoo, paths)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -124,7 +124,7 @@ def test_images_are_taken_as_they_are_needed(zoo, tmp_path):
             taken += 1
             yield path
 
-    first = list(itertools.islice(tltool.predict(zoo, without_end(), batch=4), 40))
+    first = list(itertools.islice(tltool.predict(zoo, without_end(), batch_size=4), 40))
     assert len(first) == 40
     # What is read ahead, in batches.
     assert taken <= 40 + 4 * 8

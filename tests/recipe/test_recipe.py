@@ -22,7 +22,7 @@ stages = st.fixed_dictionaries(
     {
         "train": st.sampled_from(["head", "all"]) | st.builds(lambda n: {"top": n}, st.integers(1)),
         "epochs": st.integers(0, 500),
-        "rate": st.floats(1e-9, 10),
+        "learning_rate": st.floats(1e-9, 10),
         "patience": st.integers(1, 100),
         "batch_norm": st.sampled_from(["inference", "train"]),
     }
@@ -52,7 +52,7 @@ contents = st.fixed_dictionaries(
         "training": st.fixed_dictionaries(
             {},
             optional={
-                "batch": st.integers(1, 512),
+                "batch_size": st.integers(1, 512),
                 "seed": st.integers(0),
                 "stages": st.lists(stages, max_size=3),
             },
@@ -68,7 +68,7 @@ def refusal(content):
 
 
 def stage(**changes):
-    return {"training": {"stages": [{"epochs": 1, "rate": 0.1} | changes]}}
+    return {"training": {"stages": [{"epochs": 1, "learning_rate": 0.1} | changes]}}
 
 
 @settings(deadline=None, max_examples=60)
@@ -168,7 +168,12 @@ def test_file_that_is_no_text(tmp_path):
     [
         ({"backbon": {}}, "backbon", ["backbone", "head", "training"], "backbone"),
         ({"backbone": {"wieghts": "none"}}, "backbone.wieghts", ["name", "weights"], "weights"),
-        ({"training": {"bacth": 8}}, "training.bacth", ["batch", "seed", "stages"], "batch"),
+        (
+            {"training": {"bacth": 8}},
+            "training.bacth",
+            ["batch_size", "seed", "stages"],
+            "batch_size",
+        ),
         (stage(patients=3), "training.stages.0.patients", ["epochs", "patience"], "patience"),
     ],
 )
@@ -184,7 +189,7 @@ def test_unknown_key_like_nothing_gets_no_guess():
 
 
 def test_misspelt_key_that_is_required_is_still_called_unknown():
-    message = refusal({"training": {"stages": [{"epoch": 3, "rate": 0.1}]}})
+    message = refusal({"training": {"stages": [{"epoch": 3, "learning_rate": 0.1}]}})
     assert "training.stages.0.epoch: no such key" in message
     assert "Did you mean epochs?" in message
 
@@ -192,8 +197,8 @@ def test_misspelt_key_that_is_required_is_still_called_unknown():
 @pytest.mark.parametrize(
     ("content", "path", "received"),
     [
-        ({"training": {"batch": "many"}}, "training.batch", "'many'"),
-        ({"training": {"batch": 0}}, "training.batch", "0"),
+        ({"training": {"batch_size": "many"}}, "training.batch_size", "'many'"),
+        ({"training": {"batch_size": 0}}, "training.batch_size", "0"),
         ({"training": {"seed": -1}}, "training.seed", "-1"),
         ({"training": {"loss": {"label_smoothing": 1}}}, "training.loss.label_smoothing", "1"),
         ({"training": 3}, "training", "3"),
@@ -206,8 +211,8 @@ def test_misspelt_key_that_is_required_is_still_called_unknown():
         ({"zoom": 0.5}, "zoom", "0.5"),
         ({"zoom": 9}, "zoom", "9"),
         ({"split": [0.5, 0.5]}, "split.2", "[0.5, 0.5]"),
-        (stage(rate=0), "training.stages.0.rate", "0"),
-        (stage(rate=11), "training.stages.0.rate", "11"),
+        (stage(learning_rate=0), "training.stages.0.learning_rate", "0"),
+        (stage(learning_rate=11), "training.stages.0.learning_rate", "11"),
         (stage(epochs=-1), "training.stages.0.epochs", "-1"),
         (stage(batch_norm="off"), "training.stages.0.batch_norm", "'off'"),
     ],
@@ -266,12 +271,12 @@ def test_given_stages_stay_whatever_the_weights():
 
 
 def test_changes_are_laid_over_the_file_and_left_alone():
-    changes = {"backbone": {"weights": "none"}, "training": {"batch": 5}}
+    changes = {"backbone": {"weights": "none"}, "training": {"batch_size": 5}}
     before = copy.deepcopy(changes)
-    recipe = load_recipe("demo", changes, ("training.batch=6",))
+    recipe = load_recipe("demo", changes, ("training.batch_size=6",))
     assert changes == before
     assert (recipe.backbone.weights, recipe.backbone.alpha) == ("none", 0.25)
-    assert recipe.training.batch == 6
+    assert recipe.training.batch_size == 6
     assert len(recipe.training.stages) == len(load_recipe("demo").training.stages)
 
 
@@ -279,7 +284,7 @@ def test_set_enters_a_list():
     before, after = load_recipe(), load_recipe(assignments=("training.stages.1.epochs=5",))
     assert after.training.stages[1].epochs == 5
     assert after.training.stages[0] == before.training.stages[0]
-    assert after.training.stages[1].rate == before.training.stages[1].rate
+    assert after.training.stages[1].learning_rate == before.training.stages[1].learning_rate
 
 
 @pytest.mark.parametrize(
@@ -309,7 +314,10 @@ def test_later_set_wins():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("training.batch", "expected KEY=VALUE such as training.batch=16, received training.batch"),
+        (
+            "training.batch_size",
+            "expected KEY=VALUE such as training.batch_size=16, received training.batch_size",
+        ),
         ("training.stages.2.epochs=1", "expected a number from 0 to 1, received 2"),
         ("training.stages.last.epochs=1", "expected a number from 0 to 1, received last"),
         ("training.stages.-1.epochs=1", "expected a number from 0 to 1, received -1"),
@@ -317,7 +325,7 @@ def test_later_set_wins():
         ("zoom.x=1", "zoom is a plain value and has no keys"),
         ("training.bacth=1", "training.bacth: no such key"),
         ("nothing.at.all=1", "nothing: no such key"),
-        ("training.batch=x", "training.batch: "),
+        ("training.batch_size=x", "training.batch_size: "),
         ("augment.0.x.p=1", "augment.0 is a plain value and has no keys, 'D4'"),
         ("augment.0.p=1", "augment.0 is a plain value and has no keys, 'D4'. Set it as a whole"),
         ("=3", "expected KEY=VALUE"),
@@ -340,17 +348,43 @@ def test_set_to_broken_yaml_is_a_recipe_error():
         load_recipe(assignments=("head.units=[64",))
 
 
+OLD_KEYS = {
+    "batch": "batch_size",
+    "stages.0.rate": "learning_rate",
+    "stages.0.clip": "clipnorm",
+    "stages.0.accumulate": "gradient_accumulation_steps",
+    "stages.0.curve": "schedule",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_KEYS.items())
+def test_an_old_key_is_refused_by_the_name_of_the_new(old, new, tmp_path):
+    told = f"training.{old}: no such key: it is called {new} now"
+    with pytest.raises(RecipeError, match=f"^recipe: {told}$"):
+        load_recipe(assignments=(f"training.{old}=1",))
+    content = {"epochs": 1, "learning_rate": 0.1, old.split(".")[-1]: 1}
+    training = {"batch": 1} if old == "batch" else {"stages": [content]}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"training": training}))
+    with pytest.raises(RecipeError, match=f"{told}$"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_an_old_parameter_of_a_schedule_is_refused_too():
+    message = refusal(stage(schedule={"name": "plateau", "wait": 2}))
+    assert message.endswith("stages.0.schedule.wait: no such key: it is called patience now")
+
+
 def test_stage_assignments_set_a_key_of_each_stage():
-    texts = stage_assignments(2, epochs=(3, 4), rate=None)
+    texts = stage_assignments(2, epochs=(3, 4), learning_rate=None)
     recipe = load_recipe(assignments=tuple(texts))
     assert [s.epochs for s in recipe.training.stages] == [3, 4]
-    assert [s.rate for s in recipe.training.stages] == [
-        s.rate for s in load_recipe().training.stages
+    assert [s.learning_rate for s in recipe.training.stages] == [
+        s.learning_rate for s in load_recipe().training.stages
     ]
 
 
 def test_stage_assignments_need_a_number_for_each_stage():
-    with pytest.raises(RecipeError, match=r"--epochs: expected 2 numbers.*received 3"):
+    with pytest.raises(RecipeError, match=r"`epochs`: expected 2 numbers.*received 3"):
         stage_assignments(2, epochs=(1, 2, 3))
     with pytest.raises(RecipeError, match=r"expected 4 numbers.*gradual: n counts as n"):
-        stage_assignments(4, rate=(1.0,))
+        stage_assignments(4, learning_rate=(1.0,))

@@ -5,7 +5,7 @@ from tltool.recipe import load_recipe, make_recipe
 
 
 def stage(**changes):
-    return {"training": {"stages": [{"epochs": 2, "rate": 0.1} | changes]}}
+    return {"training": {"stages": [{"epochs": 2, "learning_rate": 0.1} | changes]}}
 
 
 def stages_of(**changes):
@@ -21,13 +21,13 @@ def refusal(content):
 def test_gradual_thawing_is_one_stage_a_block():
     stages = stages_of(train={"gradual": 3}, layer_decay=0.5)
     assert [s.train for s in stages] == [{"top": 1}, {"top": 2}, {"top": 3}]
-    assert {(s.epochs, s.rate, s.layer_decay) for s in stages} == {(2, 0.1, 0.5)}
+    assert {(s.epochs, s.learning_rate, s.layer_decay) for s in stages} == {(2, 0.1, 0.5)}
 
 
 def test_a_curve_is_a_name_or_a_name_with_parameters():
-    assert stages_of(curve="step")[0].curve.every == 10
-    assert stages_of(curve={"name": "step", "every": 3})[0].curve.every == 3
-    assert stages_of()[0].curve.name == "cosine"
+    assert stages_of(schedule="step")[0].schedule.every == 10
+    assert stages_of(schedule={"name": "step", "every": 3})[0].schedule.every == 3
+    assert stages_of()[0].schedule.name == "cosine"
 
 
 def test_patterns_stay_in_their_order():
@@ -38,12 +38,21 @@ def test_patterns_stay_in_their_order():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (stage(curve="cosin"), ["stages.0.curve: expected one of constant, cosine", "cosine?"]),
-        (stage(curve={"name": "step", "warmupp": 1}), ["stages.0.curve.warmupp: no such key"]),
-        (stage(curve={"name": "step", "factor": 2}), ["stages.0.curve.factor: ", "received 2"]),
-        (stage(curve={"name": "cosine", "every": 2}), ["curve.every", "name, warmup, end"]),
-        (stage(curve=3), ["stages.0.curve: "]),
-        (stage(curve={"warmup": 1}), ["stages.0.curve: expected a name beside", "cosine"]),
+        (
+            stage(schedule="cosin"),
+            ["stages.0.schedule: expected one of constant, cosine", "cosine?"],
+        ),
+        (
+            stage(schedule={"name": "step", "warmupp": 1}),
+            ["stages.0.schedule.warmupp: no such key"],
+        ),
+        (
+            stage(schedule={"name": "step", "factor": 2}),
+            ["stages.0.schedule.factor: ", "received 2"],
+        ),
+        (stage(schedule={"name": "cosine", "every": 2}), ["schedule.every", "name, warmup, end"]),
+        (stage(schedule=3), ["stages.0.schedule: "]),
+        (stage(schedule={"warmup": 1}), ["stages.0.schedule: expected a name beside", "cosine"]),
         (stage(train={"(": 1}), ["stages.0.train: ( is not a regular expression"]),
         (stage(train={"a": 0}), ["stages.0.train: a: expected frozen or a multiple"]),
         (stage(train={"a": "1,5"}), ["stages.0.train: a: expected frozen or a multiple"]),
@@ -77,21 +86,21 @@ def test_a_multiple_without_a_dot_is_a_number_too():
 
 
 def test_another_curve_begins_with_its_own_parameters():
-    recipe = load_recipe(assignments=("training.stages.0.curve.name=plateau",))
-    assert recipe.training.stages[0].curve.wait == 3
+    recipe = load_recipe(assignments=("training.stages.0.schedule.name=plateau",))
+    assert recipe.training.stages[0].schedule.patience == 3
 
 
 def test_assignments_enter_new_parts():
     recipe = load_recipe(
         "multi-task",
         assignments=(
-            "training.stages.1.curve.warmup=2",
+            "training.stages.1.schedule.warmup=2",
             "tasks.sex.weight=0.5",
             "head.units=[64, 32]",
             "augment=[D4, {mixup: {alpha: 0.3}}]",
         ),
     )
-    assert recipe.training.stages[1].curve.warmup == 2
+    assert recipe.training.stages[1].schedule.warmup == 2
     assert recipe.tasks["sex"].weight == 0.5
     assert recipe.head.units == [64, 32]
     assert recipe.augment[1] == {"mixup": {"alpha": 0.3}}

@@ -73,7 +73,7 @@ def test_the_loss_is_told(loss, text):
     ],
 )
 def test_stages_tell_what_trains(train, text):
-    stage = {"train": train, "epochs": 1, "rate": 3e-4, "curve": "plateau", "ema": 0.99}
+    stage = {"train": train, "epochs": 1, "learning_rate": 3e-4, "schedule": "plateau", "ema": 0.99}
     (told,) = words(training={"stages": [stage]})[1]
     assert told.startswith(f"{text}: up to 1 epoch; adam at a rate of 0.0003, falling where")
     assert "weights averaged over steps (momentum 0.99)" in told

@@ -39,8 +39,8 @@ def test_what_the_data_resolved_may_be_left_out(recipe):
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("training.batch=3", "training.batch was 16, is now 3"),
-        ("training.stages=[{epochs: 1, rate: 1.0}]", "training.stages was [{"),
+        ("training.batch_size=3", "training.batch_size was 16, is now 3"),
+        ("training.stages=[{epochs: 1, learning_rate: 1.0}]", "training.stages was [{"),
         ("augment=[]", "augment was ['D4', {"),
         ("augment.3.mixup={}", "augment.3.mixup.alpha was 0.2, is now not there"),
         ("head.units=[8]", "head.units was [], is now [8]"),

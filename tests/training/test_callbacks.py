@@ -68,14 +68,14 @@ def test_patience_ends_training(net):
 
 def test_plateau_lowers_the_rate(net):
     net.optimizer.learning_rate = 0.1
-    follow(Plateau(factor=0.5, wait=2), [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0], net)
+    follow(Plateau(factor=0.5, patience=2), [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0], net)
     # After the third and the sixth epoch; the last has waited for one.
     assert float(net.optimizer.learning_rate) == pytest.approx(0.025)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_kept_are_the_averaged_weights_and_training_goes_on_with_its_own(net, scaled):
-    stage = StageRecipe(epochs=1, rate=0.1, ema=0.5)
+    stage = StageRecipe(epochs=1, learning_rate=0.1, ema=0.5)
     optimizer = make_optimizer(stage, 0.1, {})
     net.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
     net.optimizer.build(net.trainable_variables)
@@ -149,8 +149,10 @@ def test_loss_that_is_no_number_stops_and_keeps_the_good_weights(images, tmp_pat
         return pixels, {name: values + much for name, values in targets.items()}
 
     monkeypatch.setattr(Batches, "rows", spoilt)
-    stage = {"train": "head", "epochs": 3, "rate": 2e-3, "draws": 0}
-    recipe = tltool.load_recipe(None, {**HEAD_RECIPE, "training": {"batch": 6, "stages": [stage]}})
+    stage = {"train": "head", "epochs": 3, "learning_rate": 2e-3, "draws": 0}
+    recipe = tltool.load_recipe(
+        None, {**HEAD_RECIPE, "training": {"batch_size": 6, "stages": [stage]}}
+    )
     with pytest.raises(
         TrainingError, match=r"stage 1, epoch 2, step 1: the loss is inf at a rate of 0\.00\d+"
     ) as caught:

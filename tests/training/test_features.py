@@ -13,7 +13,7 @@ from tltool.recipe import BackboneRecipe, HeadRecipe, StageRecipe  # noqa: E402
 from tltool.tasks.task import Task  # noqa: E402
 from tltool.training import features  # noqa: E402
 from tltool.training.features import CachedBatches, compute_draws, halve  # noqa: E402
-from tltool.training.schedule import apply_stage  # noqa: E402
+from tltool.training.stages import apply_stage  # noqa: E402
 
 VGG = BackboneRecipe(name="VGG16", weights="none")
 TASK = Task("label", ("a", "b", "c"))
@@ -30,7 +30,7 @@ def patches():
 def training(train, **build):
     """A classifier in a stage that trains this of it."""
     classifier = build_classifier(TASK, 32, **build)
-    apply_stage(classifier, StageRecipe(train=train, epochs=1, rate=1e-3), 1)
+    apply_stage(classifier, StageRecipe(train=train, epochs=1, learning_rate=1e-3), 1)
     return classifier
 
 

@@ -82,8 +82,8 @@ def _weights(run):
 
 
 def test_it_learns_what_a_glance_tells(folders, tmp_path):
-    stage = {"train": "head", "epochs": 10, "rate": 1e-2}
-    recipe = tiny(training={"batch": 8, "stages": [stage]}, patch=32)
+    stage = {"train": "head", "epochs": 10, "learning_rate": 1e-2}
+    recipe = tiny(training={"batch_size": 8, "stages": [stage]}, patch=32)
     run = tltool.finetune(folders, tmp_path / "run", recipe)
     assert run.metrics["test"]["accuracy"] == 1.0
     sidecar = load_sidecar(run.folder / "model.keras")
@@ -93,11 +93,13 @@ def test_it_learns_what_a_glance_tells(folders, tmp_path):
 @pytest.mark.slow
 def test_the_best_epoch_wins_and_patience_ends_a_stage(folders, tmp_path):
     stages = [
-        {"train": "head", "epochs": 3, "rate": 1e-2},
+        {"train": "head", "epochs": 3, "learning_rate": 1e-2},
         # A rate that ruins everything: its epochs are worse, and two of them are enough.
-        {"train": "head", "epochs": 9, "rate": 10, "patience": 2},
+        {"train": "head", "epochs": 9, "learning_rate": 10, "patience": 2},
     ]
-    run = tltool.finetune(folders, tmp_path / "run", tiny(training={"batch": 8, "stages": stages}))
+    run = tltool.finetune(
+        folders, tmp_path / "run", tiny(training={"batch_size": 8, "stages": stages})
+    )
     with (run.folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["val_loss"]) for row in rows]
@@ -134,9 +136,16 @@ def test_bad_usage_leaves_no_run_folder(folders, patch_folder, tmp_path):
         tltool.finetune(folders, tmp_path / "run", tiny(background="sky"))
     with pytest.raises(RecipeError, match=r"augment.0: Albumentations .* has no transform Flop"):
         tltool.finetune(folders, tmp_path / "run", tiny(augment=["Flop"]))
-    stages = [{"epochs": 1, "rate": 1e-3}, {"epochs": 3, "rate": 1e-3, "accumulate": 7}]
-    with pytest.raises(RecipeError, match=r"stages.1.accumulate: expected at most the 6 steps"):
-        tltool.finetune(folders, tmp_path / "run", tiny(training={"batch": 8, "stages": stages}))
+    stages = [
+        {"epochs": 1, "learning_rate": 1e-3},
+        {"epochs": 3, "learning_rate": 1e-3, "gradient_accumulation_steps": 7},
+    ]
+    with pytest.raises(
+        RecipeError, match=r"stages.1.gradient_accumulation_steps: expected at most the 6 steps"
+    ):
+        tltool.finetune(
+            folders, tmp_path / "run", tiny(training={"batch_size": 8, "stages": stages})
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -170,8 +179,8 @@ def manifest(folders, tmp_path):
 
 
 def test_several_tasks_from_a_manifest(manifest, tmp_path):
-    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
-    training = {"batch": 8, "stages": [stage], "loss": {"name": "focal"}}
+    stage = {"train": "head", "epochs": 16, "learning_rate": 5e-2, "draws": 1, "patience": 16}
+    training = {"batch_size": 8, "stages": [stage], "loss": {"name": "focal"}}
     tasks = {"side": {"weight": 0.1}, "tone": {"kind": "binary"}}
     run = tltool.finetune(manifest, tmp_path / "run", tiny(training=training, tasks=tasks))
     assert run.metrics["test"]["tasks"]["tone"]["accuracy"] == 1.0
@@ -190,8 +199,8 @@ def test_several_tasks_from_a_manifest(manifest, tmp_path):
 def test_half_precision_trains_and_is_saved_in_single(folders, tmp_path, keras):
     from tltool.models.loading import load_network
 
-    stages = [{"train": "head", "epochs": 6, "rate": 1e-2}]
-    training = {"batch": 8, "precision": "mixed_bfloat16", "stages": stages}
+    stages = [{"train": "head", "epochs": 6, "learning_rate": 1e-2}]
+    training = {"batch_size": 8, "precision": "mixed_bfloat16", "stages": stages}
     run = tltool.finetune(folders, tmp_path / "run", tiny(training=training))
     assert run.metrics["test"]["accuracy"] == 1.0
     network = load_network(run.folder / "model.keras")
@@ -204,10 +213,10 @@ def test_what_the_generator_normalises_is_in_the_network(folders, tmp_path):
     from tltool.models.loading import load_network
 
     entry = {"featurewise_std_normalization": True, "rescale": 0.01, "horizontal_flip": True}
-    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
+    stage = {"train": "head", "epochs": 16, "learning_rate": 5e-2, "draws": 1, "patience": 16}
     recipe = tiny(
         augment=[{"image_data_generator": entry}],
-        training={"batch": 8, "stages": [stage]},
+        training={"batch_size": 8, "stages": [stage]},
         patch=40,
     )
     run = tltool.finetune(folders, tmp_path / "run", recipe)
@@ -232,8 +241,8 @@ def test_images_of_five_bands(tmp_path):
                 path, "w", driver="GTiff", width=32, height=32, count=5, dtype="uint8"
             ) as file:
                 file.write(pixels)
-    stage = {"train": "head", "epochs": 16, "rate": 5e-2, "draws": 1, "patience": 16}
-    training = {"batch": 8, "stages": [stage]}
+    stage = {"train": "head", "epochs": 16, "learning_rate": 5e-2, "draws": 1, "patience": 16}
+    training = {"batch_size": 8, "stages": [stage]}
     run = tltool.finetune(tmp_path / "data", tmp_path / "run", tiny(training=training))
     assert load_sidecar(run.folder / "model.keras").bands == 5
     assert run.metrics["test"]["accuracy"] == 1.0

@@ -26,7 +26,7 @@ class Counted(keras.layers.Dense):
 
 
 @pytest.mark.parametrize("tasks", [TASKS[:1], TASKS])
-@pytest.mark.parametrize("more", [{}, {"ema": 0.9, "accumulate": 2}])
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9, "gradient_accumulation_steps": 2}])
 def test_a_step_is_traced_once_and_counts_from_nothing(tasks, more):
     inputs = keras.Input((4,))
     counted = Counted(8)
@@ -35,7 +35,7 @@ def test_a_step_is_traced_once_and_counts_from_nothing(tasks, more):
     model = keras.Model(inputs, outputs if len(tasks) > 1 else outputs[tasks[0].name])
     losses = {task.name: make_loss(LossRecipe(), task) for task in tasks}
     objective = Objective(losses, {task.name: 1.0 for task in tasks})
-    stage = StageRecipe(epochs=2, rate=1e-3, **more)
+    stage = StageRecipe(epochs=2, learning_rate=1e-3, **more)
     objective.compile(model, Classifier(model, [], tasks), make_optimizer(stage, 0.0, {}))
     before = counted.calls
     truth = {task.name: task.encode([(0,)] * 6 + [(1,)] * 2) for task in tasks}

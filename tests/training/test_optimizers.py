@@ -11,7 +11,7 @@ from tltool.training.optimizers import OPTIMIZERS, averaged_weights, make_optimi
 
 
 def stage(**more):
-    return StageRecipe(**{"epochs": 1, "rate": 0.1, "clip": None, **more})
+    return StageRecipe(**{"epochs": 1, "learning_rate": 0.1, "clipnorm": None, **more})
 
 
 def plain_sgd(**more):
@@ -74,14 +74,14 @@ def test_normalisation_does_not_decay():
 
 
 def test_gradients_are_clipped_weight_by_weight(net):
-    after = apply(net, make_optimizer(plain_sgd(clip=1.0), 0.1, {}), gradient=100.0)
+    after = apply(net, make_optimizer(plain_sgd(clipnorm=1.0), 0.1, {}), gradient=100.0)
     # A gradient of six equal parts and norm 1.
     np.testing.assert_allclose(after["low/kernel"], 1 - 0.1 / np.sqrt(6), rtol=1e-5)
     np.testing.assert_allclose(after["high/bias"], -0.1, rtol=1e-5)
 
 
 def test_accumulated_gradients_are_averaged(net):
-    optimizer = make_optimizer(plain_sgd(accumulate=2), 0.1, {})
+    optimizer = make_optimizer(plain_sgd(gradient_accumulation_steps=2), 0.1, {})
     variables = net.trainable_variables
     optimizer.build(variables)
     for gradient, expected in ((1.0, 1.0), (3.0, 1 - 0.1 * 2)):

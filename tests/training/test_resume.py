@@ -1,5 +1,6 @@
 """A killed run goes on as if nothing had been."""
 
+import json
 import random
 import shutil
 import signal
@@ -21,15 +22,80 @@ TESTS = Path(__file__).parents[1] / "helpers"
 
 # Whatever holds a state between steps: dropout, momentum, averages, a plateau, mixed batches.
 STAGES = [
-    {"train": "head", "epochs": 4, "rate": 1e-2, "draws": 2, "ema": 0.9},
-    {"train": {"top": 1}, "epochs": 3, "rate": 1e-3, "accumulate": 2, "curve": "plateau"},
+    {"train": "head", "epochs": 4, "learning_rate": 1e-2, "draws": 2, "ema": 0.9},
+    {
+        "train": {"top": 1},
+        "epochs": 3,
+        "learning_rate": 1e-3,
+        "gradient_accumulation_steps": 2,
+        "schedule": "plateau",
+    },
 ]
 CONTENT = {
     **HEAD_RECIPE,
     "head": {"units": [8], "dropout": 0.5, "batch_norm": True},
     "augment": ["D4", {"mixup": {"alpha": 0.4}}],
-    "training": {"batch": 4, "deterministic": True, "stages": STAGES},
+    "training": {"batch_size": 4, "deterministic": True, "stages": STAGES},
 }
+
+# What an earlier tltool wrote of `CONTENT`.
+OLD_RECIPE = """
+backbone: {name: VGG16, weights: none, alpha: null, layer: null}
+head: {name: gap, units: [8], dropout: 0.5, batch_norm: true}
+task: multi-class
+tasks: {}
+patch: 32
+context: 0
+zoom: 1.0
+bands: null
+split: [0.6, 0.2, 0.2]
+group: null
+background: null
+augment:
+- D4
+- mixup: {alpha: 0.4}
+tta: none
+training:
+  batch: 4
+  seed: 1
+  deterministic: true
+  precision: float32
+  sampling: as-is
+  loss: {name: cross-entropy, label_smoothing: null, class_weights: none, beta: 0.999,
+    gamma: 2.0, alpha: null}
+  keep: best
+  stages:
+  - train: head
+    epochs: 4
+    rate: 0.01
+    curve: {name: cosine, warmup: 0.0, end: 0.01}
+    layer_decay: 1.0
+    optimizer: adam
+    momentum: 0.9
+    weight_decay: 0.0
+    clip: 1.0
+    accumulate: 1
+    ema: 0.9
+    draws: 2
+    cache: backbone
+    patience: 10
+    batch_norm: inference
+  - train: {top: 1}
+    epochs: 3
+    rate: 0.001
+    curve: {name: plateau, factor: 0.3, wait: 3}
+    layer_decay: 1.0
+    optimizer: adam
+    momentum: 0.9
+    weight_decay: 0.0
+    clip: 1.0
+    accumulate: 2
+    ema: null
+    draws: 20
+    cache: backbone
+    patience: 10
+    batch_norm: inference
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,6 +236,17 @@ def test_stopped_in_the_first_stage_it_ends_with_the_same_bits(whole, stopped):
     assert_same(whole.folder, stopped)
 
 
+def test_a_run_of_before_goes_on_with_its_old_keys(whole, stopped):
+    begun = stopped / "checkpoints" / "begun.json"
+    content = json.loads(begun.read_text()) | {"recipe": yaml.safe_load(OLD_RECIPE)}
+    begun.write_text(json.dumps(content))
+    (stopped / "recipe.yaml").write_text(OLD_RECIPE)
+    tltool.resume(stopped)
+    assert_same(whole.folder, stopped)
+    opened = tltool.load_recipe(stopped / "recipe.yaml")
+    assert opened.training.stages[1].schedule.patience == 3
+
+
 def test_another_recipe_is_refused(stopped):
     path = stopped / "recipe.yaml"
     text = path.read_text()
@@ -177,8 +254,8 @@ def test_another_recipe_is_refused(stopped):
     with pytest.raises(RecipeError, match=r"training.stages.0.momentum was 0.9, is now 0.8"):
         tltool.resume(stopped)
     path.write_text(text)
-    with pytest.raises(RecipeError, match=r"training.batch was 4, is now 16. Resume .*anew"):
-        tltool.resume(stopped, tltool.load_recipe(path, {"training": {"batch": 16}}))
+    with pytest.raises(RecipeError, match=r"training.batch_size was 4, is now 16. Resume .*anew"):
+        tltool.resume(stopped, tltool.load_recipe(path, {"training": {"batch_size": 16}}))
 
 
 def test_other_data_are_refused(stopped, images, tmp_path):

@@ -81,7 +81,7 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
     show_default=True,
     help="Lay the images out by their features in it (t-SNE: some seconds).",
 )
-@options.batch
+@options.batch_size
 @options.seed
 @options.strict
 @options.overwrite

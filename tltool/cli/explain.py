@@ -104,7 +104,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     is_flag=True,
     help="Measure what the maps of each method are worth, to choose one; methods.csv, .json.",
 )
-@options.batch
+@options.batch_size
 @options.strict
 @options.overwrite
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write into.")

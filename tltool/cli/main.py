@@ -36,6 +36,9 @@ COMMANDS = {
 # The command whose options messages speak of.
 _running: dict[str, click.Command] = {}
 
+# Options of before that have Keras's names now.
+_RENAMED = {"--rate": "--learning-rate", "--batch": "--batch-size"}
+
 
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -111,6 +114,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name in _RENAMED:
+            old, new = error.option_name, _RENAMED[error.option_name]
+            error = click.UsageError(f"No such option {old!r}: it is called {new} now.", error.ctx)
         error.show()
         sys.exit(error.exit_code)
     except BaseException as error:

@@ -21,8 +21,8 @@ context = click.option(
 strict = click.option(
     "--strict", is_flag=True, help="Stop at an unreadable image instead of leaving it out."
 )
-batch = click.option(
-    "--batch",
+batch_size = click.option(
+    "--batch-size",
     type=click.IntRange(min=1),
     default=32,
     show_default=True,

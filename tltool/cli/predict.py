@@ -50,7 +50,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
     type=click.Choice(["csv", "jsonl"]),
     help="Of the output [csv; of -o FILE.jsonl jsonl].",
 )
-@options.batch
+@options.batch_size
 @options.seed
 @options.strict
 @options.overwrite

@@ -46,12 +46,12 @@ _OPTIONS = (
         "--epochs", type=options.Numbers(int), metavar="N[,N...]", help="Most epochs of each stage."
     ),
     click.option(
-        "--rate",
+        "--learning-rate",
         type=options.Numbers(float),
         metavar="X[,X...]",
         help="Learning rate of each stage.",
     ),
-    click.option("--batch", type=click.IntRange(min=1), help="Patches in a step [32]."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Patches in a step [32]."),
     click.option("--loss", metavar="NAME", help="cross-entropy or focal [cross-entropy]."),
     click.option(
         "--sampling", metavar="HOW", help="as-is, over, under or square-root, by class [as-is]."
@@ -88,7 +88,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 def read_recipe(
     recipe: str | None,
     epochs: tuple[int, ...] | None,
-    rate: tuple[float, ...] | None,
+    learning_rate: tuple[float, ...] | None,
     assignments: tuple[str, ...],
     **values: Any,
 ) -> Any:
@@ -106,14 +106,14 @@ def read_recipe(
         "head": {"name": values["head"]},
         "training": {
             "loss": {"name": values["loss"]},
-            **{key: values[key] for key in ("batch", "seed", "sampling", "deterministic")},
+            **{key: values[key] for key in ("batch_size", "seed", "sampling", "deterministic")},
         },
         "bands": None if bands is None else list(bands),
         **{key: values[key] for key in ("task", "patch", "context", "zoom")},
     }
     given = _given(changes)
     stages = len(load_recipe(recipe, given, assignments).training.stages)
-    per_stage = stage_assignments(stages, epochs=epochs, rate=rate)
+    per_stage = stage_assignments(stages, epochs=epochs, learning_rate=learning_rate)
     loaded = load_recipe(recipe, given, (*per_stage, *assignments))
     check_entries(loaded.augment)
     return loaded

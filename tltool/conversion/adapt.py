@@ -164,8 +164,8 @@ def _recipe(source: Source, context: int, epochs: int) -> Recipe:
     recipe = load_recipe(path) if own else Recipe(augment=[], zoom=source.sidecar.zoom)
     stages = [
         # On other features the head begins anew; a frozen backbone computes them once a draw.
-        StageRecipe(train="head", epochs=10, rate=10 * RATE, draws=2),
-        StageRecipe(train="all", epochs=epochs, rate=RATE, patience=max(1, epochs)),
+        StageRecipe(train="head", epochs=10, learning_rate=10 * RATE, draws=2),
+        StageRecipe(train="all", epochs=epochs, learning_rate=RATE, patience=max(1, epochs)),
     ]
     weights = str(source.path.resolve()) if own else "none"
     return recipe.model_copy(
@@ -212,7 +212,7 @@ def _accuracy(source: Source, data: Path, recipe: Recipe) -> tuple[str, float]:
     patches = load_patches(
         dataset.samples[split], source.sidecar.window, crop=True, bands=recipe.bands
     )
-    batch, zoom = recipe.training.batch, as_zoom(source.sidecar.zoom)
+    batch, zoom = recipe.training.batch_size, as_zoom(source.sidecar.zoom)
     judged = split_metrics(source.whole, patches, dataset.tasks, batch, zoom, recipe.tta == "d4")
     return split, float(judged["accuracy"])
 

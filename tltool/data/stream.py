@@ -217,7 +217,7 @@ class Batches(keras.utils.PyDataset):
     ----------
     patches : Patches
     tasks : sequence of Task
-    batch : int
+    batch_size : int
     zoom : Fraction
         Enlargement after augmentation.
     augmenter : Augment, optional
@@ -239,7 +239,7 @@ class Batches(keras.utils.PyDataset):
         self,
         patches: Patches,
         tasks: Sequence[Task],
-        batch: int,
+        batch_size: int,
         zoom: Fraction = Fraction(1),
         augmenter: Augment | None = None,
         seed: int = 0,
@@ -248,7 +248,7 @@ class Batches(keras.utils.PyDataset):
         **workers: Any,
     ):
         super().__init__(**workers)
-        self._patches, self.batch, self._zoom = patches, batch, zoom
+        self._patches, self.batch_size, self._zoom = patches, batch_size, zoom
         self._tasks, self._targets = tuple(tasks), patches.targets(tasks)
         self._augmenter, self._seed, self._sampling = augmenter, seed, sampling
         mixer = augmenter.mixer if augmenter is not None else None
@@ -278,7 +278,7 @@ class Batches(keras.utils.PyDataset):
         return len(self._order)
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch)
+        return -(-self.samples // self.batch_size)
 
     def on_epoch_end(self) -> None:
         """Shuffle for the next epoch."""
@@ -298,7 +298,7 @@ class Batches(keras.utils.PyDataset):
 
     def rows(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """A batch with the targets of every task, by name."""
-        turns = range(index * self.batch, min((index + 1) * self.batch, self.samples))
+        turns = range(index * self.batch_size, min((index + 1) * self.batch_size, self.samples))
         images = np.stack([self._image(turn) for turn in turns]).astype(np.float32)
         places = self._order[turns.start : turns.stop]
         targets = {name: values[places] for name, values in self._targets.items()}

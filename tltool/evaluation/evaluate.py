@@ -112,7 +112,7 @@ def evaluate(
     beta: float = 2.0,
     top_k: int = 3,
     tta: str | int | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     resamples: int = 1000,
     seed: int = 0,
     strict: bool = False,
@@ -142,7 +142,7 @@ def evaluate(
     tta : 'd4', int or None
         Test-time augmentation: also judge the mean over the eight flips and
         rotations, or over so many random draws of the recipe's augmentation.
-    batch : int
+    batch_size : int
         Images that the network sees at a time.
     resamples : int
         Of the bootstrap.
@@ -235,8 +235,8 @@ def evaluate(
     views = opened.views(tta, seed)
     dataset = read_labelled(data, opened)
     name, samples = choose_samples(dataset, split)
-    timed = predict_samples(opened, dataset, name, samples, views, batch, strict)
-    temperature = temperatures(opened, dataset, name, batch, strict)
+    timed = predict_samples(opened, dataset, name, samples, views, batch_size, strict)
+    temperature = temperatures(opened, dataset, name, batch_size, strict)
     metrics = {
         **_head(opened, dataset, timed.judged, choices),
         **_numbers(timed, temperature, choices, views),
@@ -247,5 +247,7 @@ def evaluate(
         # Only here, for it is slow to import.
         from tltool.report.writing import write_report
 
-        files += write_report(opened, done, feature_map=feature_map, batch=batch, seed=seed)
+        files += write_report(
+            opened, done, feature_map=feature_map, batch_size=batch_size, seed=seed
+        )
     return done

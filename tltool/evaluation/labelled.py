@@ -175,7 +175,7 @@ def predict_samples(
     split: str,
     samples: Sequence[Sample],
     views: Views | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     strict: bool = False,
 ) -> Timed:
     """Ask a run for the images of a split.
@@ -190,7 +190,7 @@ def predict_samples(
     samples : sequence of Sample
     views : Views, optional
         Also the mean over these.
-    batch : int
+    batch_size : int
         Images at a time.
     strict : bool
         Stop at an unreadable image instead of leaving it out.
@@ -206,7 +206,7 @@ def predict_samples(
     reader, asker = WindowReader(run.sidecar, lambda _: cut), _Predictor(run, views)
     paths = [sample.path for sample in samples]
     with progress_bar(f"judging {split}", len(paths), "images") as bar:
-        batches = read_batches(paths, reader, run.network, batch, strict)
+        batches = read_batches(paths, reader, run.network, batch_size, strict)
         _ask(asker, samples, batches, bar)
     told, means = asker.told()
     for answers in (told, means or {}):

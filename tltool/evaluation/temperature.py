@@ -31,7 +31,7 @@ class Temperature:
 
 
 def temperatures(
-    run: OpenedRun, dataset: Dataset, split: str, batch: int, strict: bool
+    run: OpenedRun, dataset: Dataset, split: str, batch_size: int, strict: bool
 ) -> dict[str, Temperature]:
     """Find the temperature of every task.
 
@@ -55,7 +55,9 @@ def temperatures(
     samples = dataset.samples["valid"]
     if split not in ("train", "test") or not samples:
         return stored
-    judged = predict_samples(run, dataset, "valid", samples, batch=batch, strict=strict).judged
+    judged = predict_samples(
+        run, dataset, "valid", samples, batch_size=batch_size, strict=strict
+    ).judged
     found = {}
     for task in run.tasks:
         told = answers(task, judged.probabilities[task.name], judged.targets[task.name])

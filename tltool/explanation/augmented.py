@@ -34,18 +34,18 @@ def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
     return copies
 
 
-def _batches(length: int, batch: int) -> Iterator[slice]:
-    return (slice(start, start + batch) for start in range(0, length, batch))
+def _batches(length: int, batch_size: int) -> Iterator[slice]:
+    return (slice(start, start + batch_size) for start in range(0, length, batch_size))
 
 
 def coarse_maps(
-    subject: Subject, images: np.ndarray, targets: np.ndarray, number: int, batch: int = 32
+    subject: Subject, images: np.ndarray, targets: np.ndarray, number: int, batch_size: int = 32
 ) -> np.ndarray:
     """Grad-CAM of every moved copy: (n, number, cells down, cells across)."""
     made = []
     for image, target in zip(images, targets, strict=True):
         copies, wanted = moved_copies(image, number), np.full(number, target)
-        maps = [gradcam(subject, copies[s], wanted[s]) for s in _batches(number, batch)]
+        maps = [gradcam(subject, copies[s], wanted[s]) for s in _batches(number, batch_size)]
         made.append(np.concatenate(maps))
     return np.stack(made)
 

@@ -118,9 +118,9 @@ class _Tally:
 Maker = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _maker(subject: Subject, method: str, batch: int) -> Maker:
+def _maker(subject: Subject, method: str, batch_size: int) -> Maker:
     def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return on_image(subject, maps_of_subject(subject, images, targets, method, batch))
+        return on_image(subject, maps_of_subject(subject, images, targets, method, batch_size))
 
     return make
 
@@ -217,7 +217,7 @@ def compare_methods(
     task: str | None = None,
     layer: str | None = None,
     truth: str | Path | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     strict: bool = False,
     overwrite: bool = False,
 ) -> Compared:
@@ -259,9 +259,9 @@ def compare_methods(
     _warn_of_unknown(true.values(), asked.task.classes, truth)
     allowed, refused = allowed_methods(asked.subject)
     comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
-    makers = {name: _maker(subject, name, batch) for name, subject in allowed.items()}
+    makers = {name: _maker(subject, name, batch_size) for name, subject in allowed.items()}
     makers |= {CENTRE: _centre, CHANCE: _chance(asked.subject)}
-    tallies, unreadable = _judge_all(comparison, makers, paths, batch, strict)
+    tallies, unreadable = _judge_all(comparison, makers, paths, batch_size, strict)
     layers = {name: subject.layer for name, subject in allowed.items()}
     found = [tally.worth(name, layers.get(name, "")) for name, tally in tallies.items()]
     found.sort(key=lambda worth: worth.deletion - worth.insertion)
@@ -289,13 +289,13 @@ def _judge_all(
     comparison: _Comparison,
     makers: dict[str, Maker],
     paths: Sequence[Path],
-    batch: int,
+    batch_size: int,
     strict: bool,
 ) -> tuple[dict[str, _Tally], list[ImageError]]:
     tallies = {name: _Tally() for name in makers}
     unreadable: list[ImageError] = []
     with progress_bar("methods", len(paths) * len(makers), "maps") as bar:
-        for read in read_all(comparison.asked, paths, comparison.cut, batch, strict):
+        for read in read_all(comparison.asked, paths, comparison.cut, batch_size, strict):
             unreadable += read.unreadable
             for name, make in makers.items():
                 if read.paths:

@@ -60,7 +60,7 @@ class _Job:
     class_index: int | None
     files: Files
     locator: Locator | None
-    batch: int
+    batch_size: int
 
     def explain(self, read: Batch) -> list[Explained]:
         """The images of a batch."""
@@ -71,7 +71,7 @@ class _Job:
             predicted if self.class_index is None else np.full_like(predicted, self.class_index)
         )
         targets, method = asked.targets(chosen), self.files.method
-        maps = maps_of_subject(asked.subject, read.prepared, targets, method, self.batch)
+        maps = maps_of_subject(asked.subject, read.prepared, targets, method, self.batch_size)
         heats = shrink_to_window(on_image(asked.subject, maps), side)
         return [
             self._finish(*each)
@@ -109,7 +109,7 @@ def explain(
     boxes: bool = False,
     box_threshold: float = THRESHOLD,
     truth: str | Path | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     strict: bool = False,
     overwrite: bool = False,
 ) -> Explanation:
@@ -148,7 +148,7 @@ def explain(
     truth : str or Path, optional
         With `boxes`: CSV table of the true ones, ``image,xmin,ymin,xmax,ymax``
         and perhaps ``label``, px of the image.
-    batch : int
+    batch_size : int
         Images at a time.
     strict : bool
         Stop at an unreadable image instead of leaving it out.
@@ -181,7 +181,7 @@ def explain(
     asked = ask(open_run(run), task, layer)
     asked = asked.at(subject_for(asked.subject, method))
     locator = Locator(asked.run.sidecar, box_threshold, true, cut) if boxes else None
-    job = _Job(asked, choose_class(asked.task, class_name), files, locator, batch)
+    job = _Job(asked, choose_class(asked.task, class_name), files, locator, batch_size)
     made, unreadable = _explain_all(job, cut, strict)
     written = write_boxes(files.folder, made) if boxes else []
     located = [each.located for each in made if each.located]
@@ -213,7 +213,7 @@ def _boxes_alone(path: Path, images: list[Path]) -> dict[Path, list[Truth]]:
 
 
 def read_all(
-    asked: Asked, paths: Sequence[Path], cut: Callable[[Path], bool], batch: int, strict: bool
+    asked: Asked, paths: Sequence[Path], cut: Callable[[Path], bool], batch_size: int, strict: bool
 ) -> Iterator[Batch]:
     """Batches of images as the run sees them; unreadable ones are told at once.
 
@@ -224,7 +224,7 @@ def read_all(
     """
     reader, readable = WindowReader(asked.run.sidecar, cut), 0
     last: ImageError | None = None
-    for each in read_batches(paths, reader, asked.run.network, batch, strict):
+    for each in read_batches(paths, reader, asked.run.network, batch_size, strict):
         for last in each.unreadable:
             logger.warning("left out: %s", last)
         readable += len(each.paths)
@@ -240,7 +240,7 @@ def _explain_all(
     unreadable: list[ImageError] = []
     paths = list(job.files.names)
     with progress_bar(job.files.method, len(paths), "images") as bar:
-        for read in read_all(job.asked, paths, cut, job.batch, strict):
+        for read in read_all(job.asked, paths, cut, job.batch_size, strict):
             unreadable += read.unreadable
             made += job.explain(read) if read.paths else []
             bar.advance(len(read.paths) + len(read.unreadable))

@@ -65,14 +65,14 @@ def allowed_methods(subject: Subject) -> tuple[dict[str, Subject], dict[str, str
 
 
 def maps_of_subject(
-    subject: Subject, images: np.ndarray, targets: np.ndarray, method: str, batch: int
+    subject: Subject, images: np.ndarray, targets: np.ndarray, method: str, batch_size: int
 ) -> np.ndarray:
     """As `maps_of`, of a classifier that is opened already."""
     made, targets = find_method(method), np.asarray(targets)
     _check_targets(targets, len(images), subject.outputs)
     parts = []
-    for start in range(0, len(images), batch):
-        stop = start + batch
+    for start in range(0, len(images), batch_size):
+        stop = start + batch_size
         part = made(subject, np.asarray(images[start:stop], np.float32), targets[start:stop])
         wrong = ~np.isfinite(part).all(axis=(1, 2))
         if wrong.any():
@@ -98,7 +98,7 @@ def maps_of(
     targets: np.ndarray,
     method: str = "gradcam",
     layer: str | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     task: str | int | None = None,
 ) -> np.ndarray:
     """Where in each image the network sees what speaks for an output.
@@ -118,7 +118,7 @@ def maps_of(
         Path or name of the layer whose map is looked at. Default: as of
         `tltool.explanation.placement.default_map`; of ``cam`` what the head
         pools.
-    batch : int
+    batch_size : int
         Images at a time.
     task : str or int, optional
         Which output, where the network has several: its name, or its place.
@@ -138,7 +138,7 @@ def maps_of(
     """
     images = np.asarray(images)
     subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
-    return maps_of_subject(subject, images, targets, method, batch)
+    return maps_of_subject(subject, images, targets, method, batch_size)
 
 
 def heat_of(
@@ -147,7 +147,7 @@ def heat_of(
     targets: np.ndarray,
     method: str = "gradcam",
     layer: str | None = None,
-    batch: int = 32,
+    batch_size: int = 32,
     task: str | int | None = None,
 ) -> np.ndarray:
     """As `maps_of`, laid over the images: each map enlarged, and its maximum made 1.
@@ -158,7 +158,7 @@ def heat_of(
     """
     images = np.asarray(images)
     subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
-    return as_heat(subject, maps_of_subject(subject, images, targets, method, batch))
+    return as_heat(subject, maps_of_subject(subject, images, targets, method, batch_size))
 
 
 def on_image(subject: Subject, maps: np.ndarray) -> np.ndarray:

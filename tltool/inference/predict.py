@@ -49,14 +49,14 @@ class Predictions:
         *,
         views: Views | None,
         temperature: dict[str, float] | None,
-        batch: int,
+        batch_size: int,
         strict: bool,
         progress: bool,
     ):
         self.tasks = run.tasks
         self.read = self.unreadable = 0
         self._run, self._paths, self._views = run, paths, views
-        self._temperature, self._batch = temperature, batch
+        self._temperature, self._batch = temperature, batch_size
         self._strict, self._progress = strict, progress
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -126,7 +126,7 @@ def predict(
     *,
     tta: str | int | None = None,
     calibrated: bool = False,
-    batch: int = 32,
+    batch_size: int = 32,
     seed: int = 0,
     strict: bool = False,
     progress: bool = True,
@@ -146,7 +146,7 @@ def predict(
     calibrated : bool
         Probabilities at the temperature that `tltool.evaluate` stored, in
         place of the network's own. It changes no answer.
-    batch : int
+    batch_size : int
         Images that the network sees at a time; no more than a few batches are
         in memory.
     seed : int
@@ -188,7 +188,7 @@ def predict(
         list(expanded) if isinstance(given, Sequence) else expanded,
         views=views,
         temperature=temperature,
-        batch=batch,
+        batch_size=batch_size,
         strict=strict,
         progress=progress,
     )

@@ -10,6 +10,7 @@ from tltool.recipe.loading import (
     recipe_names,
     recipe_text,
     stage_assignments,
+    upgrade_keys,
 )
 from tltool.recipe.parts import (
     BACKBONE_NAMES,
@@ -23,7 +24,7 @@ from tltool.recipe.parts import (
     TaskRecipe,
     TrainingRecipe,
 )
-from tltool.recipe.schedule import StageRecipe
+from tltool.recipe.stages import StageRecipe
 
 __all__ = [
     "BACKBONE_NAMES",
@@ -42,4 +43,5 @@ __all__ = [
     "recipe_names",
     "recipe_text",
     "stage_assignments",
+    "upgrade_keys",
 ]

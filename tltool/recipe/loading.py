@@ -12,7 +12,34 @@ from pydantic import BaseModel, ValidationError
 
 from tltool.errors import RecipeError
 from tltool.recipe.parts import Recipe
-from tltool.recipe.schedule import CURVES
+from tltool.recipe.stages import SCHEDULES
+
+# Keys of before that have Keras's names now.
+RENAMED = {
+    "batch": "batch_size",
+    "rate": "learning_rate",
+    "clip": "clipnorm",
+    "accumulate": "gradient_accumulation_steps",
+    "curve": "schedule",
+    "wait": "patience",
+}
+
+
+def upgrade_keys(content: Any) -> Any:
+    """A recipe that a run folder holds, or a part of it, with the keys of today.
+
+    Only run folders are read so: a recipe that is written by hand is refused
+    with a message that names the new key.
+    """
+    if isinstance(content, list):
+        return [upgrade_keys(part) for part in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        # Arguments of an augmentation and names of layers are not ours to rename.
+        RENAMED.get(key, key): value if key in ("augment", "train") else upgrade_keys(value)
+        for key, value in content.items()
+    }
 
 
 def recipe_names() -> list[str]:
@@ -45,11 +72,19 @@ def recipe_text(source: str | Path) -> str:
     return (resources.files("tltool.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
 
 
+def _is_of_run(path: Path) -> bool:
+    """Whether a recipe is that of a run folder: written by tltool, maybe an earlier one."""
+    return path.name == "recipe.yaml" and any(
+        path.with_name(name).exists() for name in ("model.keras", "checkpoints")
+    )
+
+
 def _set_value(content: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise RecipeError(
-            f"--set: expected KEY=VALUE such as training.batch=16, received {assignment}"
+            "`assignments`: expected KEY=VALUE such as training.batch_size=16, received"
+            f" {assignment}"
         )
     *parents, last = path.split(".")
     place: Any = content
@@ -58,19 +93,19 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
         if not isinstance(place, dict | list):
             above = ".".join(parents[:depth])
             raise RecipeError(
-                f"--set {path}: {above} is a plain value and has no keys, {place!r}. Set it as a"
-                f" whole: {above}={{NAME: VALUE}}"
+                f"`assignments` {path}: {above} is a plain value and has no keys, {place!r}. Set it"
+                f" as a whole: {above}={{NAME: VALUE}}"
             )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise RecipeError(f"--set {path}: {text} is not valid YAML: {reason}") from error
+        raise RecipeError(f"`assignments` {path}: {text} is not valid YAML: {reason}") from error
     if isinstance(place, list):
         place[_list_index(place, last, path)] = value
         return
-    if parents[-1:] == ["curve"] and last == "name":
-        # The parameters of one curve are unknown to another.
+    if parents[-1:] == ["schedule"] and last == "name":
+        # The parameters of one schedule are unknown to another.
         place.clear()
     place[last] = value
 
@@ -83,10 +118,12 @@ def _enter(place: Any, key: str, path: str) -> Any:
 
 def _list_index(place: list[Any], key: str, path: str) -> int:
     if not place:
-        raise RecipeError(f"--set {path}: the list is empty; set it whole, KEY=[VALUE, ...]")
+        raise RecipeError(
+            f"`assignments` {path}: the list is empty; set it whole, KEY=[VALUE, ...]"
+        )
     if not key.isdecimal() or int(key) >= len(place):
         raise RecipeError(
-            f"--set {path}: expected a number from 0 to {len(place) - 1}, received {key}"
+            f"`assignments` {path}: expected a number from 0 to {len(place) - 1}, received {key}"
         )
     return int(key)
 
@@ -105,7 +142,7 @@ def stage_assignments(stages: int, **values: tuple[Any, ...] | None) -> list[str
     for key, numbers in values.items():
         if numbers is not None and len(numbers) != stages:
             raise RecipeError(
-                f"--{key}: expected {stages} number{'s' * (stages > 1)}, one for each stage of the"
+                f"`{key}`: expected {stages} number{'s' * (stages > 1)}, one for each stage of the"
                 f" recipe (gradual: n counts as n), received {len(numbers)}"
             )
         pairs = enumerate(numbers or ())
@@ -160,7 +197,7 @@ def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
 
 def _nearest(received: Any, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(received), list(allowed), 1)
-    return f". Did you mean {near[0]}?" if near else ""
+    return f". Did you mean {RENAMED.get(near[0], near[0])}?" if near else ""
 
 
 def _explain(error: ValidationError) -> str:
@@ -170,12 +207,16 @@ def _explain(error: ValidationError) -> str:
     keys, part = _walk(tuple(first["loc"]))
     received, context = first["input"], first.get("ctx", {})
     if first["type"] == "extra_forbidden":
-        allowed = list(part.model_fields)
-        text = f"no such key. Allowed: {', '.join(allowed)}{_nearest(keys[-1], allowed)}"
+        allowed, new = list(part.model_fields), RENAMED.get(keys[-1])
+        if new in allowed:
+            return f"{'.'.join(keys)}: no such key: it is called {new} now"
+        before = [key for key, name in RENAMED.items() if name in allowed]
+        hint = _nearest(keys[-1], [*allowed, *before])
+        text = f"no such key. Allowed: {', '.join(allowed)}{hint}"
     elif first["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         received = context.get("tag", received)
         told = context.get("expected_tags") or context.get("expected") or ""
-        allowed = re.findall(r"'([^']*)'", told) or list(CURVES)
+        allowed = re.findall(r"'([^']*)'", told) or list(SCHEDULES)
         with_name = "a name beside the parameters, " * (first["type"] == "union_tag_not_found")
         text = f"expected {with_name}one of {', '.join(allowed)}, received {received!r}"
         text += _nearest(received, allowed)
@@ -211,7 +252,8 @@ def load_recipe(
     Parameters
     ----------
     source : str or Path, optional
-        A YAML file or the name of an installed recipe; None: the defaults.
+        A YAML file or the name of an installed recipe; None: the defaults. That
+        of a run folder may have the keys of an earlier tltool.
     changes : dict, optional
         Nested values laid over the file's.
     assignments : tuple of str
@@ -231,6 +273,8 @@ def load_recipe(
         content = yaml.safe_load(recipe_text(source)) if source is not None else {}
     except yaml.YAMLError as error:
         raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+    if source is not None and _is_of_run(Path(source)):
+        content = upgrade_keys(content)
     if not isinstance(content or {}, dict):
         raise RecipeError(f"{name}: expected keys and values, received {type(content).__name__}")
     given = _merge(content or {}, changes or {})

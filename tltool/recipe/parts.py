@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from tltool.files import write_text
-from tltool.recipe.schedule import Part, StageRecipe, pretrained_stages, scratch_stages
+from tltool.recipe.stages import Part, StageRecipe, pretrained_stages, scratch_stages
 
 # As in keras.applications; here too, so that a misspelt name costs no import of Keras.
 _NAMES = """
@@ -178,7 +178,7 @@ class TrainingRecipe(Part):
 
     Attributes
     ----------
-    batch : int
+    batch_size : int
         Patches in a step.
     seed : int
         Of initial weights, order and augmentation.
@@ -203,7 +203,7 @@ class TrainingRecipe(Part):
         no pretrained weights.
     """
 
-    batch: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1)
     seed: int = Field(1, ge=0)
     deterministic: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

@@ -73,7 +73,7 @@ def compute_features(
     network: keras.Model,
     patches: Patches,
     tasks: Sequence[Task],
-    batch: int,
+    batch_size: int,
     zoom: Fraction,
     title: str = "features",
 ) -> np.ndarray:
@@ -85,7 +85,7 @@ def compute_features(
         From images to a vector each.
     patches : Patches
     tasks : sequence of Task
-    batch : int
+    batch_size : int
     zoom : Fraction
         Enlargement of the images.
     title : str
@@ -95,5 +95,5 @@ def compute_features(
     -------
     (n, features) float32 array
     """
-    batches = Batches(patches, tasks, batch, zoom, workers=default_workers())
+    batches = Batches(patches, tasks, batch_size, zoom, workers=default_workers())
     return compute_draws(network, batches, [0], title)[0].features

@@ -67,13 +67,13 @@ class Material:
     run : OpenedRun
     evaluation : Evaluation
         Of this run.
-    batch : int
+    batch_size : int
     seed : int
         Of what is drawn where there are too many images.
     """
 
-    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch: int = 32, seed: int = 0):
-        self.evaluation, self.batch, self.seed = evaluation, batch, seed
+    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch_size: int = 32, seed: int = 0):
+        self.evaluation, self.batch_size, self.seed = evaluation, batch_size, seed
         self.model, self.recipe = run.network.model, run.recipe
         self.as_input = run.network.prepare
         self.sidecar, self.dataset, self.tasks = run.sidecar, evaluation.dataset, run.tasks
@@ -126,7 +126,7 @@ class Material:
 
     def features(self, network: keras.Model, patches: Patches, title: str) -> np.ndarray:
         """Of all images: (n, features)."""
-        return compute_features(network, patches, self.tasks, self.batch, self.zoom, title)
+        return compute_features(network, patches, self.tasks, self.batch_size, self.zoom, title)
 
     @cached_property
     def last_features(self) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ _HEADS = {
     "nin": "1x1 convolutions, whose maps are averaged last (network in network)",
     "cam": "the mean of the feature map and a single linear layer (CAM)",
 }
-_CURVES = {
+_SCHEDULES = {
     "constant": "kept",
     "cosine": "falling as half a cosine",
     "one-cycle": "rising and falling once",
@@ -143,14 +143,15 @@ def _trained(stage: StageRecipe) -> str:
 def _stage(stage: StageRecipe) -> str:
     parts = [
         f"up to {_count(stage.epochs, 'epoch')}",
-        f"{stage.optimizer} at a rate of {_number(stage.rate)}, {_CURVES[stage.curve.name]}",
+        f"{stage.optimizer} at a rate of {_number(stage.learning_rate)},"
+        f" {_SCHEDULES[stage.schedule.name]}",
     ]
     if stage.layer_decay != 1:
         parts.append(f"each deeper block at {stage.layer_decay:g} times the rate of the one above")
     if stage.weight_decay:
         parts.append(f"weight decay {_number(stage.weight_decay)}")
-    if stage.accumulate > 1:
-        parts.append(f"gradients of {stage.accumulate} steps averaged")
+    if stage.gradient_accumulation_steps > 1:
+        parts.append(f"gradients of {stage.gradient_accumulation_steps} steps averaged")
     if stage.ema:
         parts.append(f"weights averaged over steps (momentum {stage.ema:g})")
     if stage.batch_norm == "train":
@@ -171,7 +172,11 @@ def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
 
 def _training(recipe: Recipe) -> str:
     training = recipe.training
-    parts = [f"batches of {training.batch}", f"seed {training.seed}", f"in {training.precision}"]
+    parts = [
+        f"batches of {training.batch_size}",
+        f"seed {training.seed}",
+        f"in {training.precision}",
+    ]
     if training.deterministic:
         parts.append("repeatable bit for bit")
     text = ", ".join(parts)

@@ -169,7 +169,7 @@ def _heat(
         targets = np.where(targets < 0, targets - before, targets + before)
     prepared = material.as_input(images)
     subject = open_subject(material.model, prepared.shape[1:], task=name)
-    maps = maps_of_subject(subject, prepared, targets, METHOD, batch=8)
+    maps = maps_of_subject(subject, prepared, targets, METHOD, batch_size=8)
     return as_heat(subject, maps), subject.cells
 
 

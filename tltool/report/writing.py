@@ -180,7 +180,7 @@ def write_report(
     evaluation: Evaluation,
     *,
     feature_map: bool = True,
-    batch: int = 32,
+    batch_size: int = 32,
     seed: int = 0,
 ) -> list[Path]:
     """Write ``report.html`` into the evaluation's folder, and ``feature_map.png``.
@@ -196,7 +196,7 @@ def write_report(
         Of this run.
     feature_map : bool
         Whether images are laid out by their features; without, no t-SNE.
-    batch : int
+    batch_size : int
         Images that a network sees at a time.
     seed : int
         Of t-SNE, folds, the bootstrap, and of what is drawn.
@@ -207,7 +207,7 @@ def write_report(
         What was written.
     """
     started = time.perf_counter()
-    material = Material(run, evaluation, batch, seed)
+    material = Material(run, evaluation, batch_size, seed)
     palette = _palette(material)
     found = _task_views(material, palette, feature_map)
     report, picture = evaluation.folder / REPORT_NAME, evaluation.folder / MAP_NAME

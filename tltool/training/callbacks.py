@@ -169,7 +169,7 @@ class StopAtNaN(keras.callbacks.Callback):
         raise TrainingError(
             f"stage {self.stage}, epoch {self._epoch + 1}, step {batch + 1}: the loss is {loss} at"
             f" a rate of {rate:.3g}. The last good weights are in {self._path}; --weights starts"
-            " a run from them. Take a lower rate, a warm-up or a smaller clip"
+            " a run from them. Take a lower learning_rate, a warm-up or a smaller clipnorm"
         )
 
 
@@ -182,9 +182,9 @@ class Plateau(keras.callbacks.Callback):
     waited : int
     """
 
-    def __init__(self, factor: float, wait: int):
+    def __init__(self, factor: float, patience: int):
         super().__init__()
-        self._factor, self._wait = factor, wait
+        self._factor, self._patience = factor, patience
         self.lowest, self.waited = math.inf, 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -194,7 +194,7 @@ class Plateau(keras.callbacks.Callback):
             self.lowest, self.waited = loss, 0
             return
         self.waited += 1
-        if self.waited >= self._wait:
+        if self.waited >= self._patience:
             self.waited = 0
             optimizer = self.model.optimizer
             optimizer.learning_rate = optimizer.learning_rate * self._factor

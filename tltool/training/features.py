@@ -11,7 +11,7 @@ from keras import layers, tree
 from tltool.data.stream import Batches, for_model, room_for
 from tltool.models.network import Classifier
 from tltool.progress import Bar, progress_bar
-from tltool.training.schedule import FIXED
+from tltool.training.stages import FIXED
 
 # What has no weights and draws nothing is computed once too.
 _STILL = (
@@ -145,16 +145,16 @@ class CachedBatches(keras.utils.PyDataset):
     Parameters
     ----------
     draws : list of Draw
-    batch : int
+    batch_size : int
     seed : int, optional
         Of the order; None: as they are.
     epoch : int
         To begin with.
     """
 
-    def __init__(self, draws: list[Draw], batch: int, seed: int | None = None, epoch: int = 0):
+    def __init__(self, draws: list[Draw], batch_size: int, seed: int | None = None, epoch: int = 0):
         super().__init__()
-        self._draws, self._batch, self._seed, self._epoch = draws, batch, seed, epoch
+        self._draws, self._batch, self._seed, self._epoch = draws, batch_size, seed, epoch
         self._turn()
 
     def _turn(self) -> None:

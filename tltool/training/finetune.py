@@ -68,7 +68,7 @@ def _judge(prepared: Prepared, classifier: Classifier) -> dict[str, Any]:
             classifier.model,
             prepared.loaded[split],
             prepared.dataset.tasks,
-            recipe.training.batch,
+            recipe.training.batch_size,
             as_zoom(recipe.zoom),
             recipe.tta == "d4",
         )

@@ -26,8 +26,8 @@ from tltool.training.callbacks import (
 )
 from tltool.training.features import CachedBatches, compute_draws, halve
 from tltool.training.optimizers import make_optimizer
-from tltool.training.rates import make_rate
-from tltool.training.schedule import apply_stage, backbone_is_frozen
+from tltool.training.schedules import make_schedule
+from tltool.training.stages import apply_stage, backbone_is_frozen
 from tltool.training.state import STATE_NAME, SaveState, State, assign, values_of
 
 logger = logging.getLogger("tltool")
@@ -152,7 +152,7 @@ class _Fitting:
         epochs = range(first, first + number_of_draws)
         title = f"stage {number + 1}: features"
         draws = compute_draws(halves.frozen, self._train, epochs, title)
-        batch = self._train.batch
+        batch = self._train.batch_size
         train = CachedBatches(draws, batch, self._seed, done)
         valid = None
         if self._valid is not None:
@@ -174,10 +174,12 @@ class _Fitting:
             return
         material = self._material(number, stage, done, len(self.history.rows) - done)
         self._model = material.model
-        optimizer = make_optimizer(stage, make_rate(stage, steps), factors)
+        optimizer = make_optimizer(stage, make_schedule(stage, steps), factors)
         objective.compile(material.model, self._classifier, optimizer)
         self._plateau = (
-            Plateau(stage.curve.factor, stage.curve.wait) if stage.curve.name == "plateau" else None
+            Plateau(stage.schedule.factor, stage.schedule.patience)
+            if stage.schedule.name == "plateau"
+            else None
         )
         if within is not None:
             self._go_back_within(within)

@@ -17,7 +17,7 @@ from tltool.progress import Bar, progress_bar
 from tltool.recipe import Recipe, load_recipe
 from tltool.training.optimizers import make_optimizer
 from tltool.training.prepare import prepare
-from tltool.training.schedule import apply_stage
+from tltool.training.stages import apply_stage
 
 logger = logging.getLogger("tltool")
 
@@ -174,7 +174,7 @@ def lr_find(
             f" {steps}"
         )
     prepared = prepare(data, recipe)
-    chosen = stages[stage - 1].model_copy(update={"accumulate": 1, "ema": None})
+    chosen = stages[stage - 1].model_copy(update={"gradient_accumulation_steps": 1, "ema": None})
     batches = prepared.train_batches()
     factors = apply_stage(prepared.classifier, chosen, len(batches))
     model = prepared.classifier.model

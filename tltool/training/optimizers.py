@@ -66,8 +66,10 @@ def make_optimizer(stage: StageRecipe, rate: Any, factors: Mapping[str, float]) 
         factors=factors,
         decay=stage.weight_decay,
         learning_rate=rate,
-        clipnorm=stage.clip,
-        gradient_accumulation_steps=stage.accumulate if stage.accumulate > 1 else None,
+        clipnorm=stage.clipnorm,
+        gradient_accumulation_steps=stage.gradient_accumulation_steps
+        if stage.gradient_accumulation_steps > 1
+        else None,
         use_ema=stage.ema is not None,
         ema_momentum=stage.ema or 0.99,
     )

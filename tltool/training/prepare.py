@@ -28,7 +28,7 @@ from tltool.runtime import keep_freed_memory
 from tltool.tasks.losses import make_loss
 from tltool.tasks.task import Task
 from tltool.training.fit import Objective
-from tltool.training.schedule import check_stages, check_steps
+from tltool.training.stages import check_stages, check_steps
 
 logger = logging.getLogger("tltool")
 
@@ -193,7 +193,7 @@ class Prepared:
         return Batches(
             self.loaded["train"],
             self.dataset.tasks,
-            training.batch,
+            training.batch_size,
             as_zoom(self.recipe.zoom),
             self.augmenter,
             training.seed,
@@ -207,7 +207,7 @@ class Prepared:
         patches, zoom = self.loaded["valid"], as_zoom(self.recipe.zoom)
         if not len(patches):
             return None
-        return Batches(patches, self.dataset.tasks, self.recipe.training.batch, zoom)
+        return Batches(patches, self.dataset.tasks, self.recipe.training.batch_size, zoom)
 
     def objective(self) -> Objective:
         """The losses, with their weights."""

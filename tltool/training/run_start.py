@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, ModelError, RecipeError
-from tltool.recipe import Recipe, load_recipe
+from tltool.recipe import Recipe, load_recipe, make_recipe, upgrade_keys
 from tltool.run.folder import BEGUN_NAME, CHECKPOINTS, METRICS_NAME, RECIPE_NAME, write_json
 from tltool.training.state import STATE_NAME, State, load_state
 
@@ -74,6 +74,11 @@ def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> 
         )
 
 
+def _as_today(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe that an earlier tltool resolved, with the keys of today and defaults of new ones."""
+    return make_recipe(upgrade_keys(recipe)).model_dump(mode="json")
+
+
 def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Recipe, State | None]:
     """What is needed to go on with a run.
 
@@ -106,8 +111,9 @@ def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Reci
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        begun = RunStart(**{**content, "data": Path(content["data"])})
-    except (ValueError, TypeError, KeyError) as error:
+        content |= {"data": Path(content["data"]), "recipe": _as_today(content["recipe"])}
+        begun = RunStart(**content)
+    except (ValueError, TypeError, KeyError, RecipeError) as error:
         raise ModelError(f"{path}: expected what a run began with: {error}") from error
     stored = load_recipe(folder / RECIPE_NAME)
     for given in (stored, recipe):

@@ -19,16 +19,16 @@ def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
-def predict(network: Network, images: np.ndarray, batch: int) -> Probabilities:
+def predict(network: Network, images: np.ndarray, batch_size: int) -> Probabilities:
     """Probabilities of every image: task name to (n, outputs) array."""
-    prepared = prefetch(network.prepare, _batches(images, batch), default_workers())
+    prepared = prefetch(network.prepare, _batches(images, batch_size), default_workers())
     return join([network(each) for each in prepared])
 
 
-def predict_averaged(network: Network, images: np.ndarray, batch: int) -> Probabilities:
+def predict_averaged(network: Network, images: np.ndarray, batch_size: int) -> Probabilities:
     """As `predict`, the mean over the eight flips and rotations of each image."""
     views = FlipsAndRotations()
-    parts = _batches(images, batch)
+    parts = _batches(images, batch_size)
     return join([mean_of_views(network, each, views, range(len(each))) for each in parts])
 
 
@@ -36,7 +36,7 @@ def split_metrics(
     model: keras.Model,
     patches: Patches,
     tasks: Sequence[Task],
-    batch: int,
+    batch_size: int,
     zoom: Fraction,
     averaged: bool,
 ) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def split_metrics(
         judged = {t.name: basic_metrics(t, probabilities[t.name], targets[t.name]) for t in tasks}
         return {"tasks": judged} if len(tasks) > 1 else next(iter(judged.values()))
 
-    result = numbers(predict(network, patches.images, batch))
+    result = numbers(predict(network, patches.images, batch_size))
     if averaged:
-        result["averaged"] = numbers(predict_averaged(network, patches.images, batch))
+        result["averaged"] = numbers(predict_averaged(network, patches.images, batch_size))
     return result

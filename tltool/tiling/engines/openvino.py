@@ -36,7 +36,7 @@ def import_openvino() -> ModuleType:
         return quiet_import("openvino")
 
 
-def to_openvino(model: keras.Model, dtype: str = "uint8", batch: int | None = 1) -> Any:
+def to_openvino(model: keras.Model, dtype: str = "uint8", batch_size: int | None = 1) -> Any:
     """Convert a network to OpenVINO's representation, for images of any size.
 
     Parameters
@@ -45,7 +45,7 @@ def to_openvino(model: keras.Model, dtype: str = "uint8", batch: int | None = 1)
         With one input and one output.
     dtype : str
         Of the pixels; they become float32 inside.
-    batch : int, optional
+    batch_size : int, optional
         None: any.
 
     Returns
@@ -65,7 +65,7 @@ def to_openvino(model: keras.Model, dtype: str = "uint8", batch: int | None = 1)
     def run(pixels: tf.Tensor) -> tf.Tensor:
         return model(tf.cast(pixels, tf.float32), training=False)
 
-    spec = tf.TensorSpec((batch, *model.inputs[0].shape[1:]), dtype, "pixels")
+    spec = tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), dtype, "pixels")
     function = tf.function(run)
     try:
         # Traced here: of a Keras model OpenVINO would lose the type of the pixels.

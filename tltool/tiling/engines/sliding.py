@@ -23,7 +23,7 @@ class SlidingEngine:
         As `tltool.fcn.single.in_order`.
     dtype : str
         Of the pixels.
-    batch : int
+    batch_size : int
         Windows at a time.
     """
 
@@ -35,7 +35,7 @@ class SlidingEngine:
         stride: int,
         tasks: Sequence[str] = (),
         dtype: str = "uint8",
-        batch: int = 64,
+        batch_size: int = 64,
     ):
         import tensorflow as tf
 
@@ -48,7 +48,7 @@ class SlidingEngine:
         self._owner = tf.function(run)
         self._run = self._owner.get_concrete_function(tf.TensorSpec((None, *shape), dtype))
         self._to_tensor, self._dtype = tf.convert_to_tensor, dtype
-        self._side, self._stride, self._batch = shape[0], stride, batch
+        self._side, self._stride, self._batch = shape[0], stride, batch_size
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Run one tile."""

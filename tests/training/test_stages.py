@@ -8,7 +8,7 @@ quiet_import("keras")
 from tltool.errors import RecipeError  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
 from tltool.recipe import BackboneRecipe, StageRecipe  # noqa: E402
-from tltool.training.schedule import apply_stage, check_stages, layer_rates  # noqa: E402
+from tltool.training.stages import apply_stage, check_stages, layer_rates  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def classifier():
 
 
 def make_stage(**stage):
-    return StageRecipe(**{"epochs": 1, "rate": 1e-3, **stage})
+    return StageRecipe(**{"epochs": 1, "learning_rate": 1e-3, **stage})
 
 
 def training_layers(classifier, **stage):

@@ -144,11 +144,12 @@ def check_steps(stages: Sequence[StageRecipe], steps_per_epoch: int) -> None:
     """Raise `RecipeError` for the first stage that gathers gradients and never applies them."""
     for number, stage in enumerate(stages):
         steps = stage.epochs * steps_per_epoch
-        if 0 < steps < stage.accumulate:
+        gathered = stage.gradient_accumulation_steps
+        if 0 < steps < gathered:
             raise RecipeError(
-                f"training.stages.{number}.accumulate: expected at most the {steps} steps of the"
-                f" stage, received {stage.accumulate}: its weights would never move. Take fewer, a"
-                " smaller batch, or more epochs"
+                f"training.stages.{number}.gradient_accumulation_steps: expected at most the"
+                f" {steps} steps of the stage, received {gathered}: its weights would never move."
+                " Take fewer, a smaller batch_size, or more epochs"
             )
 
 

@@ -1,4 +1,4 @@
-"""The stages of a recipe: which layers train, for how long, at which rate."""
+"""The stages of a recipe: which layers train, for how long, at which learning rate."""
 
 import contextlib
 import re
@@ -13,8 +13,8 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
-class ConstantCurve(Part):
-    """The rate as it is.
+class ConstantSchedule(Part):
+    """The learning rate as it is.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class ConstantCurve(Part):
     warmup: float = Field(0, ge=0)
 
 
-class CosineCurve(Part):
+class CosineSchedule(Part):
     """Half a cosine from the rate down to a share of it (Loshchilov and Hutter 2017).
 
     Attributes
@@ -42,7 +42,7 @@ class CosineCurve(Part):
     end: float = Field(0.01, ge=0, le=1)
 
 
-class OneCycleCurve(Part):
+class OneCycleSchedule(Part):
     """Up and down once, each half a cosine (Smith and Topin 2018).
 
     Attributes
@@ -59,7 +59,7 @@ class OneCycleCurve(Part):
     end: float = Field(1e-5, ge=0, le=1)
 
 
-class StepCurve(Part):
+class StepSchedule(Part):
     """The rate times `factor` after each `every` epochs.
 
     Attributes
@@ -77,25 +77,25 @@ class StepCurve(Part):
     factor: float = Field(0.1, gt=0, lt=1)
 
 
-class PlateauCurve(Part):
+class PlateauSchedule(Part):
     """The rate times `factor` whenever the validation loss has not fallen for some epochs.
 
     Attributes
     ----------
     factor : float
-    wait : int
+    patience : int
         Epochs without a better validation loss.
     """
 
     name: Literal["plateau"]
     factor: float = Field(0.3, gt=0, lt=1)
-    wait: int = Field(3, ge=1)
+    patience: int = Field(3, ge=1)
 
 
-CURVES = ("constant", "cosine", "one-cycle", "step", "plateau")
+SCHEDULES = ("constant", "cosine", "one-cycle", "step", "plateau")
 
-Curve = Annotated[
-    ConstantCurve | CosineCurve | OneCycleCurve | StepCurve | PlateauCurve,
+Schedule = Annotated[
+    ConstantSchedule | CosineSchedule | OneCycleSchedule | StepSchedule | PlateauSchedule,
     Field(discriminator="name"),
     BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
 ]
@@ -148,9 +148,9 @@ class StageRecipe(Part):
         speaks of the head, which trains if nothing else is said.
     epochs : int
         The most it runs; early stopping may end it sooner.
-    rate : float
-        Learning rate that the curve starts from or leads to.
-    curve : str or mapping
+    learning_rate : float
+        Where the schedule starts from or leads to.
+    schedule : str or mapping
         ``constant``, ``cosine``, ``one-cycle``, ``step`` or ``plateau``, or a
         mapping of its name and parameters.
     layer_decay : float
@@ -163,9 +163,9 @@ class StageRecipe(Part):
     weight_decay : float
         Decoupled from the gradient (Loshchilov and Hutter 2019); biases and
         normalisation parameters do not decay.
-    clip : float or None
+    clipnorm : float or None
         Largest norm of a weight's gradient.
-    accumulate : int
+    gradient_accumulation_steps : int
         Steps whose gradients are averaged before the weights move.
     ema : float or None
         Momentum of an exponential moving average of the weights, which is
@@ -188,14 +188,14 @@ class StageRecipe(Part):
 
     train: Train = "head"
     epochs: int = Field(ge=0)
-    rate: float = Field(gt=0, le=10)
-    curve: Curve = Field(default_factory=CosineCurve)
+    learning_rate: float = Field(gt=0, le=10)
+    schedule: Schedule = Field(default_factory=CosineSchedule)
     layer_decay: float = Field(1.0, gt=0, le=1)
     optimizer: Literal["adam", "nadam", "lion", "sgd", "rmsprop"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, lt=1)
-    clip: float | None = Field(1.0, gt=0)
-    accumulate: int = Field(1, ge=1)
+    clipnorm: float | None = Field(1.0, gt=0)
+    gradient_accumulation_steps: int = Field(1, ge=1)
     ema: float | None = Field(None, gt=0, lt=1)
     draws: int = Field(20, ge=0)
     cache: Literal["backbone", "frozen"] = "backbone"
@@ -234,11 +234,13 @@ class StageRecipe(Part):
 def pretrained_stages() -> list[StageRecipe]:
     """The head, then the top blocks too."""
     return [
-        StageRecipe(train="head", epochs=20, rate=3e-3),
-        StageRecipe(train={"top": 7}, epochs=30, rate=3e-4),
+        StageRecipe(train="head", epochs=20, learning_rate=3e-3),
+        StageRecipe(train={"top": 7}, epochs=30, learning_rate=3e-4),
     ]
 
 
 def scratch_stages() -> list[StageRecipe]:
     """Everything at once: random features are worth nothing frozen, and have no statistics."""
-    return [StageRecipe(train="all", epochs=40, rate=2e-3, batch_norm="train", patience=15)]
+    return [
+        StageRecipe(train="all", epochs=40, learning_rate=2e-3, batch_norm="train", patience=15)
+    ]
