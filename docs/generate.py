@@ -79,8 +79,6 @@ def section(command: click.Command, path: str) -> list[str]:
         if record := parameter.get_help_record(context):
             names, text = (part.replace("|", "\\|").replace("<", "&lt;") for part in record)
             lines.append(f"| `{names}` | {' '.join(text.split())} |")
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            if (inner := command.get_command(context, name)) is not None:
-                lines += section(inner, f"{path} {name}")
+    for name, inner in getattr(command, "subcommands", {}).items():
+        lines += section(inner, f"{path} {name}")
     return lines

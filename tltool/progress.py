@@ -1,6 +1,5 @@
 """Progress of long work on standard error, in a terminal only; elsewhere log lines say enough."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +12,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
-logger = logging.getLogger("tltool")
 
 
 class Bar:

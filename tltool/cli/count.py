@@ -14,6 +14,8 @@ _SUBCOMMANDS = {"tune": tune}
 class _Counting(click.Command):
     """A command of its own, whose first word may name another."""
 
+    subcommands = _SUBCOMMANDS
+
     def make_context(
         self,
         info_name: str | None,

@@ -43,14 +43,14 @@ _OPTIONS = (
 
 
 def model_options(command: Command) -> Command:
-    """All options that `read_hints` takes."""
+    """Add the options that `read_hints` takes."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def read_hints(classes: str | None, **values: Any) -> Any:
-    """What the options say of the model; imports Keras."""
+    """Collect what the options say of the model; imports Keras."""
     from tltool.runtime import quiet_import
 
     quiet_import("keras")

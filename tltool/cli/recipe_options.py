@@ -73,7 +73,7 @@ _OPTIONS = (
 
 
 def recipe_options(command: Command) -> Command:
-    """All options that `read_recipe` takes."""
+    """Add the options that `read_recipe` takes."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tltool.counting.survey import Survey
     from tltool.mapping.heatmap import HeatMap
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # A patch no larger than the smallest animal keeps neighbours apart.
 _PATCH, _CONTEXT, _STRIDE = 16, 16, 4
@@ -32,7 +32,7 @@ _RADIUS = 20
 
 @dataclass
 class DemoResult:
-    """What the demo made.
+    """Result of the demo.
 
     Attributes
     ----------

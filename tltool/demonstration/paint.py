@@ -57,7 +57,7 @@ class Kind(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What a photograph's layers share.
+    """Shore, sand and light that a photograph's layers share.
 
     shore is the signed distance to the waterline in px, positive on land; sand is the share of
     beach in 0..1; light is the unit vector (x, y) that points to the sun.

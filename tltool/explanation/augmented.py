@@ -17,7 +17,7 @@ from tltool.explanation.superresolution import (
     sources,
 )
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 COPIES = 64
 

@@ -37,7 +37,7 @@ class Box:
         return common / union if union else 0.0
 
     def distance(self, x: float, y: float) -> float:
-        """How far a point lies outside, px; 0 inside."""
+        """Distance of a point from the box, px; 0 inside."""
         across = max(self.left - x, 0.0, x - self.right)
         down = max(self.top - y, 0.0, y - self.bottom)
         return float(np.hypot(across, down))
@@ -82,7 +82,7 @@ def find_box(heat: np.ndarray, threshold: float = THRESHOLD) -> Box | None:
 
 @dataclass(frozen=True)
 class Localisation:
-    """How the boxes of images fit their true ones.
+    """Agreement of the boxes of images with their true ones.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ def choose_class(task: Task, name: str | None) -> int | None:
 
 
 def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:
-    """Which output speaks for each class, as `tltool.explanation.methods.maps_of` takes it.
+    """Index of the output of each class, as `tltool.explanation.methods.maps_of` takes it.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Asked:
         return with_negatives(self.task, self.run.network(prepared)[self.task.name])
 
     def checked_scores(self, read: Batch) -> np.ndarray:
-        """The same of images from files; a `ModelError` names those where it is no number."""
+        """Scores of images from files; a `ModelError` names those where it is no number."""
         scores = self.scores(read.prepared)
         check_finite(self.run.path, read.paths, {self.task.name: scores})
         return scores

@@ -32,7 +32,7 @@ from tltool.progress import progress_bar
 from tltool.run.folder import write_json
 from tltool.text import with_numbers
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 CSV_NAME, JSON_NAME = "methods.csv", "methods.json"
 # What a method must beat, and cannot look at the image.
@@ -41,7 +41,7 @@ CENTRE, CHANCE = "(centre)", "(chance)"
 
 @dataclass(frozen=True)
 class Worth:
-    """What the maps of a method are worth.
+    """Measures of the faithfulness of a method's maps.
 
     Attributes
     ----------

@@ -20,12 +20,12 @@ from tltool.inference.opened_run import is_cut, open_run
 from tltool.inference.reading import Batch, WindowReader, read_batches
 from tltool.progress import progress_bar
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` made.
+    """Result of `explain`.
 
     Attributes
     ----------

@@ -57,7 +57,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Explained:
-    """What was found for an image.
+    """Explanation of one image.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the output without the batch axis."""
+        """Shape of the output without the batch axis."""
         return tuple(self.output.shape[1:])
 
     @property

@@ -67,7 +67,7 @@ def allowed_methods(subject: Subject) -> tuple[dict[str, Subject], dict[str, str
 def maps_of_subject(
     subject: Subject, images: np.ndarray, targets: np.ndarray, method: str, batch_size: int
 ) -> np.ndarray:
-    """As `maps_of`, of a classifier that is opened already."""
+    """Maps of `maps_of` for a classifier that is opened already."""
     made, targets = find_method(method), np.asarray(targets)
     _check_targets(targets, len(images), subject.outputs)
     parts = []
@@ -101,7 +101,7 @@ def maps_of(
     batch_size: int = 32,
     task: str | int | None = None,
 ) -> np.ndarray:
-    """Where in each image the network sees what speaks for an output.
+    """Maps of where in each image the network sees what speaks for an output.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def heat_of(
     batch_size: int = 32,
     task: str | int | None = None,
 ) -> np.ndarray:
-    """As `maps_of`, laid over the images: each map enlarged, and its maximum made 1.
+    """Maps of `maps_of` laid over the images: each enlarged, and its maximum made 1.
 
     Returns
     -------

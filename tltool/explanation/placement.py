@@ -108,7 +108,7 @@ class Placement:
 
 
 def place_map(flat: Flat, call: Call) -> Placement:
-    """Where the cells of a call's map lie.
+    """Placement of the cells of a call's map.
 
     Where a layer on the way changes the size in a way that is not known here,
     the map is taken to cover the image.

@@ -50,12 +50,12 @@ class Subject:
         self._network = keras.Model(flat.inputs, ends, name="subject")
 
     def at(self, call: Call) -> "Subject":
-        """The same classifier opened at another layer."""
+        """Subject of the same classifier, opened at another layer."""
         return Subject(self.flat, call, self.task)
 
     @cached_property
     def placement(self) -> Placement:
-        """Where the cells of the map lie on the image."""
+        """Placement of the cells of the map on the image."""
         return place_map(self.flat, self.call)
 
     def _seen(self, images: Any, targets: Any) -> tuple[Any, Any]:

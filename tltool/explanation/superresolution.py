@@ -44,7 +44,7 @@ def draw_motions(number: int, seed: int = 0) -> np.ndarray:
 
 
 def sources(motion: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of a moved image comes from: rows and columns, reflected at the edges."""
+    """Rows and columns that each pixel of a moved image comes from, reflected at the edges."""
     angle, down, across = motion
     middle = (np.array(shape) - 1) / 2
     y, x = np.meshgrid(
@@ -84,7 +84,7 @@ def _merging(side: int, step: int) -> csr_matrix:
 
 @dataclass(frozen=True)
 class Observation:
-    """How the coarse maps of the moved images are made from a fine one, all of them at once.
+    """Model of how the coarse maps of all moved images are made from a fine one, at once.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ def observe(placement: Placement, number: int, seed: int = 0) -> Observation:
 
 @dataclass(frozen=True)
 class Energy:
-    """What is minimised, of fine maps (n, height, width) side by side.
+    """Energy that is minimised, of fine maps (n, height, width) side by side.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class Energy:
 
     @property
     def steepness(self) -> float:
-        """How fast the subgradient can change: a bound of its Lipschitz constant.
+        """Bound of the Lipschitz constant of the subgradient.
 
         The largest eigenvalue of a matrix M'M without negative entries is at
         most its largest row sum; that of the differences' is 8.

@@ -18,7 +18,7 @@ from tltool.run.sidecar import Sidecar
 
 @dataclass(frozen=True)
 class Window:
-    """Where on an image a window lies: its corner, px, and px of the image for one of its own."""
+    """Window of an image: its corner, px, and px of the image for one of its own."""
 
     left: float
     top: float
@@ -62,7 +62,7 @@ def shrink_to_window(maps: np.ndarray, side: int) -> np.ndarray:
 
 
 def patch_of(sidecar: Sidecar) -> Box | None:
-    """What of the window is judged; None: all of it."""
+    """Part of the window that the network predicts for; None: all of it."""
     first, last = sidecar.context, sidecar.context + sidecar.patch
     return Box(first, first, last, last) if first else None
 

@@ -19,7 +19,7 @@ _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 @dataclass(frozen=True)
 class BandView:
-    """What of a file's bands becomes which bands of the pixels.
+    """Selection of a file's bands and their scaling to bands of the pixels.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class BandView:
     nodata: list[float | None] = field(default_factory=list)
 
     def pixels(self, values: Planes) -> np.ndarray:
-        """From (stored, height, width) values to (height, width, bands) uint8."""
+        """Convert (stored, height, width) values to (height, width, bands) uint8."""
         if self.palette is not None:
             pixels = self.palette[values[0]]
         else:
@@ -60,7 +60,7 @@ class BandView:
         return np.stack([high_byte(band) for band in values])
 
     def scaled(self, limits: Sequence[Limits], nodata: Sequence[float | None]) -> "BandView":
-        """The same bands, their numbers mapped from `limits` to bytes.
+        """View of the same bands, their numbers mapped from `limits` to bytes.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class BandView:
         return replace(self, palette=palette, limits=list(limits), nodata=list(nodata))
 
     def limits_of_bands(self) -> list[Limits] | None:
-        """What becomes 0 and 255, of each band of the pixels; None where nothing is scaled."""
+        """Numbers that become 0 and 255 in each band; None where nothing is scaled."""
         return None if self.limits is None else [self.limits[place] for place in self.order]
 
 
@@ -98,7 +98,7 @@ def seen_bands(meanings: Sequence[ColorInterp]) -> list[int]:
 
 
 def high_byte(values: np.ndarray) -> np.ndarray:
-    """Of 16 bits the upper eight; what has eight as it is."""
+    """Take the upper eight of 16 bits; what has eight stays as it is."""
     return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
 
 

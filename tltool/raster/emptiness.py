@@ -61,7 +61,7 @@ class EmptyBlocks:
 
     @classmethod
     def find(cls, source: Source) -> "EmptyBlocks | None":
-        """Those of a dataset, where its blocks can be told empty."""
+        """Find the empty blocks of a dataset, where its blocks can be known empty."""
         dataset = source.dataset
         if dataset.driver != "GTiff" or source.mask_kind not in ("alpha", "nodata"):
             return None
@@ -157,7 +157,7 @@ class EmptyOverview:
 
     @classmethod
     def find(cls, source: Source) -> "EmptyOverview | None":
-        """That of a dataset, where it has one that can be trusted and read."""
+        """Find the overview of a dataset, where it has one that can be trusted and read."""
         level = _trusted_level(source)
         try:
             return None if level is None else cls(source, level)

@@ -62,7 +62,7 @@ CLASS_CODES = {"uint8": Encoding("uint8", 1, 255), "uint16": Encoding("uint16", 
 
 @dataclass(frozen=True)
 class Legend:
-    """What the numbers of a class map mean.
+    """Meaning of the numbers of a class map.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Legend:
 
 @dataclass(frozen=True)
 class MapKind:
-    """What a map's bands are.
+    """Meaning of a map's bands.
 
     Attributes
     ----------

@@ -10,12 +10,12 @@ from tltool.raster.image import IMAGE_SUFFIXES
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All images directly inside `folder`, sorted by name."""
+    """List all images directly inside `folder`, sorted by name."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
 def walk_images(folder: Path) -> Iterator[Path]:
-    """All images in `folder` and in folders inside it, folder by folder, each sorted by name."""
+    """Walk all images in `folder` and in folders inside it, each folder sorted by name."""
     for parent, folders, _ in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from list_images(Path(parent))

@@ -124,7 +124,7 @@ def read_object(path: Path, of: str) -> dict[str, Any]:
 def geometries(
     thing: Any, where: str, crs: str | None = None, properties: dict[str, Any] | None = None
 ) -> Iterator[Geometry]:
-    """All geometries of an object of any type, those in collections one by one.
+    """Iterate over the geometries of an object of any type, those in collections one by one.
 
     Parameters
     ----------
@@ -224,6 +224,6 @@ def _point(corner: np.ndarray) -> str:
 
 
 def short(thing: Any) -> str:
-    """What was received, in at most 60 letters."""
+    """Shorten what was received to at most 60 letters."""
     text = repr(thing)
     return text if len(text) <= 60 else text[:57] + "..."

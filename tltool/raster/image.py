@@ -30,7 +30,7 @@ def reflect_indices(start: int, stop: int, size: int) -> np.ndarray:
 
 
 class Image(Protocol):
-    """What windows can be read from."""
+    """Image that windows can be read from."""
 
     width: int
     height: int

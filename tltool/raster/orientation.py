@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 @dataclass(frozen=True)
 class Orientation:
-    """How stored rows and columns become upright ones: first swapped, then flipped.
+    """Transformation of stored rows and columns to upright ones: first swapped, then flipped.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Orientation:
         return stored[::-1] if self.swap else stored
 
     def stored_window(self, window: Window, width: int, height: int) -> Window:
-        """Where a window of the upright image, `width` x `height` px, lies in the stored one."""
+        """Window of the stored image for one of the upright image, `width` x `height` px."""
         x, y, across, down = window.flatten()
         if self.flip_columns:
             x = width - x - across
@@ -45,7 +45,7 @@ class Orientation:
         return stored[:, ::-1] if self.flip_columns else stored
 
     def to_stored(self, width: int, height: int) -> Affine:
-        """From coordinates (x, y) of the upright image, `width` x `height` px, to stored ones."""
+        """Convert (x, y) of the upright image, `width` x `height` px, to stored coordinates."""
         across = (-1, width) if self.flip_columns else (1, 0)
         down = (-1, height) if self.flip_rows else (1, 0)
         flipped = Affine(across[0], 0, across[1], 0, down[0], down[1])

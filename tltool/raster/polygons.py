@@ -36,7 +36,7 @@ class Ring:
         self.bounds: Bounds = (*corners.min(0).tolist(), *corners.max(0).tolist())
 
     def contains(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        """Which of (n,) points, sorted by y, lie inside: (n,) bool array."""
+        """Test which of (n,) points, sorted by y, lie inside: (n,) bool array."""
         inside = np.zeros(len(xs), bool)
         starts = np.searchsorted(ys, self._low[:, 1], "left")
         stops = np.searchsorted(ys, self._high[:, 1], "left")
@@ -73,7 +73,7 @@ class Polygon:
     holes: Sequence[Ring] = ()
 
     def contains(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        """Which of (n,) points, sorted by y, lie inside: (n,) bool array."""
+        """Test which of (n,) points, sorted by y, lie inside: (n,) bool array."""
         inside = self.outer.contains(xs, ys)
         for hole in self.holes:
             inside &= ~hole.contains(xs, ys)
@@ -102,7 +102,7 @@ class Area:
         self.bounds: Bounds = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
 
     def covers(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        """Which points lie in the area.
+        """Test which points lie in the area.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Area:
     def on_cells(
         self, x0: float, y0: float, cell_width: float, cell_height: float, rows: int, columns: int
     ) -> np.ndarray:
-        """Which cells of a grid have their centre in the area.
+        """Test which cells of a grid have their centre in the area.
 
         Parameters
         ----------

@@ -91,11 +91,11 @@ class ResampledRaster(Closing):
         return moved, crs
 
     def to_world(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Raster.to_world`, from pixels of the result."""
+        """Convert pixels of the result as `Raster.to_world` does."""
         return self._raster.to_world(np.asarray(xs) / self._across, np.asarray(ys) / self._down)
 
     def to_pixels(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Raster.to_pixels`, to pixels of the result."""
+        """Convert to pixels of the result as `Raster.to_pixels` does."""
         columns, rows = self._raster.to_pixels(xs, ys)
         return columns * self._across, rows * self._down
 
@@ -118,7 +118,7 @@ class ResampledRaster(Closing):
         return np.rint(shrunk).astype(np.uint8)
 
     def valid(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Which pixels of a window are valid: as the raster's under their centres.
+        """Test which pixels of a window are valid: as the raster's under their centres.
 
         Returns
         -------
@@ -130,13 +130,13 @@ class ResampledRaster(Closing):
         return valid.take(rows - rows[0], 0).take(columns - columns[0], 1)
 
     def surely_empty(self, x: int, y: int, width: int, height: int) -> bool:
-        """As `Raster.surely_empty`."""
+        """Test a window as `Raster.surely_empty` does."""
         columns, rows = _under(x, width, self._across), _under(y, height, self._down)
         size = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
         return self._raster.surely_empty(int(columns[0]), int(rows[0]), *size)
 
     def thumbnail(self, longest: int) -> np.ndarray:
-        """As `Raster.thumbnail`."""
+        """Make a thumbnail as `Raster.thumbnail` does."""
         return self._raster.thumbnail(longest)
 
 

@@ -20,7 +20,7 @@ def in_bands(path: Path) -> bool:
 
 
 def views_of(path: Path, dataset: Any, bands: Sequence[int] | None) -> tuple[BandView, BandView]:
-    """What is read of a file, and three bands of it to look at.
+    """Bands that are read of a file, and three of them to look at.
 
     Raises
     ------

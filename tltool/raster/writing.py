@@ -50,7 +50,7 @@ def _predictor(kind: MapKind) -> int:
 
 @dataclass(frozen=True)
 class MapGeoreference:
-    """Where a map lies.
+    """Georeference of a map.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class MapGeoreference:
     gcps: Sequence[GroundControlPoint] = ()
 
     def profile(self) -> dict[str, Any]:
-        """The same as rasterio's profile has it."""
+        """Convert to entries of rasterio's profile."""
         if self.gcps:
             return {"crs": self.crs, "gcps": list(self.gcps)}
         return {"crs": self.crs, "transform": self.transform}
