@@ -132,6 +132,9 @@ def _check_bands(image: np.ndarray, where: str) -> None:
 class _Pasting:
     """Draws size, turn and shadow, the same for both entries of this module."""
 
+    # Why masks, boxes and keypoints of an image do not hold any more.
+    new_content = ""
+
     def __init__(self, settings: SuperimposeEntry | SwapBackgroundEntry, where: str):
         self._settings, self._classes = settings, settings.classes
         self._where = where
@@ -172,7 +175,8 @@ class _Pasting:
 class Superimpose(_Pasting):
     """Entry ``superimpose``: cut-outs of targets laid over an image, anywhere.
 
-    The label of the image stays. So name in `classes` those whose images may
+    The label of the image stays; masks, boxes and keypoints would not, and are
+    refused. So name in `classes` those whose images may
     show these targets, or let `by_class` choose targets of the image's class.
 
     Parameters
@@ -195,6 +199,8 @@ class Superimpose(_Pasting):
     RecipeError, ImageError
         Where `Pictures` finds no cut-outs.
     """
+
+    new_content = "it lays objects over the image that the targets do not have"
 
     def __init__(self, settings: SuperimposeEntry, where: str):
         super().__init__(settings, f"{where}.superimpose")
@@ -255,6 +261,8 @@ class SwapBackground(_Pasting):
     RecipeError, ImageError
         Where `Pictures` finds no cut-outs or backgrounds.
     """
+
+    new_content = "it replaces the whole image"
 
     def __init__(self, settings: SwapBackgroundEntry, where: str):
         super().__init__(settings, f"{where}.swap_background")

@@ -392,8 +392,11 @@ def make_transform(node: Node) -> Any:
         )
     # Else an argument that its check does not understand is replaced by the default.
     strict = {"strict": True} if "InitSchema" in vars(transform) else {}
+    # What an entry fills around the moved image has no class; left out where a mask is not filled.
+    filled = inspect.signature(transform).parameters.get("fill_mask")
+    fill = {"fill_mask": 255} if filled and filled.default is not None else {}
     try:
-        return transform(**arguments, **strict)
+        return transform(**fill | arguments, **strict)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RecipeError(f"{where}: {name}({arguments}): {reason}") from error

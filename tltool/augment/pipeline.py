@@ -1,8 +1,9 @@
-"""The recipe's ``augment`` list at work: random transformations of images, the same for a key."""
+"""The recipe's ``augment`` list at work: an image and its targets moved by one draw."""
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import cv2
@@ -18,9 +19,10 @@ from tltool.augment.entries import (
     normalising_node,
     parse_entries,
 )
-from tltool.augment.generator import RandomTransformation
+from tltool.augment.keras2.entry import RandomTransformation
 from tltool.augment.mix import Mixer
 from tltool.augment.presets import BadExposure, Defocus, SensorNoise
+from tltool.data.targets import LEAST_VISIBLE, Targets, keypoints_inside, move_boxes, move_points
 from tltool.errors import RecipeError, TltoolError
 from tltool.runtime import prepare_environment
 
@@ -33,20 +35,21 @@ __all__ = ["Augmenter", "check_entries"]
 # An image, the image's generator and its class or None, to an image.
 Worker = Callable[[np.ndarray, np.random.Generator, str | None], np.ndarray]
 
-_WORKERS: dict[str, Callable[..., Worker]] = {
-    "image_data_generator": RandomTransformation,
+_IMAGE_WORKERS: dict[str, Callable[..., Worker]] = {
     "superimpose": Superimpose,
     "swap_background": SwapBackground,
     "defocus": Defocus,
     "bad_exposure": BadExposure,
     "sensor_noise": SensorNoise,
 }
-# Side of the images that `Augmenter.check_bands` tries, px, where none is told.
+# What Albumentations calls `TARGET_KINDS`.
+_THEIRS = {"mask": "Mask", "boxes": "BBoxes", "keypoints": "Keypoints"}
+# Side of the images that `Augmenter.check_bands` tries, px, where none is given.
 _TRIED_SIDE = 64
 
 
-class _Step(albumentations.ImageOnlyTransform):
-    """An entry of tltool's own as Albumentations knows transforms, so that both nest alike."""
+class _ImageStep(albumentations.ImageOnlyTransform):
+    """An entry of tltool's own that moves nothing, as Albumentations knows transforms."""
 
     def __init__(self, worker: Worker, p: float):
         super().__init__(p=p)
@@ -59,6 +62,42 @@ class _Step(albumentations.ImageOnlyTransform):
 
     def apply(self, img: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
         return self._worker(img, self.random_generator, params["label"])
+
+
+class _MovingStep(albumentations.DualTransform):
+    """The entry ``image_data_generator``: one draw for image, mask, boxes and keypoints."""
+
+    _targets = albumentations.Affine._targets
+
+    def __init__(self, worker: RandomTransformation, p: float):
+        super().__init__(p=p)
+        self._worker = worker
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {"drawn": self._worker.draw(params["shape"], self.random_generator)}
+
+    def apply(self, img: np.ndarray, drawn: dict[str, Any], **params: Any) -> np.ndarray:
+        return self._worker.move_image(img, drawn)
+
+    def apply_to_mask(self, mask: np.ndarray, drawn: dict[str, Any], **params: Any) -> np.ndarray:
+        return self._worker.move_mask(mask, drawn)
+
+    def apply_to_bboxes(
+        self, bboxes: np.ndarray, drawn: dict[str, Any], shape: Sequence[int], **params: Any
+    ) -> np.ndarray:
+        # Albumentations has them in shares of the sides.
+        sides = np.array([shape[1], shape[0]] * 2)
+        moved = move_boxes(bboxes[:, :4] * sides, self._worker.matrix(drawn, shape)) / sides
+        return np.concatenate([moved, bboxes[:, 4:]], axis=1)
+
+    def apply_to_keypoints(
+        self, keypoints: np.ndarray, drawn: dict[str, Any], shape: Sequence[int], **params: Any
+    ) -> np.ndarray:
+        # Its 0 is the middle of the first pixel.
+        moved = move_points(keypoints[:, :2] + 0.5, self._worker.matrix(drawn, shape)) - 0.5
+        return np.concatenate([moved, keypoints[:, 2:]], axis=1)
 
 
 def _random_state(key: tuple[int, ...]) -> tuple[np.random.Generator, random.Random]:
@@ -88,20 +127,30 @@ def _check_result(node: Node, found: np.ndarray, image: np.ndarray) -> np.ndarra
     return found
 
 
-def _apply(
-    node: Node, step: Any, image: np.ndarray, label: str | None = None, **options: Any
-) -> np.ndarray:
+def _apply(node: Node, step: Any, data: dict[str, Any]) -> dict[str, Any]:
+    image = data["image"]
     try:
-        found = step(image=image, label=label, **options)["image"]
+        found: dict[str, Any] = step(**data)
     except TltoolError:
         raise
     except Exception as error:
         raise _fault(node, error, image) from error
-    return _check_result(node, found, image)
+    found["image"] = _check_result(node, found["image"], image)
+    return found
+
+
+@cache
+def _unmoved_kinds(name: str) -> frozenset[str]:
+    """The kinds of targets that a transform of Albumentations would leave behind its image."""
+    transform = getattr(albumentations, name)
+    if not issubclass(transform, albumentations.DualTransform):
+        return frozenset()
+    moved = {target.value for target in transform._targets}
+    return frozenset(kind for kind, theirs in _THEIRS.items() if theirs not in moved)
 
 
 class Augmenter:
-    """Random transformations of one image, the same for the same key.
+    """Random transformations of one image and its targets, the same for the same key.
 
     Safe to use from many threads at once.
 
@@ -113,7 +162,7 @@ class Augmenter:
     Attributes
     ----------
     mixer : Mixer or None
-        Of the batch entries, mixup and cutmix, at the end of the list.
+        The batch entries, mixup and cutmix, at the end of the list.
     normalising : dict
         Parameters of the list's ``image_data_generator`` that normalise every
         image the network sees and are not at their default. They are not
@@ -125,24 +174,34 @@ class Augmenter:
         For an entry that cannot be meant, naming its path in the recipe.
     ImageError
         For a cut-out that is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> augmenter = Augmenter([{"VerticalFlip": {"p": 1}}])
+    >>> augmenter(np.array([[[1]], [[2]]], np.uint8), key=(0,)).ravel()
+    array([2, 1], dtype=uint8)
     """
 
     def __init__(self, entries: Sequence[Any]):
         nodes = parse_entries(entries)
         self._nodes = [node for node in nodes if node.name not in BATCH_ENTRIES]
-        last = list(entries)[len(self._nodes) :]
-        self.mixer = Mixer(last) if last else None
+        self._batch_nodes = nodes[len(self._nodes) :]
+        self.mixer = Mixer(list(entries)[len(self._nodes) :]) if self._batch_nodes else None
         normalising = normalising_node(nodes)
         self.normalising = normalising.settings.normalising() if normalising else {}
+        workers: dict[str, Callable[..., Any]] = {
+            "image_data_generator": RandomTransformation,
+            **_IMAGE_WORKERS,
+        }
         self._workers = {
-            leaf.where: _WORKERS[leaf.name](leaf.settings, leaf.where)
+            leaf.where: workers[leaf.name](leaf.settings, leaf.where)
             for leaf in self._leaves()
             if leaf.name in IMAGE_ENTRIES
         }
         # Images are done side by side already; OpenCV's own threads would wait for busy cores.
         cv2.setNumThreads(1)
-        # Transforms hold the state of their generator: a thread takes a set and gives it back.
-        self._idle = deque([self._make_steps()])
+        self._idle: tuple[deque[Any], ...] = deque([self._make_steps(False)]), deque()
 
     @property
     def draws(self) -> bool:
@@ -159,11 +218,51 @@ class Augmenter:
             settings = node.settings.model_dump(exclude={"transforms"})
             return container([self._make(inner) for inner in node.inner], **settings)
         if node.name in IMAGE_ENTRIES:
-            return _Step(self._workers[node.where], node.settings.p)
+            step = _MovingStep if node.name == "image_data_generator" else _ImageStep
+            return step(self._workers[node.where], node.settings.p)
         return make_transform(node)
 
-    def _make_steps(self) -> list[Any]:
-        return [self._make(node) for node in self._nodes]
+    def _make_steps(self, with_targets: bool) -> list[tuple[Any, Any]]:
+        """Each entry's transform, and what is called."""
+        transforms = [self._make(node) for node in self._nodes]
+        if not with_targets:
+            return [(transform, transform) for transform in transforms]
+        boxes = {
+            "format": "pascal_voc",
+            "clip": True,
+            "filter_invalid_bboxes": True,
+            "min_visibility": LEAST_VISIBLE,
+        }
+        points = {"format": "xy", "remove_invisible": False}
+        return [
+            # Compose must not draw: an image has the same pixels with targets and without.
+            (
+                transform,
+                partial(
+                    albumentations.Compose([transform], bbox_params=boxes, keypoint_params=points),
+                    force_apply=True,
+                ),
+            )
+            # It complains of those that move nothing.
+            if "bboxes" in transform.available_keys
+            else (transform, transform)
+            for transform in transforms
+        ]
+
+    def _run(
+        self, data: dict[str, Any], key: tuple[int, ...], with_targets: bool = False
+    ) -> dict[str, Any]:
+        state = _random_state(key)
+        # Transforms hold the state of their generator: a thread takes a set and gives it back.
+        try:
+            steps = self._idle[with_targets].pop()
+        except IndexError:
+            steps = self._make_steps(with_targets)
+        for node, (transform, step) in zip(self._nodes, steps, strict=True):
+            transform.set_random_state(*state)
+            data = _apply(node, step, data)
+        self._idle[with_targets].append(steps)
+        return data
 
     def __call__(
         self, image: np.ndarray, key: tuple[int, ...], label: str | None = None
@@ -191,16 +290,90 @@ class Augmenter:
         """
         if not self._nodes:
             return image
-        state = _random_state(key)
-        try:
-            steps = self._idle.pop()
-        except IndexError:
-            steps = self._make_steps()
-        for node, step in zip(self._nodes, steps, strict=True):
-            step.set_random_state(*state)
-            image = _apply(node, step, image, label)
-        self._idle.append(steps)
-        return image
+        found: np.ndarray = self._run({"image": image, "label": label}, key)["image"]
+        return found
+
+    def move(
+        self, image: np.ndarray, targets: Targets, key: tuple[int, ...], label: str | None = None
+    ) -> tuple[np.ndarray, Targets]:
+        """Transform an image and its targets by one draw.
+
+        Parameters
+        ----------
+        image : (height, width, bands) uint8 array
+        targets : Targets
+            In pixels of the image.
+        key, label
+            See `__call__`; the image becomes what it becomes there.
+
+        Returns
+        -------
+        image : array of the same shape and type
+        targets : Targets
+            In pixels of that image. Masks take the nearest pixel, and are
+            unlabelled where an entry fills the surroundings with a colour. A
+            box becomes the hull of its moved corners (or of its moved outline),
+            clipped to the image; it is dropped where an entry leaves less than
+            `tltool.data.targets.LEAST_VISIBLE` of it. Where an entry of
+            Albumentations reflects the image beyond its edge, the copies have
+            boxes too. Turned by several entries a box becomes wider than what
+            it holds. Keypoints outside the image are missing (and one in a
+            hundred of those that Albumentations' GridDistortion moves).
+
+        Raises
+        ------
+        RecipeError
+            As of `__call__` and `check_targets`.
+        """
+        self.check_targets(targets.kinds)
+        if not self._nodes or not targets.kinds:
+            return self(image, key, label), targets
+        data: dict[str, Any] = {"image": image, "label": label}
+        if targets.mask is not None:
+            data["mask"] = targets.mask
+        if targets.boxes is not None and targets.box_classes is not None:
+            data["bboxes"] = np.column_stack([targets.boxes, targets.box_classes])
+        if targets.keypoints is not None:
+            there = np.flatnonzero(np.isfinite(targets.keypoints).all(axis=1))
+            # To Albumentations 0 is the middle of the first pixel.
+            data["keypoints"] = np.column_stack([targets.keypoints[there] - 0.5, there])
+        found = self._run(data, key, with_targets=True)
+        boxes = classes = keypoints = None
+        if targets.boxes is not None:
+            rows = np.asarray(found["bboxes"], float)
+            rows = rows if len(rows) else np.empty((0, 5))
+            boxes, classes = rows[:, :4], np.rint(rows[:, 4])
+        if targets.keypoints is not None:
+            keypoints = np.full_like(targets.keypoints, np.nan)
+            rows = np.asarray(found["keypoints"], float)
+            inside = keypoints_inside(rows[:, :2] + 0.5, image.shape)
+            # Of copies that an entry reflects the first one inside.
+            order = np.flatnonzero(~np.isnan(inside[:, 0]))[::-1]
+            keypoints[np.rint(rows[order, -1]).astype(int)] = inside[order]
+        return found["image"], Targets(found.get("mask"), boxes, classes, keypoints)
+
+    def check_targets(self, kinds: Iterable[str]) -> None:
+        """Raise `RecipeError` where an entry cannot move targets with their image.
+
+        Parameters
+        ----------
+        kinds : iterable of str
+            Of `tltool.data.targets.TARGET_KINDS`.
+        """
+        for kind in sorted(kinds):
+            for leaf in [*self._leaves(), *self._batch_nodes]:
+                if leaf.name in BATCH_ENTRIES:
+                    reason = "it mixes classes alone"
+                elif leaf.name in IMAGE_ENTRIES:
+                    reason = getattr(self._workers[leaf.where], "new_content", "")
+                else:
+                    unmoved = kind in _unmoved_kinds(leaf.name)
+                    reason = "Albumentations has no way for it" if unmoved else ""
+                if reason:
+                    raise RecipeError(
+                        f"{leaf.where}: {leaf.name} cannot keep {kind} true to the image:"
+                        f" {reason}. Take it out of the list"
+                    )
 
     def check_bands(self, bands: int, side: int | None = None) -> None:
         """Try every entry on an image of noise.
@@ -210,8 +383,8 @@ class Augmenter:
         bands : int
             Of the images to come.
         side : int, optional
-            Of the images to come, px; where it is not told an entry that fails
-            because of the size passes.
+            Of the images to come, px; where it is not given, an entry that
+            fails because of the size passes.
 
         Raises
         ------
@@ -220,27 +393,25 @@ class Augmenter:
         """
         for leaf in self._leaves():
             # Its transformations stand any number of bands, and it would import Keras.
-            if leaf.name != "image_data_generator":
-                self._try(leaf, bands, side)
-
-    def _try(self, leaf: Node, bands: int, side: int | None) -> None:
-        error = self._failure(leaf, bands, side or _TRIED_SIDE)
-        if error is None:
-            return
-        if bands != 3 and self._failure(leaf, 3, side or _TRIED_SIDE) is None:
-            raise RecipeError(
-                f"{leaf.where}: {leaf.name} works on images of 3 bands, these have {bands}. Take"
-                f" it out of the list, or choose 3 with bands: [1, 2, 3] ({error})"
-            ) from error
-        if side is not None:
-            raise error
+            if leaf.name == "image_data_generator":
+                continue
+            error = self._failure(leaf, bands, side or _TRIED_SIDE)
+            if error is None:
+                continue
+            if bands != 3 and self._failure(leaf, 3, side or _TRIED_SIDE) is None:
+                raise RecipeError(
+                    f"{leaf.where}: {leaf.name} works on images of 3 bands, these have {bands}."
+                    f" Take it out of the list, or choose 3 with bands: [1, 2, 3] ({error})"
+                ) from error
+            if side is not None:
+                raise error
 
     def _failure(self, leaf: Node, bands: int, side: int) -> RecipeError | None:
         noise = np.random.default_rng(0).integers(0, 256, (side, side, bands), dtype=np.uint8)
         step = self._make(leaf)
         step.set_random_state(*_random_state((0,)))
         try:
-            _apply(leaf, step, noise, force_apply=True)
+            _apply(leaf, partial(step, force_apply=True), {"image": noise, "label": None})
         except RecipeError as error:
             return error
         return None

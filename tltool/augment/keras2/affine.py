@@ -3,6 +3,7 @@
 Images are (height, width, channels) arrays of any number type.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 import scipy.ndimage
 
+# What is drawn of an affine transformation, see `affine_matrix`.
+MOVES = ("theta", "tx", "ty", "shear", "zx", "zy")
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 # SciPy's others: the former class took them as well without saying so.
 SPLINE_FILL_MODES = ("mirror", "grid-mirror", "grid-constant", "grid-wrap")
@@ -78,6 +81,26 @@ def affine_matrix(
     # between a pixel and `cval`.
     matrix = to_centre @ (rotation @ shift @ shearing @ zoom) @ from_centre
     return matrix[_SWAPPED]
+
+
+def quick_matrix(
+    size: tuple[int, int], theta: float, tx: float, ty: float, shear: float, zx: float, zy: float
+) -> np.ndarray:
+    """`affine_matrix` multiplied out, in OpenCV's order; the last bit may differ.
+
+    Returns
+    -------
+    (2, 3) float64 array: (x, y, 1) of the result to that of the image.
+    """
+    turn, slant = math.radians(theta), math.radians(shear)
+    cos, sin = math.cos(turn), math.sin(turn)
+    xx, xy = cos * zx, -math.sin(turn + slant) * zy
+    yx, yy = sin * zx, math.cos(turn + slant) * zy
+    # As there: the middle column by the height, the middle row by the width.
+    x, y = size[0] / 2 - 0.5, size[1] / 2 - 0.5
+    right = cos * tx - sin * ty + x - xx * x - xy * y
+    down = sin * tx + cos * ty + y - yx * x - yy * y
+    return np.array([[xx, xy, right], [yx, yy, down]])
 
 
 def _coordinates(matrix: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:

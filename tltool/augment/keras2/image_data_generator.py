@@ -320,7 +320,7 @@ class ImageDataGenerator(Normalising):
         return np.moveaxis(image, -1, 0)
 
     def _transformed(self, image: np.ndarray, wanted: dict[str, Any]) -> np.ndarray:
-        moves = {k: wanted[k] for k in ("theta", "tx", "ty", "shear", "zx", "zy") if k in wanted}
+        moves = {k: wanted[k] for k in affine.MOVES if k in wanted}
         if any(value != (key in ("zx", "zy")) for key, value in moves.items()):
             matrix = affine.affine_matrix(image.shape[:2], **moves)
             image = affine.warp(image, matrix, self.fill_mode, self.cval, self.interpolation_order)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.augment import ImageDataGenerator
-from tltool.augment.generator import warp_matrix
 from tltool.augment.keras2 import affine
+from tltool.augment.keras2.affine import quick_matrix
 from tltool.augment.levels import saturate
 from tltool.augment.pipeline import Augmenter, _random_state
 from tltool.errors import RecipeError
@@ -79,7 +79,7 @@ def test_pixels_are_those_of_the_class(bands, extra):
 )
 def test_the_quick_matrix_is_that_of_the_class(size, moves):
     expected = affine.affine_matrix(size, *moves)[np.ix_([1, 0], [1, 0, 2])]
-    np.testing.assert_allclose(warp_matrix(size, *moves), expected, atol=1e-8)
+    np.testing.assert_allclose(quick_matrix(size, *moves), expected, atol=1e-8)
 
 
 def test_what_normalises_is_told_and_not_applied():

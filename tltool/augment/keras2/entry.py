@@ -1,9 +1,8 @@
 """The entry ``image_data_generator``: ImageDataGenerator's transformations of uint8 images."""
 
 import importlib
-import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,38 +10,19 @@ import cv2
 import numpy as np
 
 from tltool.augment.entries import ImageDataGeneratorEntry
+from tltool.augment.keras2 import affine
 from tltool.augment.levels import saturate
+from tltool.data.targets import UNLABELLED
 from tltool.errors import RecipeError
 from tltool.runtime import quiet_import
 
 # Keras is imported with the standard error turned away: by one thread at a time.
 _IMPORTING = threading.Lock()
 
-_MOVES = ("theta", "tx", "ty", "shear", "zx", "zy")
 # Order and fill mode of the warps that OpenCV does on levels, to its name of the border.
 _IN_LEVELS = {(1, "nearest"): cv2.BORDER_REPLICATE, (1, "reflect"): cv2.BORDER_REFLECT}
 # OpenCV's code of (horizontal, vertical).
 _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}
-
-
-def warp_matrix(
-    size: tuple[int, int], theta: float, tx: float, ty: float, shear: float, zx: float, zy: float
-) -> np.ndarray:
-    """`affine.affine_matrix` multiplied out, in OpenCV's order.
-
-    Returns
-    -------
-    (2, 3) float64 array: (x, y, 1) of the result to that of the image.
-    """
-    turn, slant = math.radians(theta), math.radians(shear)
-    cos, sin = math.cos(turn), math.sin(turn)
-    xx, xy = cos * zx, -math.sin(turn + slant) * zy
-    yx, yy = sin * zx, math.cos(turn + slant) * zy
-    # As there: the middle column by the height, the middle row by the width.
-    x, y = size[0] / 2 - 0.5, size[1] / 2 - 0.5
-    right = cos * tx - sin * ty + x - xx * x - xy * y
-    down = sin * tx + cos * ty + y - yx * x - yy * y
-    return np.array([[xx, xy, right], [yx, yy, down]])
 
 
 def _import_function(name: str, where: str) -> Callable[[np.ndarray], Any]:
@@ -72,8 +52,9 @@ class RandomTransformation:
 
     Notes
     -----
-    Images may have any number of bands. As in the former class the fourth band
-    of four counts as opacity, which `brightness_range` leaves alone.
+    Masks, boxes and keypoints move with the image. Images may have any number of
+    bands; as in the former class the fourth band of four counts as opacity,
+    which `brightness_range` leaves alone.
     """
 
     def __init__(self, settings: ImageDataGeneratorEntry, where: str):
@@ -95,20 +76,18 @@ class RandomTransformation:
         wanted = self._settings.transformation()
         return ImageDataGenerator(**wanted, data_format="channels_last", dtype="float32")
 
-    def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, label: str | None
-    ) -> np.ndarray:
-        """Transform a (h, w, bands) uint8 image of class `label`."""
-        generator = self._generator
-        drawn = generator._draw(image.shape, rng)
-        if self._moves_alone and image.shape[2] in (1, 3, 4):
-            return self._move(image, drawn)
-        moved = generator.apply_transform(image.astype(np.float32), drawn)
-        return saturate(moved if self._function is None else self._preprocess(moved))
+    def draw(self, shape: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
+        """Numbers of one transformation of an image of `shape`."""
+        drawn: dict[str, Any] = self._generator._draw(shape, rng)
+        return drawn
 
-    def _move(self, image: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
-        """`apply_transform` without the way over float32: OpenCV computes in it and rounds once."""
-        matrix = warp_matrix(image.shape[:2], **{k: drawn[k] for k in _MOVES})
+    def move_image(self, image: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
+        """Transform a (h, w, bands) uint8 image."""
+        if not (self._moves_alone and image.shape[2] in (1, 3, 4)):
+            moved = self._generator.apply_transform(image.astype(np.float32), drawn)
+            return saturate(moved if self._function is None else self._preprocess(moved))
+        # Without the way over float32: OpenCV computes in it and rounds once.
+        matrix = affine.quick_matrix(image.shape[:2], **{k: drawn[k] for k in affine.MOVES})
         border = _IN_LEVELS[self._settings.interpolation_order, self._settings.fill_mode]
         size, flags = image.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         moved = cv2.warpAffine(
@@ -118,6 +97,31 @@ class RandomTransformation:
         if any(flips):
             moved = cv2.flip(moved, _FLIPS[flips])
         return np.asarray(moved).reshape(image.shape)
+
+    def move_mask(self, mask: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
+        """Move a (h, w) mask with its image: nearest pixels, unlabelled for ``constant``."""
+        matrix = affine.affine_matrix(mask.shape[:2], **{k: drawn[k] for k in affine.MOVES})
+        mode = self._settings.fill_mode
+        moved = affine.warp(mask[..., None], matrix, mode, UNLABELLED, order=0)
+        flips = drawn["flip_horizontal"], drawn["flip_vertical"]
+        return affine.flip(moved, *flips)[..., 0]
+
+    def matrix(self, drawn: dict[str, Any], shape: Sequence[int]) -> np.ndarray:
+        """Where positions go: (2, 3), from (x, y, 1) of the image to the result's x and y, px.
+
+        What ``reflect`` and ``wrap`` repeat beyond the edge has no box and no
+        keypoint.
+        """
+        height, width = shape[:2]
+        back = affine.quick_matrix((height, width), **{k: drawn[k] for k in affine.MOVES})
+        turned = np.linalg.inv(back[:, :2])
+        # There 0 is the middle of the first pixel.
+        shift = 0.5 - turned @ (back[:, 2] + 0.5)
+        moved = np.column_stack([turned, shift])
+        for axis, (key, side) in enumerate((("horizontal", width), ("vertical", height))):
+            if drawn[f"flip_{key}"]:
+                moved[axis] = np.array([0, 0, side]) - moved[axis]
+        return moved
 
     def _preprocess(self, image: np.ndarray) -> np.ndarray:
         name, shape = self._settings.preprocessing_function, image.shape
