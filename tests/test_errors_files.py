@@ -153,7 +153,7 @@ def test_text_is_utf8(tmp_path):
 
 
 def test_existing_output_is_refused_naming_the_flag(tmp_path):
-    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*overwrite=True"):
         refuse_existing(tmp_path, overwrite=False)
     refuse_existing(tmp_path, overwrite=True)
     refuse_existing(tmp_path / "new", overwrite=False)

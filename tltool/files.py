@@ -14,7 +14,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise where `path` exists and nothing allowed to replace it."""
     if path.exists() and not overwrite:
         raise OutputError(
-            f"{path} exists already. Name another output, or allow replacing it with --overwrite"
+            f"{path} exists already. Name another output, or allow replacing it with"
+            " `overwrite=True`"
         )
 
 

@@ -119,7 +119,7 @@ def test_no_two_points_of_a_class_are_close_and_none_is_lost(places):
 
 def test_existing_files_need_overwrite(tmp_path):
     path = write_points(tmp_path / "a.csv", [])
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         write_points(path, [])
     assert write_points(path, [Point("a", 1, 2, "pup")], overwrite=True) == path
     assert len(read_points(path)) == 1

@@ -22,6 +22,8 @@ def command():
         ("allow it with `overwrite=True`", "allow it with --overwrite"),
         ("`mode='patches'` slides", "--mode patches slides"),
         ("take `bands=[4, 3, 2]`", "take --bands 4,3,2"),
+        ("give `scale=(0, 3000)` or `scale=(MIN, MAX)`", "give --scale 0:3000 or --scale MIN:MAX"),
+        ("which `tltool.compare_methods` takes", "which tltool explain --compare takes"),
         ("`class_name`: received gull", "--class: received gull"),
         ("`images`: received none", "IMAGE: received none"),
         ("`out` is a file", "--out is a file"),

@@ -117,7 +117,7 @@ def test_what_is_adapted_to_the_full_cannot_be_again(adapted):
 
 def test_an_earlier_run_is_not_replaced_unasked(adapted, net, bare):
     run = adapted.conversion.path.parent
-    with pytest.raises(OutputError, match=r"out holds a run already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"out holds a run already.*overwrite=True"):
         tltool.adapt(net, run, data=bare, told=TOLD)
 
 

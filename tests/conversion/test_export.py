@@ -79,7 +79,7 @@ def test_each_format_is_checked_and_has_its_sidecar(run, tmp_path, form):
     assert 0 <= done.difference <= 1e-4
     beside = tmp_path / "fcn.onnx.json" if form == "onnx" else out / "fcn.json"
     assert json.loads(beside.read_text()) == json.loads((run / "fcn.json").read_text())
-    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*overwrite=True"):
         tltool.export(run / "fcn.keras", out, format=form)
     tltool.export(run / "fcn.keras", out, format=form, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} <= {out.name, "fcn.onnx.json"}

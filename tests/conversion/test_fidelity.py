@@ -61,7 +61,7 @@ def test_the_numbers_are_those_of_the_measurement_and_drawn_once(run, photo):
     assert done.picture == run / "a.fidelity.png"
     with Image.open(done.picture) as picture:
         assert picture.mode == "RGB"
-    with pytest.raises(OutputError, match=r"a.fidelity.png exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"a.fidelity.png exists already.*overwrite=True"):
         tltool.fidelity(run, run, photo)
 
 

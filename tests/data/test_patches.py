@@ -293,7 +293,7 @@ def test_existing_output_needs_overwrite(photos, scattered, tmp_path):
     points, out = scattered(), tmp_path / "out"
     patches([photos], points, out, size=8)
     before = listed(out)
-    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*overwrite=True"):
         patches([photos], points, out, size=10)
     assert listed(out) == before
     patches([photos], points, out, size=10, overwrite=True)

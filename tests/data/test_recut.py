@@ -121,7 +121,7 @@ def test_folders_that_tltool_did_not_cut_are_refused(photos, tmp_path):
 def test_an_earlier_folder_is_replaced_on_demand_and_only_where_it_holds_patches(photos, tmp_path):
     old = cut(photos, tmp_path / "old")
     recut(old, tmp_path / "new", 3)
-    with pytest.raises(OutputError, match=r"new exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"new exists already.*overwrite=True"):
         recut(old, tmp_path / "new", 4)
     recut(old, tmp_path / "new", 4, overwrite=True)
     assert read_facts(tmp_path / "new").context == 4

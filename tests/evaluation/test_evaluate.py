@@ -347,7 +347,7 @@ def test_patches_with_more_context_are_cut_and_with_less_refused(zoo, tmp_path):
     np.testing.assert_allclose(cut.probabilities["zoo"], np.asarray(model(middle)), atol=1e-5)
     assert np.abs(cut.probabilities["zoo"] - resized).max() > 1e-3
     PatchFacts(PATCH - 4, 0, None).save(tmp_path / "data")
-    with pytest.raises(DataError, match="Cut them anew with tltool patches --size 16 --context 0"):
+    with pytest.raises(DataError, match=r"anew with `tltool.patches\(size=16, context=0\)`"):
         evaluate(zoo, tmp_path / "data", overwrite=True)
 
 

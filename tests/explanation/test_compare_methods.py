@@ -97,5 +97,7 @@ def test_a_layer_of_choice_leaves_cam_out():
 
 
 def test_the_class_must_be_known(spots):
-    with pytest.raises(UsageError, match="--class: expected one of spot, nothing; received seal"):
+    with pytest.raises(
+        UsageError, match="`class_name`: expected one of spot, nothing; received seal"
+    ):
         tltool.compare_methods(spots / "run", [spots / "images/0.png"], class_name="seal")

@@ -89,7 +89,7 @@ def test_tasks_by_name(tmp_path):
     told = model.predict(pixels.astype("float32"), verbose=0)["label"]
     assert [e.class_name for e in done.images] == [SEEN.classes[k] for k in told.argmax(1)]
     for task in (None, "zo"):
-        with pytest.raises(UsageError, match="--task: expected one of zoo, alive, label"):
+        with pytest.raises(UsageError, match="`task`: expected one of zoo, alive, label"):
             tltool.explain(tmp_path / "run", paths, tmp_path / "other", task=task)
     with pytest.raises(
         UsageError, match=r"expected one of no, yes; received yess\. Did you mean yes"
@@ -204,11 +204,11 @@ def test_choices_that_cannot_be_meant(zoo, tmp_path):
     run, model, paths, _ = zoo
     pool = model.layers[-2].name
     for message, options in (
-        ("--method: expected one of cam", {"method": "saliency"}),
-        ("--raw: expected one of npy, tiff", {"raw": "png"}),
-        ("--box-threshold: expected a share", {"boxes": True, "box_threshold": 20}),
-        ("--truth: expected --boxes", {"truth": "boxes.csv"}),
-        ("--layer: expected the name of a layer", {"layer": "conv_9"}),
+        ("`method`: expected one of cam", {"method": "saliency"}),
+        ("`raw`: expected one of npy, tiff", {"raw": "png"}),
+        ("`box_threshold`: expected a share", {"boxes": True, "box_threshold": 20}),
+        ("`truth`: expected `boxes=True`", {"truth": "boxes.csv"}),
+        ("`layer`: expected the name of a layer", {"layer": "conv_9"}),
         ("expected a layer whose output is a map; .* 8. The last one", {"layer": pool}),
     ):
         with pytest.raises(UsageError, match=message):

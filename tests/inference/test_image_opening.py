@@ -81,7 +81,7 @@ def test_percentiles_are_taken_once_and_told(run, tmp_path):
 def test_a_float_image_without_a_scale_is_told_what_to_do(run, tmp_path):
     image = write_raster(tmp_path / "a.tif", blobs(dtype=np.float32))
     with pytest.raises(
-        ImageError, match=r"a.tif: .*received float32.*--scale MIN:MAX or --scale p"
+        ImageError, match=r"a.tif: .*received float32.*`scale=\(MIN, MAX\)` or `scale='p"
     ):
         tltool.heatmap(run, [image], tmp_path / "maps")
     assert not (tmp_path / "maps").exists()

@@ -234,10 +234,10 @@ def test_nothing_is_overwritten_unasked(tmp_path, model):
     model.save(tmp_path / "net.keras")
     out = tmp_path / "out"
     tltool.convert(tmp_path / "net.keras", out)
-    with pytest.raises(OutputError, match=r"fcn.keras exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"fcn.keras exists already.*overwrite=True"):
         tltool.convert(tmp_path / "net.keras", out)
     (out / "fcn.keras").unlink()
-    with pytest.raises(OutputError, match=r"model.keras exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"model.keras exists already.*overwrite=True"):
         tltool.convert(tmp_path / "net.keras", out)
     tltool.convert(tmp_path / "net.keras", out, overwrite=True, told=CLASSES)
     assert load_sidecar(out / "model.keras").classes == ["bird", "none", "seal"]

@@ -174,7 +174,7 @@ def test_bad_images_are_named_before_anything_is_written(tmp_path, run):
 def test_an_earlier_map_is_not_overwritten_unasked(tmp_path, run):
     write_image(tmp_path / "a.png", 64, 64)
     tltool.heatmap(run, [tmp_path / "a.png"], tmp_path / "maps")
-    with pytest.raises(OutputError, match=r"a.heatmap.tif exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"a.heatmap.tif exists already.*overwrite=True"):
         tltool.heatmap(run, [tmp_path / "a.png"], tmp_path / "maps")
     tltool.heatmap(run, [tmp_path / "a.png"], tmp_path / "maps", overwrite=True)
 

@@ -150,7 +150,7 @@ def test_no_valid_pixel_has_no_percentiles(tmp_path):
         Raster(path, (1, 2), scale="percentiles")
     assert str(caught.value) == (
         f"{path}: expected valid pixels to take percentiles from, found none in band 2. Give"
-        " --scale MIN:MAX"
+        " `scale=(MIN, MAX)`"
     )
 
 
@@ -258,8 +258,8 @@ def test_other_numbers_name_the_option(tmp_path):
         Raster(path)
     assert str(caught.value) == (
         f"{path}: expected 8 or 16 bits a band, received int16. Say which numbers become black and"
-        " white, with --scale MIN:MAX or --scale percentiles; for training, convert it first, for"
-        " example with gdal_translate -ot Byte -scale"
+        " white, with `scale=(MIN, MAX)` or `scale='percentiles'`; for training, convert it first,"
+        " for example with gdal_translate -ot Byte -scale"
     )
 
 

@@ -117,7 +117,7 @@ def test_a_finished_map_is_known_until_its_note_is_removed(tmp_path):
     # A picture that is gone, or was not asked for then, is a reason to make all again.
     assert make_map(path, image, 40, belonging=[tmp_path / "a.png"]) == set()
     forget(path)
-    with pytest.raises(OutputError, match=r"a.tif exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"a.tif exists already.*overwrite=True"):
         make_map(path, image, 40)
     assert names(tmp_path) == ["a.tif"]
     assert make_map(path, image, 40, overwrite=True) == set()

@@ -157,7 +157,7 @@ def test_less_context_than_the_patches_have_is_cut_out(patch_folder, tmp_path):
 
 def test_an_earlier_run_is_not_replaced_unasked(tiny_run, patch_folder):
     before = (tiny_run / "model.keras").read_bytes()
-    with pytest.raises(OutputError, match=r"holds a run already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"holds a run already.*overwrite=True"):
         tltool.finetune(patch_folder, tiny_run, tiny())
     assert (tiny_run / "model.keras").read_bytes() == before
 

@@ -79,7 +79,7 @@ def test_it_writes_curve_and_table(images, recipe, tmp_path):
     with path.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
     np.testing.assert_allclose([float(r["loss"]) for r in rows], found.losses, rtol=1e-4)
-    with pytest.raises(OutputError, match=r"lr.png exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"lr.png exists already.*overwrite=True"):
         tltool.lr_find(images, path, recipe)
 
 

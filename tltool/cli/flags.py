@@ -13,8 +13,14 @@ import click
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _PARAMETER = re.compile(r"([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 # Public functions whose command has another name.
-_VERBS = {"tune_count": "count tune", "preview": "augment-preview"}
-_CALL = re.compile(r"tltool\.(\w+)\((.*)\)", re.DOTALL)
+_VERBS = {
+    "compare_methods": "explain --compare",
+    "preview": "augment-preview",
+    "tune_count": "count tune",
+}
+_CALL = re.compile(r"tltool\.(\w+)(?:\((.*)\))?", re.DOTALL)
+# A pair is a range: ``(0, 3000)`` is ``0:3000``.
+_PAIR = re.compile(r"\(([^,()]+), ([^,()]+)\)")
 
 
 def _flag(name: str, command: click.Command | None) -> str:
@@ -31,11 +37,13 @@ def _flag(name: str, command: click.Command | None) -> str:
 
 def _value(text: str) -> str:
     """A value as a command line has it: ``[4, 3]`` is ``4,3``, ``'d4'`` is ``d4``."""
+    if pair := _PAIR.fullmatch(text):
+        return f"{pair[1]}:{pair[2]}"
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _assigned(name: str, text: str | None, command: click.Command | None) -> str:
@@ -71,7 +79,7 @@ def to_flags(message: str, command: click.Command | None = None) -> str:
     def turned(found: re.Match[str]) -> str:
         quoted = found.group(1)
         if call := _CALL.fullmatch(quoted):
-            return _call(call[1], call[2])
+            return _call(call[1], call[2] or "")
         if parameter := _PARAMETER.fullmatch(quoted):
             return _assigned(parameter[1], parameter[2], command)
         return found.group(0)

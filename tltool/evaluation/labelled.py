@@ -18,7 +18,7 @@ from tltool.inference.views import Views, mean_of_views
 from tltool.progress import Bar, progress_bar
 from tltool.recipe import Recipe
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 ALL = "all"
 
@@ -72,7 +72,7 @@ def _check_facts(dataset: Dataset, run: OpenedRun) -> None:
         raise DataError(
             f"{dataset.folder} holds patches of {facts.patch} px with {facts.context} px of"
             f" context; {run.path} sees {sidecar.patch} px with {sidecar.context} px. Cut them anew"
-            f" with tltool patches --size {sidecar.patch} --context {sidecar.context}"
+            f" with `tltool.patches(size={sidecar.patch}, context={sidecar.context})`"
         )
 
 
@@ -98,7 +98,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     if split == ALL or dataset.divided:
         if split not in (None, ALL):
             raise DataError(
-                f"{dataset.source}: expected splits for --split {split}, and the data has none. Lay"
+                f"{dataset.source}: expected splits for `split={split}`, and the data has none. Lay"
                 " it out as DATA/{train,valid,test}/<class>/*, add a split column, or judge all"
             )
         return ALL, [sample for name in SPLITS for sample in dataset.samples[name]]
@@ -107,7 +107,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
         there = [f"{s} {len(dataset.samples[s])}" for s in SPLITS if dataset.samples[s]]
         raise DataError(
             f"{dataset.source}: expected images of the {name} split, found none. There are"
-            f" {', '.join(there)}: choose with --split"
+            f" {', '.join(there)}: choose with `split`"
         )
     return name, dataset.samples[name]
 

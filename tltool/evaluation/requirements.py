@@ -45,7 +45,7 @@ class Requirement:
         if found is None:
             return f"expected {self.text}, found it undefined"
         if not isinstance(found, int | float) or isinstance(found, bool):
-            raise UsageError(f"--assert {self.text}: {_unknown(self.path, metrics)}")
+            raise UsageError(f"`required={self.text}`: {_unknown(self.path, metrics)}")
         if _COMPARISONS[self.comparison](found, self.value):
             return None
         return f"expected {self.text}, found {found:.6g}"
@@ -81,7 +81,7 @@ def parse_requirement(text: str) -> Requirement:
     except ValueError:
         pass
     raise UsageError(
-        f"--assert: expected PATH, one of {' '.join(_COMPARISONS)}, and a number, such as"
+        f"`required`: expected PATH, one of {' '.join(_COMPARISONS)}, and a number, such as"
         f" accuracy>=0.6; received {text}"
     )
 

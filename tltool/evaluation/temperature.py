@@ -12,7 +12,7 @@ from tltool.metrics.calibration import fit_temperature
 from tltool.run.sidecar import load_sidecar, sidecar_path
 from tltool.tasks.answers import answers
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

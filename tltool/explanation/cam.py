@@ -74,8 +74,8 @@ def gap_head(flat: Flat, output: Any) -> tuple[Call, np.ndarray | None]:
 def _no_gap_head(call: Call | None) -> UsageError:
     found = f"{call.path} ({type(call.layer).__name__})" if call else "several branches"
     return UsageError(
-        "--method cam: expected a head of global average pooling and one linear layer; received"
-        f" {found} where the pooling should be. --method gradcam takes any head"
+        "`method='cam'`: expected a head of global average pooling and one linear layer; received"
+        f" {found} where the pooling should be. `method='gradcam'` takes any head"
     )
 
 
@@ -92,8 +92,8 @@ def at_pool(subject: Subject) -> Subject:
         return subject
     if subject.told:
         raise UsageError(
-            f"--method cam: expected --layer {call.path}, which the head pools; received"
-            f" {subject.layer}. Leave --layer out, or take --method gradcam"
+            f"`method='cam'`: expected `layer={call.path}`, which the head pools; received"
+            f" {subject.layer}. Leave `layer` out, or take `method='gradcam'`"
         )
     return subject.at(call)
 

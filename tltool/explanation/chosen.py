@@ -26,10 +26,10 @@ def choose_task(tasks: Sequence[Task], name: str | None) -> Task:
     """
     names = ", ".join(task.name for task in tasks)
     if name is None and len(tasks) > 1:
-        raise UsageError(f"--task: expected one of {names}, which this run tells; received none")
+        raise UsageError(f"`task`: expected one of {names}, which this run predicts; received none")
     found = tasks[0] if name is None else next((t for t in tasks if t.name == name), None)
     if found is None:
-        raise UsageError(f"--task: expected one of {names}; received {name}")
+        raise UsageError(f"`task`: expected one of {names}; received {name}")
     return found
 
 
@@ -45,7 +45,9 @@ def choose_class(task: Task, name: str | None) -> int | None:
         return None if name is None else task.classes.index(name)
     near = difflib.get_close_matches(name, task.classes, 1)
     hint = f". Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"--class: expected one of {', '.join(task.classes)}; received {name}{hint}")
+    raise UsageError(
+        f"`class_name`: expected one of {', '.join(task.classes)}; received {name}{hint}"
+    )
 
 
 def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`tltool explain --compare`: what the maps of each method are worth, over many images."""
+"""Comparison of explanation methods: how faithful the maps of each are, over many images."""
 
 import csv
 import logging

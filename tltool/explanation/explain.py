@@ -192,14 +192,14 @@ def explain(
 
 def _check(raw: str | None, threshold: float, truth: str | Path | None, boxes: bool) -> None:
     if raw is not None and raw not in RAW:
-        raise UsageError(f"--raw: expected one of {', '.join(RAW)}; received {raw}")
+        raise UsageError(f"`raw`: expected one of {', '.join(RAW)}; received {raw}")
     if not 0 < threshold < 1:
         raise UsageError(
-            "--box-threshold: expected a share of the map's maximum between 0 and 1, received"
+            "`box_threshold`: expected a share of the map's maximum between 0 and 1, received"
             f" {threshold:g}"
         )
     if truth is not None and not boxes:
-        raise UsageError("--truth: expected --boxes or --compare with it, received neither")
+        raise UsageError("`truth`: expected `boxes=True` with it, or `tltool.compare_methods`")
 
 
 def _boxes_alone(path: Path, images: list[Path]) -> dict[Path, list[Truth]]:
@@ -207,7 +207,7 @@ def _boxes_alone(path: Path, images: list[Path]) -> dict[Path, list[Truth]]:
     if any(each.is_point for own in found.values() for each in own):
         raise DataError(
             f"{path}: expected boxes, image,xmin,ymin,xmax,ymax and perhaps label, to compare boxes"
-            " with; received points. --compare takes points"
+            " with; received points, which `tltool.compare_methods` takes"
         )
     return found
 

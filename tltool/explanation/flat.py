@@ -146,12 +146,12 @@ def _named(calls: Sequence[Call], name: str) -> Call:
     found = exact or [call for call in calls if call.path.rpartition("/")[2] == name]
     paths = list(dict.fromkeys(call.path for call in found))
     if len(paths) > 1:
-        raise UsageError(f"--layer: {name} may be {' or '.join(paths)}; name one of them in full")
+        raise UsageError(f"`layer`: {name} may be {' or '.join(paths)}; name one of them in full")
     if not found:
         near = difflib.get_close_matches(name, [call.path for call in calls], 3, 0.4)
         hint = f" The nearest: {', '.join(near)}." if near else ""
         raise UsageError(
-            f"--layer: expected the name of a layer, received {name}.{hint} --list-layers shows all"
+            f"`layer`: expected the name of a layer, received {name}.{hint} `list_layers` shows all"
         )
     # A layer that is called several times tells most at the last.
     return found[-1]
@@ -160,12 +160,12 @@ def _named(calls: Sequence[Call], name: str) -> Call:
 def _checked(call: Call, leading: Sequence[Call], last: Call, task: str | int | None) -> Call:
     if not call.spatial:
         raise UsageError(
-            f"--layer: expected a layer whose output is a map; {call.path} gives"
+            f"`layer`: expected a layer whose output is a map; {call.path} gives"
             f" {_shape(call.shape)}. The last one with a map is {last.path} {_shape(last.shape)}"
         )
     if not any(call is each for each in leading):
         raise UsageError(
-            f"--layer: {call.path} has no part in the output {task}. The last one with a map that"
+            f"`layer`: {call.path} has no part in the output {task}. The last one with a map that"
             f" has is {last.path}"
         )
     return call

@@ -15,7 +15,7 @@ class MapLayer:
     Attributes
     ----------
     path : str
-        What ``--layer`` takes.
+        Name of the layer, for ``layer=``.
     kind : str
         Its class.
     shape : (rows, columns, channels)

@@ -14,7 +14,7 @@ from tltool.explanation.subject import Subject, open_subject
 
 Method = Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]
 
-# One table for dispatch and the error's list; the names are also in `names`, for --help.
+# One table for dispatch and the error's list; the names are also in `names`, for the help.
 METHODS: dict[str, Method] = {
     "cam": cam,
     "gradcam": gradcam,
@@ -34,7 +34,7 @@ def find_method(name: str) -> Method:
         There is none.
     """
     if name not in METHODS:
-        raise UsageError(f"--method: expected one of {', '.join(METHODS)}; received {name}")
+        raise UsageError(f"`method`: expected one of {', '.join(METHODS)}; received {name}")
     return METHODS[name]
 
 

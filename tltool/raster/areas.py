@@ -1,4 +1,4 @@
-"""Areas of an image that files of polygons name, such as those of ``--aoi``."""
+"""Areas of an image that files of polygons name, such as an area of interest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Numbers of any kind to bytes: what ``--scale`` means."""
+"""Numbers of any kind to bytes: what ``scale=`` means."""
 
 import math
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def check_depth(path: Path, kind: str, known: bool) -> None:
     if not known:
         raise ImageError(
             f"{path}: expected 8 or 16 bits a band, received {kind}. Say which numbers become black"
-            " and white, with --scale MIN:MAX or --scale percentiles; for training, convert it"
+            " and white, with `scale=(MIN, MAX)` or `scale='percentiles'`; for training, convert it"
             " first, for example with gdal_translate -ot Byte -scale"
         )
 
@@ -159,7 +159,7 @@ def percentile_limits(
         if not numbers.size:
             raise ImageError(
                 f"{source.path}: expected valid pixels to take percentiles from, found none in band"
-                f" {bands[0] if palette is not None else bands[number]}. Give --scale MIN:MAX"
+                f" {bands[0] if palette is not None else bands[number]}. Give `scale=(MIN, MAX)`"
             )
         low, high = np.percentile(numbers.astype(np.float64), PERCENTILES)
         limits.append((float(low), float(high)))

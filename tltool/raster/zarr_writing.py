@@ -20,8 +20,8 @@ def check_zarr() -> None:
         import zarr  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--format zarr: expected the package zarr, which is not installed. Install it with"
-            " pip install 'tltool[zarr]', or take --format geotiff"
+            "`format='zarr'`: expected the package zarr, which is not installed. Install it with"
+            " pip install 'tltool[zarr]', or take `format='geotiff'`"
         ) from None
 
 
