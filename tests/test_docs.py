@@ -30,8 +30,8 @@ REFUSED = {
     "Those", "To", "Up", "What", "When", "Where", "Which", "Why", "With", "Without",
 }  # fmt: skip
 OPTION = re.compile(r"(?<![\w(-])--[a-z][\w-]*")
-# A report says by which commands it was made.
-COMMANDS_WRITTEN = {"report/run_facts.py"}
+# A report says by which commands it was made, and has variables of CSS.
+COMMANDS_WRITTEN = {"report/run_facts.py", "report/writing.py"}
 
 # How many are left over in each room; nothing may be added.
 DOCSTRINGS_LEFT: dict[str, int] = {
@@ -76,7 +76,6 @@ OPTIONS_LEFT: dict[str, int] = {
     "mapping": 10,
     "models": 11,
     "points": 2,
-    "report": 1,
     "run": 2,
     "tiling": 24,
     "training": 14,

@@ -115,7 +115,7 @@ def test_data_without_splits_is_judged_whole(zoo, tmp_path):
     assert done.metrics["classes"]["none"]["recall"] is None
     assert done.metrics["confusion_normalised"][1] == [None] * 3
     assert done.metrics["calibrated"] is None
-    with pytest.raises(DataError, match="expected splits for --split test, and the data has none"):
+    with pytest.raises(DataError, match="expected splits for `split=test`, and the data has none"):
         evaluate(zoo, tmp_path / "data", split="test", overwrite=True)
 
 
