@@ -78,7 +78,7 @@ def convert(
 
     RUN is what tltool finetune wrote. MODEL is any Keras classifier: .keras,
     .h5, .hdf5 or HDF5 of another name, of Keras 2 too; the options about it
-    tell what such a file does not. Nothing is written where the network differs
+    say what such a file does not. Nothing is written where the network differs
     from the classifier at the classifier's own input size.
     """
     adapting = {"data": data, "context": context, "epochs": epochs}

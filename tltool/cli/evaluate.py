@@ -36,7 +36,7 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 @click.option(
     "--split",
     type=click.Choice(["train", "valid", "test", "all"]),
-    help="Which images to judge [test, or all of data without splits].",
+    help="Images to evaluate on [test, or all of data without splits].",
 )
 @click.option(
     "--beta",
@@ -182,8 +182,8 @@ def _show_whole(
     rows = []
     for path, name in names.items():
         if path in numbers["intervals"]:
-            told = [_number(find(numbers, path)), _between(numbers["intervals"][path])]
-            rows.append([name, *told, *(_found(other, path) for other in others.values())])
+            shown = [_number(find(numbers, path)), _between(numbers["intervals"][path])]
+            rows.append([name, *shown, *(_found(other, path) for other in others.values())])
     show.table([title, "", "95 %", *others], rows, numbers=(1, 2, 3, 4))
 
 

@@ -46,7 +46,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _starting(classes, incomplete)
 
 
-@click.command(short_help="Show where in images the network sees what it tells of them.")
+@click.command(short_help="Show where in images the network sees what it predicts.")
 @options.run
 @click.argument("images", nargs=-1, metavar="IMAGE...|DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -67,7 +67,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--task",
     metavar="NAME",
     shell_complete=_complete_task,
-    help="Of which task, where the run tells several.",
+    help="Name of the task, where the run has several.",
 )
 @click.option(
     "--layer",
@@ -102,7 +102,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option(
     "--compare",
     is_flag=True,
-    help="Measure what the maps of each method are worth, to choose one; methods.csv, .json.",
+    help="Measure how faithful the maps of each method are, to choose one; methods.csv, .json.",
 )
 @options.batch_size
 @options.strict
@@ -121,7 +121,7 @@ def explain(
     task: str | None,
     **choices: Any,
 ) -> None:
-    """Show where in each IMAGE the network of RUN sees what it tells of it.
+    """Show where in each IMAGE the network of RUN sees what it predicts.
 
     <stem>.METHOD.png gets the image beside itself under the heat. IMAGEs are
     files or folders, which are gone through at any depth. They are read as the

@@ -26,8 +26,8 @@ COMMANDS = {
     "mine": "Train again with a run's false detections as background.",
     "count": "Count animals on images: points, numbers, intervals.",
     "evaluate": "Evaluate a run on labelled images: numbers with intervals.",
-    "predict": "Tell the classes of images, as CSV or JSON lines.",
-    "explain": "Show where in images the network sees what it tells of them.",
+    "predict": "Predict the classes of images, as CSV or JSON lines.",
+    "explain": "Show where in images the network sees what it predicts.",
     "recipes": "List the installed recipes, or show one.",
     "demo": "Paint a survey and make the whole journey over it.",
 }
@@ -65,7 +65,7 @@ def cli(debug: bool) -> None:
     """Fine-tune a Keras backbone on patches and map huge aerial images with it.
 
     The usual way: patches, finetune, convert, heatmap, count. `tltool COMMAND --help`
-    tells the options of each.
+    lists the options of each.
     """
 
 

@@ -1,4 +1,4 @@
-"""The options that tell of a model file what it does not tell itself."""
+"""The options that say of a model file what it does not say itself."""
 
 from pathlib import Path
 from typing import Any

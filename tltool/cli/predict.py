@@ -27,7 +27,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
                 yield line.rstrip("\r\n")
 
 
-@click.command(short_help="Tell the classes of images, as CSV or JSON lines.")
+@click.command(short_help="Predict the classes of images, as CSV or JSON lines.")
 @options.run
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...|DIR|-")
 @click.option(
@@ -36,7 +36,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
     default=1,
     show_default=True,
     metavar="K",
-    help="Most probable classes to tell of each image.",
+    help="Most probable classes to write of each image.",
 )
 @options.views
 @click.option(
@@ -67,7 +67,7 @@ def predict(
     out: Path | None,
     **choices: Any,
 ) -> None:
-    """Tell what the network of RUN says to each IMAGE.
+    """Predict the classes of each IMAGE with the network of RUN.
 
     IMAGEs are files or folders, which are gone through at any depth; - reads
     paths from standard input, one a line. Patches that `tltool patches` cut are
@@ -81,11 +81,11 @@ def predict(
     form = form or ("jsonl" if out is not None and out.suffix == ".jsonl" else "csv")
     # A bar between the lines of a terminal would be in the way of both.
     progress = out is not None or not sys.stdout.isatty()
-    told = tltool.predict(run, _paths(images), seed=seed or 0, progress=progress, **choices)
+    predictions = tltool.predict(run, _paths(images), seed=seed or 0, progress=progress, **choices)
     if out is None:
-        told.write(sys.stdout, form, top_k)
-        # A closed pipe is told of here, not when Python ends.
+        predictions.write(sys.stdout, form, top_k)
+        # A closed pipe is noticed here, not when Python ends.
         sys.stdout.flush()
         return
     with atomic_path(out) as partial, partial.open("w", encoding="utf-8") as file:
-        told.write(file, form, top_k)
+        predictions.write(file, form, top_k)

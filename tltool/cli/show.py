@@ -17,9 +17,9 @@ def table(
 ) -> None:
     """Print a table; `numbers` are the columns to align right."""
     grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(header))
-    for place, name in enumerate(header):
+    for index, name in enumerate(header):
         # A path cut in two cannot be copied.
-        grid.add_column(name, justify="right" if place in numbers else "left", overflow="fold")
+        grid.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(str(value) for value in row))
     Console().print(grid)
