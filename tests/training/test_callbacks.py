@@ -10,6 +10,7 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 from tltool.recipe import StageRecipe  # noqa: E402
+from tltool.recipe.stages import PlateauSchedule  # noqa: E402
 from tltool.training.callbacks import KeepBest, Plateau, StopAtNaN, save_plain  # noqa: E402
 from tltool.training.optimizers import averaged_weights, make_optimizer  # noqa: E402
 
@@ -68,7 +69,11 @@ def test_patience_ends_training(net):
 
 def test_plateau_lowers_the_rate(net):
     net.optimizer.learning_rate = 0.1
-    follow(Plateau(factor=0.5, patience=2), [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0], net)
+    follow(
+        Plateau(PlateauSchedule(name="plateau", factor=0.5, patience=2)),
+        [1.0, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0],
+        net,
+    )
     # After the third and the sixth epoch; the last has waited for one.
     assert float(net.optimizer.learning_rate) == pytest.approx(0.025)
 

@@ -5,12 +5,11 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.models.network import Classifier  # noqa: E402
 from tltool.recipe import LossRecipe, StageRecipe  # noqa: E402
 from tltool.tasks.losses import make_loss  # noqa: E402
 from tltool.tasks.task import Task  # noqa: E402
-from tltool.training.fit import Objective  # noqa: E402
 from tltool.training.optimizers import make_optimizer  # noqa: E402
+from tltool.training.steps import STEPS, Objective  # noqa: E402
 
 TASKS = (Task("size", ("small", "large", "huge")), Task("alive", ("no", "yes"), "binary"))
 
@@ -34,14 +33,14 @@ def test_a_step_is_traced_once_and_counts_from_nothing(tasks, more):
     outputs = {t.name: keras.layers.Dense(t.outputs, "sigmoid")(features) for t in tasks}
     model = keras.Model(inputs, outputs if len(tasks) > 1 else outputs[tasks[0].name])
     losses = {task.name: make_loss(LossRecipe(), task) for task in tasks}
-    objective = Objective(losses, {task.name: 1.0 for task in tasks})
+    objective = Objective(tasks, losses, {task.name: 1.0 for task in tasks})
     stage = StageRecipe(epochs=2, learning_rate=1e-3, **more)
-    objective.compile(model, Classifier(model, [], tasks), make_optimizer(stage, 0.0, {}))
+    step = STEPS["supervised"](model, objective, make_optimizer(stage, 0.0, {}))
     before = counted.calls
     truth = {task.name: task.encode([(0,)] * 6 + [(1,)] * 2) for task in tasks}
     truth = truth if len(tasks) > 1 else truth[tasks[0].name]
     images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    history = model.fit(images, truth, batch_size=4, epochs=2, verbose=0).history
+    history = step.fit(images, truth, batch_size=4, epochs=2, verbose=0).history
     assert counted.calls == before + 1
     # A rate of 0 changes nothing: both epochs say the same.
     for values in history.values():

@@ -107,6 +107,9 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
     if parents[-1:] == ["schedule"] and last == "name":
         # The parameters of one schedule are unknown to another.
         place.clear()
+    if last in ("epochs", "steps") and isinstance(place.get("train"), str | dict):
+        # A stage has one of the two.
+        place.update(epochs=None, steps=None)
     place[last] = value
 
 

@@ -4,7 +4,7 @@ import contextlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 class Part(BaseModel):
@@ -146,8 +146,16 @@ class StageRecipe(Part):
         with a multiple of the rate or ``frozen``: the first that matches a
         layer of the backbone decides, none means frozen, and the key ``head``
         speaks of the head, which trains if nothing else is said.
-    epochs : int
-        The most it runs; early stopping may end it sooner.
+    epochs : int or None
+        The most it runs, passes over the data; early stopping may end it
+        sooner. Either this or `steps`.
+    steps : int or None
+        The most it runs, batches. Validation, history and state come as always
+        after each pass over the data, and at the end, which may lie within a
+        pass; where the data have no length, after each tenth of the steps.
+    method : str
+        What a step does: ``supervised``, or another of
+        `tltool.training.steps.STEPS`.
     learning_rate : float
         Where the schedule starts from or leads to.
     schedule : str or mapping
@@ -187,7 +195,9 @@ class StageRecipe(Part):
     """
 
     train: Train = "head"
-    epochs: int = Field(ge=0)
+    epochs: int | None = Field(None, ge=0)
+    steps: int | None = Field(None, ge=1)
+    method: str = "supervised"
     learning_rate: float = Field(gt=0, le=10)
     schedule: Schedule = Field(default_factory=CosineSchedule)
     layer_decay: float = Field(1.0, gt=0, le=1)
@@ -222,6 +232,18 @@ class StageRecipe(Part):
             )
         _check_word(word, value[word])
         return value
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> "StageRecipe":
+        if (self.epochs is None) is (self.steps is None):
+            raise ValueError("expected epochs or steps, one of the two")
+        return self
+
+    def length(self, epoch: int) -> tuple[int, int]:
+        """Epochs and steps that it runs at most, where an epoch has so many steps."""
+        if self.steps is None:
+            return self.epochs or 0, (self.epochs or 0) * epoch
+        return -(-self.steps // epoch), self.steps
 
     def unfolded(self) -> "list[StageRecipe]":
         """The stages that it stands for: several where blocks thaw one by one."""

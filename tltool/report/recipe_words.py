@@ -141,8 +141,9 @@ def _trained(stage: StageRecipe) -> str:
 
 
 def _stage(stage: StageRecipe) -> str:
+    length = _count(stage.epochs or 0, "epoch") if not stage.steps else f"{stage.steps} steps"
     parts = [
-        f"up to {_count(stage.epochs, 'epoch')}",
+        f"up to {length}",
         f"{stage.optimizer} at a rate of {_number(stage.learning_rate)},"
         f" {_SCHEDULES[stage.schedule.name]}",
     ]

@@ -1,9 +1,10 @@
-"""What happens beside the steps: best weights, history, TensorBoard, the progress bar."""
+"""What happens beside the steps: best weights, history, TensorBoard, the progress bar.
 
-import contextlib
+Epochs are counted over all stages, from 0, as `fit` numbers them.
+"""
+
 import csv
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from tltool.errors import TrainingError
 from tltool.files import atomic_path
 from tltool.progress import Bar
-from tltool.training.optimizers import averaged_weights
+from tltool.recipe.stages import PlateauSchedule
+from tltool.training.optimizers import averaged
 
 
 def save_plain(model: keras.Model, path: Path) -> None:
@@ -97,38 +99,6 @@ class KeepBest(keras.callbacks.Callback):
         _give_weights(self._network, self.weights)
 
 
-@contextlib.contextmanager
-def averaged(model: keras.Model) -> Iterator[None]:
-    """Let the moving averages of the weights stand in for them, where the optimizer keeps some."""
-    averages = averaged_weights(model)
-    variables = [v for v in model.trainable_variables if v.path in averages]
-    own = [keras.ops.convert_to_numpy(v) for v in variables]
-    for variable in variables:
-        variable.assign(averages[variable.path])
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, own, strict=True):
-            variable.assign(value)
-
-
-class ValidateAveraged(keras.callbacks.Callback):
-    """Lets the validation see the moving averages of the weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._context: Any = None
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Put the averages in place."""
-        self._context = averaged(self.model)
-        self._context.__enter__()
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Put the weights back."""
-        self._context.__exit__(None, None, None)
-
-
 class StopAtNaN(keras.callbacks.Callback):
     """Stops training at the first loss that is no number, and keeps what was good.
 
@@ -138,12 +108,17 @@ class StopAtNaN(keras.callbacks.Callback):
     path : Path
         Where good weights go: those that began the last epoch whose first
         loss was finite, or the stage.
+
+    Attributes
+    ----------
+    stage, first : int
+        Number of the stage, from 1, and of the epochs before it.
     """
 
     def __init__(self, network: keras.Model, path: Path):
         super().__init__()
         self._network, self._path = network, path
-        self.stage = self._epoch = 0
+        self.stage = self.first = self._epoch = 0
         self._good: dict[str, np.ndarray] = {}
         self._new: dict[str, np.ndarray] = {}
 
@@ -153,7 +128,7 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remember the weights; whether they are good, the first step tells."""
-        self._epoch = epoch
+        self._epoch = epoch - self.first
         self._new = _moving_weights(self._network)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -173,8 +148,26 @@ class StopAtNaN(keras.callbacks.Callback):
         )
 
 
+class StopAfter(keras.callbacks.Callback):
+    """Ends a stage after so many steps, within an epoch if need be."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._left = steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count."""
+        self._left -= 1
+        if self._left <= 0:
+            self.model.stop_training = True
+
+
 class Plateau(keras.callbacks.Callback):
     """Lowers the rate where the validation loss has not fallen for some epochs.
+
+    Parameters
+    ----------
+    schedule : PlateauSchedule
 
     Attributes
     ----------
@@ -182,9 +175,9 @@ class Plateau(keras.callbacks.Callback):
     waited : int
     """
 
-    def __init__(self, factor: float, patience: int):
+    def __init__(self, schedule: PlateauSchedule):
         super().__init__()
-        self._factor, self._patience = factor, patience
+        self._factor, self._patience = schedule.factor, schedule.patience
         self.lowest, self.waited = math.inf, 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -216,7 +209,8 @@ class History(keras.callbacks.Callback):
 
     def save(self, path: Path) -> None:
         """Write as CSV."""
-        names = list(self.rows[0]) if self.rows else ["stage", "epoch"]
+        # A callback of the caller's may give numbers that come only in some epochs.
+        names = list(dict.fromkeys(name for row in self.rows for name in row)) or ["stage", "epoch"]
         with atomic_path(path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()

@@ -18,6 +18,7 @@ from tltool.recipe import Recipe, load_recipe
 from tltool.training.optimizers import make_optimizer
 from tltool.training.prepare import prepare
 from tltool.training.stages import apply_stage
+from tltool.training.steps import STEPS
 
 logger = logging.getLogger("tltool")
 
@@ -180,11 +181,11 @@ def lr_find(
     model = prepared.classifier.model
     rates = np.geomspace(low, high, steps)
     optimizer = make_optimizer(chosen, float(low), factors)
-    prepared.objective().compile(model, prepared.classifier, optimizer)
+    step = STEPS[chosen.method](model, prepared.objective(), optimizer)
     with progress_bar("lr-find", steps, "steps") as bar:
         rise = _Rise(rates, bar)
         epochs = math.ceil(steps / len(batches))
-        model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[rise])
+        step.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[rise])
     found = _found(rates, np.array(rise.losses))
     _write(found, path, recipe, stage)
     return found

@@ -1,6 +1,7 @@
 """Optimizers whose rate differs by layer and whose weight decay spares biases and norms."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -84,3 +85,47 @@ def averaged_weights(model: keras.Model) -> dict[str, Any]:
         optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
     )
     return {variable.path: ops.convert_to_numpy(average) for variable, average in pairs}
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Let the moving averages of the weights stand in for them, where the optimizer keeps some."""
+    averages = averaged_weights(model)
+    variables = [v for v in model.trainable_variables if v.path in averages]
+    own = [ops.convert_to_numpy(v) for v in variables]
+    for variable in variables:
+        variable.assign(averages[variable.path])
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
+
+
+def minimise(
+    optimizer: Any, loss: Callable[[], tuple[Any, Any]], variables: Sequence[Any]
+) -> tuple[Any, Any]:
+    """Update `variables` once, against the gradients of a loss.
+
+    Keras has no gradients that are the same for all backends; this is the one
+    place of a step that asks TensorFlow.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+    loss : callable
+        Computes the loss, a scalar, and anything else that is of use.
+    variables : sequence of keras.Variable
+
+    Returns
+    -------
+    What `loss` gave, before the update.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value, more = loss()
+        scaled = optimizer.scale_loss(value)
+    gradients = tape.gradient(scaled, variables)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return value, more

@@ -27,8 +27,8 @@ from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.runtime import keep_freed_memory
 from tltool.tasks.losses import make_loss
 from tltool.tasks.task import Task
-from tltool.training.fit import Objective
 from tltool.training.stages import check_stages, check_steps
+from tltool.training.steps import Objective
 
 logger = logging.getLogger("tltool")
 
@@ -220,7 +220,9 @@ class Prepared:
             )
             for task in self.dataset.tasks
         }
-        return Objective(losses, {n: r.weight if r else 1.0 for n, r in told.items()})
+        return Objective(
+            self.dataset.tasks, losses, {n: r.weight if r else 1.0 for n, r in told.items()}
+        )
 
 
 # From the tasks and sizes that the data have to a network of one's own.

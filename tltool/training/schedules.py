@@ -60,7 +60,7 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self._stage = stage
         self._epoch = float(steps)
-        self._total = max(1.0, stage.epochs * self._epoch)
+        self._total = max(1.0, stage.length(steps)[1])
 
     def __call__(self, step: Any) -> Any:
         """The learning rate when `step` steps are done."""

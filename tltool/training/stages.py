@@ -8,6 +8,7 @@ import keras
 from tltool.errors import RecipeError
 from tltool.models.network import Classifier
 from tltool.recipe import StageRecipe
+from tltool.training.steps import STEPS
 
 _NORMS = keras.layers.BatchNormalization
 
@@ -137,13 +138,18 @@ def apply_stage(
 def check_stages(classifier: Classifier, stages: Sequence[StageRecipe]) -> None:
     """Raise `RecipeError` for the first stage that the network cannot follow."""
     for number, stage in enumerate(stages):
+        if stage.method not in STEPS:
+            raise RecipeError(
+                f"training.stages.{number}.method: expected one of {', '.join(STEPS)}; received"
+                f" {stage.method}"
+            )
         apply_stage(classifier, stage, 1, f"training.stages.{number}")
 
 
 def check_steps(stages: Sequence[StageRecipe], steps_per_epoch: int) -> None:
     """Raise `RecipeError` for the first stage that gathers gradients and never applies them."""
     for number, stage in enumerate(stages):
-        steps = stage.epochs * steps_per_epoch
+        steps = stage.length(steps_per_epoch)[1]
         gathered = stage.gradient_accumulation_steps
         if 0 < steps < gathered:
             raise RecipeError(
