@@ -36,7 +36,7 @@ NETWORKS = ((96, 0, 1), (32, 64, 3))
 
 def _threshold(run: Path, image: Path, folder: Path) -> float:
     """That about `POINTS` peaks reach."""
-    from tltool.counting.detecting import make_maps
+    from tltool.counting.maps import make_maps
 
     (image_map,) = make_maps(run, [image], folder).maps
     score = np.sort(image_map.candidates().score)[::-1]

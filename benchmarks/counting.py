@@ -102,10 +102,10 @@ def _peak() -> float:
 
 def count_map(path: Path, side: int, stride: int, number: int) -> Taken:
     """Read, detect and score, and measure."""
-    from tltool.points.cell_maps import MapGeometry, RasterMap
+    from tltool.counting.maps import RasterMap
+    from tltool.points.cell_maps import MapGeometry, cut_windows
     from tltool.points.detections import detect
     from tltool.points.scoring import Scene, score_points
-    from tltool.points.seeking import cut_windows
     from tltool.run.detection_parameters import DetectionParameters, PeakRule
 
     parameters = DetectionParameters(rule=PeakRule(threshold=0.15, distance=24))

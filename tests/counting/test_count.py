@@ -14,7 +14,7 @@ from tltool.annotations import read_points
 from tltool.counting import writing
 from tltool.counting.parameters import store_parameters
 from tltool.errors import CountError, DataError, ImageError, OutputError, UsageError
-from tltool.points import seeking
+from tltool.points import cell_maps
 from tltool.run.detection_parameters import DetectionParameters, PeakRule, Validation
 from tltool.run.sidecar import load_sidecar
 
@@ -209,8 +209,8 @@ def test_points_are_the_same_however_map_and_image_are_divided(run, tmp_path, mo
     image = paint(tmp_path / "a.tif", animals, 600, 600)
     found = []
     for tile, (window, block) in ((None, (96 << 20, 256)), (48, (1 << 10, 16)), (112, (1, 8))):
-        monkeypatch.setattr(seeking, "_WINDOW_BYTES", window)
-        monkeypatch.setattr(seeking, "_BLOCK", block)
+        monkeypatch.setattr(cell_maps, "_WINDOW_BYTES", window)
+        monkeypatch.setattr(cell_maps, "_BLOCK", block)
         name = str(tile)
         tltool.heatmap(run, [image], tmp_path / f"{name}-maps", tile=tile, engine="tensorflow")
         tltool.count(run, [image], tmp_path / name, maps=tmp_path / f"{name}-maps", threshold=0.2)

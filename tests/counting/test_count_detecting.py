@@ -7,7 +7,7 @@ from painted import PATCH, paint, painted_run
 from rasterio.transform import Affine
 
 import tltool
-from tltool.counting.detecting import countable_sidecar, make_maps, maps_for, take_maps
+from tltool.counting.maps import countable_sidecar, make_maps, maps_for, take_maps
 from tltool.errors import DataError, ModelError, UsageError
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
 from tltool.run.sidecar import TaskFacts, load_sidecar

@@ -8,11 +8,17 @@ from rasterio.transform import Affine
 from scipy import ndimage
 from small_maps import SIDECAR
 
+from tltool.counting.maps import RasterMap
 from tltool.errors import DataError, ImageError
-from tltool.points import seeking
-from tltool.points.cell_maps import ArrayMap, MapGeometry, RasterMap
-from tltool.points.detections import choose_surface, detect, find_candidates, suppress
-from tltool.points.seeking import Seeker, cut_windows
+from tltool.points import cell_maps
+from tltool.points.cell_maps import ArrayMap, MapGeometry, cut_windows
+from tltool.points.detections import (
+    Seeker,
+    choose_surface,
+    detect,
+    find_candidates,
+    suppress,
+)
 from tltool.raster import MapWriter
 from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Legend, MapKind
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
@@ -323,8 +329,8 @@ def test_windows_cover_a_map_and_read_each_cell_once_from_top_to_bottom(cells, s
     counted = Counted(cells._values)
     options = {"background": "sea", "floor": 0.2, "radius": radius}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seeking, "_BLOCK", side)
-        patch.setattr(seeking, "_WINDOW_BYTES", area * 12 * side)
+        patch.setattr(cell_maps, "_BLOCK", side)
+        patch.setattr(cell_maps, "_WINDOW_BYTES", area * 12 * side)
         windows = list(cut_windows(counted, 3))
         # Plateaus of several windows are looked at once more.
         patch.setattr(Seeker, "search_across", lambda *_: [])
@@ -338,8 +344,8 @@ def test_windows_cover_a_map_and_read_each_cell_once_from_top_to_bottom(cells, s
         assert counted.times[0].max() == 1
         assert counted.times.max() <= 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seeking, "_BLOCK", side)
-        patch.setattr(seeking, "_WINDOW_BYTES", area * 12 * side)
+        patch.setattr(cell_maps, "_BLOCK", side)
+        patch.setattr(cell_maps, "_WINDOW_BYTES", area * 12 * side)
         found = find_candidates(cells, geometry_of(cells), **options)
     whole = [(0, 0, cells.rows, cells.columns)]
     assert same(found, find_candidates(cells, geometry_of(cells), windows=whole, **options))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tltool.counting.areas import Areas, find_areas
-from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
 from tltool.counting.estimates import Count, check_interval, count_labels, why_unknown
+from tltool.counting.maps import ImageMap, Maps, classes_of, countable_sidecar, maps_for
 from tltool.counting.parameters import Choice, choose_parameters, default_radius
 from tltool.counting.survey import ImageCount, Survey, labels_of
 from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_blank

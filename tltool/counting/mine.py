@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from tltool.annotations import Point
 from tltool.counting.areas import Areas, find_areas
-from tltool.counting.detecting import ImageMap, classes_of, countable_sidecar, make_maps
+from tltool.counting.maps import ImageMap, classes_of, countable_sidecar, make_maps
 from tltool.counting.truth import ImageTruth, read_truth
 from tltool.counting.tune import Tuning, tune_count
 from tltool.data.enlarging import Addition, enlarge
@@ -21,7 +21,7 @@ from tltool.data.patch_folder import patch_rows, read_patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path
-from tltool.points.suppression import suppress_near
+from tltool.points.detections import suppress_near
 from tltool.raster import images_of
 from tltool.recipe import load_recipe
 from tltool.run.detection_parameters import Validation

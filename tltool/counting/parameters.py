@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tltool.counting.detecting import ImageMap, countable_sidecar
+from tltool.counting.maps import ImageMap, countable_sidecar
 from tltool.errors import UsageError
 from tltool.points.detections import choose_surface
 from tltool.run.detection_parameters import DetectionParameters, PeakRule

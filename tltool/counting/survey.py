@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tltool.annotations import Point
-from tltool.counting.detecting import ImageMap
 from tltool.counting.estimates import Count
+from tltool.counting.maps import ImageMap
 from tltool.counting.parameters import Choice
 from tltool.counting.truth import ImageTruth
 from tltool.data.coverage import Coverage

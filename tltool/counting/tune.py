@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tltool.counting.areas import Areas, find_areas
-from tltool.counting.detecting import ImageMap, Maps, classes_of, countable_sidecar, maps_for
+from tltool.counting.maps import ImageMap, Maps, classes_of, countable_sidecar, maps_for
 from tltool.counting.parameters import default_radius, store_parameters
 from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far

@@ -1,19 +1,18 @@
 """Probabilities of a map's cells, read in windows, and where the cells lie on the image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
-from tltool.errors import DataError, ImageError
-from tltool.raster.encoding import ENCODINGS
-from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
+from tltool.errors import DataError
+
+# Row, column, rows and columns of a part of a map.
+Window = tuple[int, int, int, int]
+
+# Bytes that the values of a window may take, and cells along a side of a file's blocks.
+_WINDOW_BYTES, _BLOCK = 96 << 20, 256
 
 
 @dataclass(frozen=True)
@@ -110,80 +109,6 @@ class ArrayMap:
         return self._values[band, row : row + rows, column : column + columns]
 
 
-class RasterMap:
-    """A GeoTIFF of `tltool.heatmap`; use it as a context manager.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    ImageError
-        Where it cannot be read, on opening or later.
-    DataError
-        Where it holds no probabilities a cell.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._environment = rasterio.Env(**ENVIRONMENT)
-        with self._environment:
-            try:
-                with without_georeference_warning():
-                    self._file = rasterio.open(path)
-            except RasterioError as error:
-                raise self._failure(error) from error
-        try:
-            self._check()
-        except DataError:
-            self._file.close()
-            raise
-        self._encoding = ENCODINGS[self._file.dtypes[0]]
-        self.names = tuple(self._file.descriptions)
-        self.rows, self.columns = self._file.height, self._file.width
-
-    def _check(self) -> None:
-        file = self._file
-        unnamed = None in file.descriptions
-        known = file.dtypes[0] in ENCODINGS and not file.tags().get("classes")
-        if known and not unnamed and abs(file.scales[0] - ENCODINGS[file.dtypes[0]].scale) < 1e-9:
-            return
-        found = "bands without names" if unnamed else f"{file.dtypes[0]}, scale {file.scales[0]:g}"
-        found = "numbers of classes (--argmax)" if file.tags().get("classes") else found
-        raise DataError(
-            f"{self.path}: expected probabilities with a named band a class, as tltool heatmap"
-            f" writes them; received {found}. Make the map again without --argmax"
-        )
-
-    def _failure(self, error: Exception) -> ImageError:
-        return ImageError(
-            f"{self.path}: expected a GeoTIFF of tltool heatmap, received what cannot be read"
-            f" ({error}). Make the map again"
-        )
-
-    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """As `CellMap.read`."""
-        try:
-            stored = self._file.read(band + 1, window=Window(column, row, columns, rows))
-        except RasterioError as error:
-            raise self._failure(error) from error
-        return self._encoding.decode(stored)
-
-    def __enter__(self) -> "RasterMap":
-        self._environment.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-        self._environment.__exit__(kind, error, trace)
-
-
 class RowsKept:
     """A map that is read from top to bottom, each row of it once.
 
@@ -236,3 +161,23 @@ def read_around(
         band, top, left, bottom - top, right - left
     )
     return values
+
+
+def cut_windows(cells: CellMap, halo: int) -> Iterator[Window]:
+    """Row, column, rows and columns of windows that cover a map from top to bottom.
+
+    With `halo` cells around they end where blocks of the file do: with
+    `RowsKept` no block is decoded twice, save those along the sides of a map
+    that is too wide for one window.
+    """
+    blocks = max(1, _WINDOW_BYTES // (4 * len(cells.names) * _BLOCK * _BLOCK))
+    across = min(blocks, -(-cells.columns // _BLOCK))
+    width, height = across * _BLOCK, max(1, blocks // across) * _BLOCK
+    # A file of blocks smaller than the halo gains nothing, but must be covered.
+    bottoms = [*range(height, cells.rows + halo, height), cells.rows + halo]
+    bottoms = [bottom - halo for bottom in bottoms if bottom > halo]
+    for column in range(0, cells.columns, width):
+        row = 0
+        for bottom in bottoms:
+            yield row, column, bottom - row, min(width, cells.columns - column)
+            row = bottom

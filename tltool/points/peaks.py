@@ -28,8 +28,8 @@ class Plateaus:
     Attributes
     ----------
     height : (n,) float32 array
-    cells, row_sum, column_sum : (n,) int64 arrays
-        How many, and sums of their places.
+    sums : (n, 3) int64 array
+        Number of cells, sum of their rows, sum of their columns.
     first : (n,) int64 array
         Least ``row * columns + column`` of the map.
     slope : (n,) bool array
@@ -40,9 +40,7 @@ class Plateaus:
     """
 
     height: np.ndarray
-    cells: np.ndarray
-    row_sum: np.ndarray
-    column_sum: np.ndarray
+    sums: np.ndarray
     first: np.ndarray
     slope: np.ndarray
     edge_cell: np.ndarray
@@ -53,8 +51,8 @@ class Plateaus:
 
     def middle(self) -> np.ndarray:
         """(n, 2) row and column of the cell at the centre, halves rounded up."""
-        sums = np.stack([self.row_sum, self.column_sum], axis=1)
-        return (2 * sums + self.cells[:, None]) // (2 * self.cells[:, None])
+        cells = self.sums[:, :1]
+        return (2 * self.sums[:, 1:] + cells) // (2 * cells)
 
     def places(self, level: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """(n, 2) cells that stand for plateaus of a map, and their places in cells.
@@ -63,13 +61,13 @@ class Plateaus:
         of a ring, whose centre is not, the first cell.
         """
         first = np.stack(np.divmod(self.first, columns), axis=1)
-        centre = np.stack([self.row_sum, self.column_sum], axis=1) / self.cells[:, None]
+        centre = self.sums[:, 1:] / self.sums[:, :1]
         own = level[:, None]
         return np.where(own, self.middle(), first), np.where(own, centre, first)
 
     def take(self, chosen: np.ndarray) -> "Plateaus":
         """Those where this (n,) bool array is true."""
-        values = {f.name: getattr(self, f.name)[chosen] for f in fields(self)[:6]}
+        values = {f.name: getattr(self, f.name)[chosen] for f in fields(self)[:4]}
         kept = chosen[self.edge_of]
         of = (np.cumsum(chosen) - 1)[self.edge_of[kept]]
         return Plateaus(**values, edge_cell=self.edge_cell[kept], edge_of=of)
@@ -135,52 +133,37 @@ def _plateaus(
     mask = np.zeros(known.shape, bool)
     mask.reshape(-1)[places] = True
     window = mask[HALO:-HALO, HALO:-HALO]
-    if not window.any():
-        return _join([])
     parts, number = ndimage.label(window, np.ones((3, 3)))
     rows, columns = np.nonzero(window)
     of, places = parts[rows, columns] - 1, (rows + HALO) * width + columns + HALO
-    slope = np.zeros(number, bool)
+    slope = np.zeros(len(places), bool)
     for r, c in _AROUND:
         beside = places + r * width + c
-        slope[of[(values[places] == values[beside]) & ~mask.reshape(-1)[beside]]] = True
+        slope |= (values[places] == values[beside]) & ~mask.reshape(-1)[beside]
     bottom, right = np.array(window.shape) - 1
     edge = (rows == 0) | (columns == 0) | (rows == bottom) | (columns == right)
-    cells = (rows + row) * np.int64(shape[1]) + columns + column
-    height = np.zeros(number, np.float32)
-    height[of] = values[places]
-    sums = _summed(of, number, np.ones_like(cells), rows + row, columns + column)
-    first = _least(of, number, cells)
-    return Plateaus(height, sums[0], sums[1], sums[2], first, slope, cells[edge], of[edge])
+    rows, columns = rows.astype(np.int64) + row, columns.astype(np.int64) + column
+    cells, sums = rows * shape[1] + columns, np.stack([np.ones_like(rows), rows, columns], axis=1)
+    merged = _merged(of, number, values[places], sums, cells, slope)
+    return Plateaus(*merged, cells[edge], of[edge])
 
 
-def _summed(of: np.ndarray, number: int, *values: np.ndarray) -> list[np.ndarray]:
-    """Exact sums of integers by group."""
-    sums = []
-    for each in values:
-        total = np.zeros(number, np.int64)
-        np.add.at(total, of, each)
-        sums.append(total)
-    return sums
-
-
-def _least(of: np.ndarray, number: int, values: np.ndarray) -> np.ndarray:
-    least = np.full(number, np.iinfo(np.int64).max)
-    np.minimum.at(least, of, values)
-    return least
-
-
-def _join(parts: Sequence[Plateaus]) -> Plateaus:
-    """Those of several windows, one after the other."""
-    types = (np.float32, *[np.int64] * 4, bool, np.int64, np.int64)
-    starts = np.cumsum([0, *map(len, parts)])
-    columns = []
-    for f, dtype in zip(fields(Plateaus), types, strict=True):
-        values = [getattr(part, f.name) for part in parts]
-        if f.name == "edge_of":
-            values = [v + start for v, start in zip(values, starts, strict=False)]
-        columns.append(np.concatenate([np.zeros(0, dtype), *values]).astype(dtype))
-    return Plateaus(*columns)
+def _merged(
+    of: np.ndarray,
+    number: int,
+    height: np.ndarray,
+    sums: np.ndarray,
+    first: np.ndarray,
+    slope: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Height, sums, first cell and slope of groups of cells or plateaus; integers stay exact."""
+    heights, slopes = np.zeros(number, np.float32), np.zeros(number, bool)
+    heights[of], slopes[of[slope]] = height, True
+    total, least = np.zeros((number, 3), np.int64), np.full(number, np.iinfo(np.int64).max)
+    for k in range(3):
+        np.add.at(total[:, k], of, sums[:, k])
+    np.minimum.at(least, of, first)
+    return heights, total, least, slopes
 
 
 def _touching(cells: np.ndarray, of: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,20 +196,15 @@ def merge_plateaus(parts: Sequence[Plateaus], columns: int) -> Plateaus:
     Plateaus
         Without edges, slopes among them.
     """
-    every = _join(parts)
-    if not len(every):
-        return every
-    one, other = _touching(every.edge_cell, every.edge_of, columns)
-    size = len(every)
+    starts = np.cumsum([0, *map(len, parts)])
+    every = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Plateaus)]
+    height, sums, first, slope, edge_cell, _ = every
+    edge_of = np.concatenate([part.edge_of + k for part, k in zip(parts, starts, strict=False)])
+    size, none = len(height), np.zeros(0, np.int64)
+    one, other = _touching(edge_cell, edge_of, columns) if size else (none, none)
     links = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(size, size))
-    number, of = connected_components(links, directed=False)
-    height = np.zeros(number, np.float32)
-    height[of] = every.height
-    slope = np.zeros(number, bool)
-    slope[of[every.slope]] = True
-    sums = _summed(of, number, every.cells, every.row_sum, every.column_sum)
-    first, none = _least(of, number, every.first), np.zeros(0, np.int64)
-    return Plateaus(height, sums[0], sums[1], sums[2], first, slope, none, none)
+    number, of = connected_components(links, directed=False) if size else (0, none)
+    return Plateaus(*_merged(of, number, height, sums, first, slope), none, none)
 
 
 def fit_parabolas(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:

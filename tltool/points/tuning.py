@@ -7,10 +7,9 @@ import numpy as np
 
 from tltool.errors import DataError
 from tltool.points.block_bootstrap import count_blocks
-from tltool.points.detections import Detections, suppress
+from tltool.points.detections import Detections, suppress, suppress_near
 from tltool.points.matching import enlarging_matches
 from tltool.points.scoring import Scene
-from tltool.points.suppression import suppress_near
 from tltool.run.detection_parameters import (
     DetectionParameters,
     Goal,

@@ -5,14 +5,22 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolError, UsageError
 from tltool.mapping.fingerprint import network_name
 from tltool.mapping.heatmap import Failed, heatmap, known_sidecar, nothing_here
-from tltool.points.cell_maps import MapGeometry, RasterMap
+from tltool.points.cell_maps import MapGeometry
 from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import Raster
+from tltool.raster.encoding import ENCODINGS
+from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 from tltool.run.detection_parameters import DetectionParameters, Surface
 from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.sidecar import Sidecar
@@ -25,6 +33,80 @@ _DEFAULTS = {"engine": "auto", "precision": "f32", "resample": False}
 
 # What decides where peaks lie and how high they are, beside the network.
 _SEEING = ("stride", "tta", "scales", "combine", "resample")
+
+
+class RasterMap:
+    """A GeoTIFF of `tltool.heatmap`; use it as a context manager.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ImageError
+        Where it cannot be read, on opening or later.
+    DataError
+        Where it holds no probabilities a cell.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._environment = rasterio.Env(**ENVIRONMENT)
+        with self._environment:
+            try:
+                with without_georeference_warning():
+                    self._file = rasterio.open(path)
+            except RasterioError as error:
+                raise self._failure(error) from error
+        try:
+            self._check()
+        except DataError:
+            self._file.close()
+            raise
+        self._encoding = ENCODINGS[self._file.dtypes[0]]
+        self.names = tuple(self._file.descriptions)
+        self.rows, self.columns = self._file.height, self._file.width
+
+    def _check(self) -> None:
+        file = self._file
+        unnamed = None in file.descriptions
+        known = file.dtypes[0] in ENCODINGS and not file.tags().get("classes")
+        if known and not unnamed and abs(file.scales[0] - ENCODINGS[file.dtypes[0]].scale) < 1e-9:
+            return
+        found = "bands without names" if unnamed else f"{file.dtypes[0]}, scale {file.scales[0]:g}"
+        found = "numbers of classes (--argmax)" if file.tags().get("classes") else found
+        raise DataError(
+            f"{self.path}: expected probabilities with a named band a class, as tltool heatmap"
+            f" writes them; received {found}. Make the map again without --argmax"
+        )
+
+    def _failure(self, error: Exception) -> ImageError:
+        return ImageError(
+            f"{self.path}: expected a GeoTIFF of tltool heatmap, received what cannot be read"
+            f" ({error}). Make the map again"
+        )
+
+    def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """As `CellMap.read`."""
+        try:
+            stored = self._file.read(band + 1, window=Window(column, row, columns, rows))
+        except RasterioError as error:
+            raise self._failure(error) from error
+        return self._encoding.decode(stored)
+
+    def __enter__(self) -> "RasterMap":
+        self._environment.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._environment.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)
