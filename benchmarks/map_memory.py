@@ -128,11 +128,12 @@ def prepare(folder: Path, sides: tuple[int, ...]) -> None:
 
 def map_raster(folder: Path, side: int) -> Peak:
     """Map one raster and measure this process."""
-    from tltool.mapping.heatmap import load_mapper, map_image
+    from tltool.mapping.image_map import write_map
+    from tltool.mapping.mapper import load_mapper
 
     mapper = load_mapper(folder / "run")
     loaded, started = peak_memory(), time.perf_counter()
-    made = map_image(mapper, folder / f"{side}.vrt", folder / "maps")
+    made = write_map(mapper, folder / f"{side}.vrt", folder / "maps")
     return Peak(side, loaded, peak_memory(), made.seconds, time.perf_counter() - started)
 
 

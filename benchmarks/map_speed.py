@@ -38,7 +38,8 @@ keras = quiet_import("keras")
 
 import tensorflow as tf
 
-from tltool.mapping.heatmap import Mapper, load_mapper, map_image
+from tltool.mapping.image_map import write_map
+from tltool.mapping.mapper import Mapper, load_mapper
 from tltool.raster import Raster, as_zoom
 from tltool.tiling.inference import read_tile
 
@@ -92,9 +93,9 @@ class Bench:
         started = time.perf_counter()
         mapper = load_mapper(self.run, engine="tensorflow")
         loaded = time.perf_counter()
-        first = map_image(mapper, self.photograph, self.out)
+        first = write_map(mapper, self.photograph, self.out)
         whole = time.perf_counter() - loaded
-        again = map_image(mapper, self.photograph, self.out)
+        again = write_map(mapper, self.photograph, self.out)
         return {
             "loading": loaded - started,
             "map": first.seconds,

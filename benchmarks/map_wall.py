@@ -33,7 +33,8 @@ from tltool.runtime import quiet_import
 
 quiet_import("keras")
 
-from tltool.mapping.heatmap import Mapper, load_mapper, map_image
+from tltool.mapping.image_map import write_map
+from tltool.mapping.mapper import Mapper, load_mapper
 from tltool.raster import as_zoom
 from tltool.tiling.pipeline import read_tile
 
@@ -70,7 +71,7 @@ def _measure(run: Path, image: Path, engine: str) -> Callable[[], dict[str, floa
 
     def measure() -> dict[str, float]:
         parts = _parts(mapper, image)
-        wall = map_image(mapper, image, run / "maps").seconds
+        wall = write_map(mapper, image, run / "maps").seconds
         share = sum(parts.values()) / len(os.sched_getaffinity(0))
         return {"wall": wall, "share": share, **parts}
 

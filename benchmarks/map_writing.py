@@ -75,7 +75,7 @@ def timed(owner: Any, name: str, taken: dict[str, float]) -> Iterator[None]:
 
 def map_parts(run: Path, photograph: Path, folder: Path, stride: float | None) -> Parts:
     """Make one map and measure its parts."""
-    from tltool.mapping.image_map import map_image
+    from tltool.mapping.image_map import write_map
     from tltool.mapping.mapper import load_mapper
     from tltool.raster.writing import MapWriter
     from tltool.tiling.unfinished import UnfinishedMap
@@ -87,7 +87,7 @@ def map_parts(run: Path, photograph: Path, folder: Path, stride: float | None) -
         timed(UnfinishedMap, "write", taken),
         timed(MapWriter, "__exit__", taken),
     ):
-        made = map_image(mapper, photograph, folder)
+        made = write_map(mapper, photograph, folder)
     file = taken["write"] + taken["__exit__"]
     return Parts(float(mapper.sidecar.stride), made.seconds, taken["put"], taken["writing"], file)
 

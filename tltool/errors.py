@@ -75,7 +75,7 @@ class MapsError(TltoolError, RuntimeError):
 
     Attributes
     ----------
-    made : list of tltool.mapping.heatmap.HeatMap
+    made : list of tltool.mapping.image_map.HeatMap
         Of the others.
     failed : dict of Path to TltoolError
     """

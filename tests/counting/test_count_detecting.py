@@ -10,6 +10,7 @@ import tltool
 from tltool.counting.maps import countable_sidecar, make_maps, maps_for, take_maps
 from tltool.errors import DataError, ModelError, UsageError
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
+from tltool.run.map_options import MapOptions
 from tltool.run.sidecar import TaskFacts, load_sidecar
 
 RULES = DetectionParameters(rule=PeakRule(threshold=0.3, distance=8))
@@ -75,7 +76,10 @@ def test_a_map_of_an_area_is_told(converted, mapped, tmp_path, told):
 
 def test_a_broken_json_is_told(converted, mapped, tmp_path):
     folder = shutil.copytree(mapped[1], tmp_path / "maps")
-    for text, message in (("{", r"a\.json: expected what tltool heatmap"), ("{}", "the keys st")):
+    for text, message in (
+        ("{", r"a\.json: expected what tltool heatmap"),
+        ("{}", "width: Field required"),
+    ):
         (folder / "a.json").write_text(text)
         with pytest.raises(DataError, match=message):
             take_maps(converted, [mapped[0]], folder)
@@ -88,7 +92,9 @@ def test_points_of_a_resampled_image_are_in_its_own_pixels(run, tmp_path):
     # Twice as large as what the network knows.
     animals = [(84, 100, "seal"), (204, 100, "seal")]
     image = paint(tmp_path / "a.tif", animals, 480, 400, side=2 * PATCH, **place)
-    (image_map,) = make_maps(run, [image], tmp_path / "maps", resample=True).maps
+    (image_map,) = make_maps(
+        run, [image], tmp_path / "maps", options=MapOptions(resample=True)
+    ).maps
     assert image_map.scale == (0.5, 0.5)
     seen = image_map.detect(RULES)
     assert np.sort(seen.x) == pytest.approx([42, 102], abs=0.5)
@@ -99,9 +105,11 @@ def test_points_of_a_resampled_image_are_in_its_own_pixels(run, tmp_path):
 
 
 def test_maps_and_options_that_make_them_exclude_each_other(converted, mapped, tmp_path):
-    seeing = {"stride": 2.0, "engine": "auto", "precision": "f32", "resample": False}
-    with pytest.raises(UsageError, match="expected no option of making maps beside it; received"):
-        maps_for(converted, [mapped[0]], tmp_path, mapped[1], False, seeing)
+    options = MapOptions(stride=2.0)
+    with pytest.raises(
+        UsageError, match="expected no option of making maps beside it; received `stride`"
+    ):
+        maps_for(converted, [mapped[0]], tmp_path, mapped[1], False, options)
 
 
 def test_what_cannot_be_counted(run, tmp_path):

@@ -108,7 +108,7 @@ def test_strides_that_a_network_can_have_are_listed():
     fcn = to_fcn(classifier(padded_body, 80))
     assert possible_strides(fcn, 80) == [8, 4, 2, 1]
     assert to_dense(fcn, 80, 8) is fcn
-    with pytest.raises(UsageError, match=r"--stride: expected one of 8, 4, 2, 1 px, .* received 3"):
+    with pytest.raises(UsageError, match=r"`stride`: expected one of 8, 4, 2, 1 px, .* received 3"):
         to_dense(fcn, 80, 3)
 
     def odd(x):
@@ -120,7 +120,7 @@ def test_strides_that_a_network_can_have_are_listed():
 def test_a_stride_is_given_in_pixels_of_the_image():
     assert choose_stride(2.67, Fraction(3), [32, 16, 8]) == 8
     assert choose_stride(16, Fraction(2), [32, 16, 8]) == 32
-    message = re.escape("expected one of 10.67, 5.33, 2.67 px") + ".*received 8.*--mode patches"
+    message = re.escape("expected one of 10.67, 5.33, 2.67 px") + ".*received 8.*`mode='patches'`"
     with pytest.raises(UsageError, match=message):
         choose_stride(8, Fraction(3), [32, 16, 8])
 

@@ -260,7 +260,7 @@ def test_what_cannot_convert_is_refused_by_the_layers_name():
         with pytest.raises(ConversionError, match=message) as raised:
             to_fcn(functional(body))
         if "layer" in message[:5]:
-            assert "tltool heatmap --mode patches: slower" in str(raised.value)
+            assert "`tltool.heatmap(mode='patches')`: slower" in str(raised.value)
 
 
 def test_a_free_input_size_is_refused():

@@ -371,7 +371,7 @@ def test_what_does_not_fit_the_model_is_refused():
         told_of(net(), classes=ABC, background="dog")
     with pytest.raises(UsageError, match=r"--zoom: net.h5 takes 16 px, which 3 does not divide"):
         told_of(net(), zoom=3)
-    with pytest.raises(UsageError, match=r"zoom: expected a number from 1 to 8.*received 0.5"):
+    with pytest.raises(UsageError, match=r"`zoom`: expected a number from 1 to 8.*received 0.5"):
         told_of(net(), zoom=0.5)
 
 

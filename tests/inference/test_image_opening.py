@@ -18,7 +18,7 @@ quiet_import("keras")
 
 from small_runs import ZOO, small_run  # noqa: E402
 
-from tltool.inference.image_opening import Reading, open_image, warn_of_distance  # noqa: E402
+from tltool.inference.image_opening import open_image, warn_of_distance  # noqa: E402
 from tltool.run.sidecar import Sidecar, load_sidecar  # noqa: E402
 
 pytestmark = [
@@ -105,7 +105,7 @@ def test_bands_are_those_that_are_named(run, tmp_path):
     np.testing.assert_allclose(found, plain, atol=1e-6)
     assert facts["bands_read"] == [3, 4, 1]
     for bands, message in (
-        ([1, 2], r"b.tif: expected 3 bands, .* received 2\. .*--bands"),
+        ([1, 2], r"b.tif: expected 3 bands, .* received 2\. .*`bands`"),
         ([1, 2, 5], r"b.tif: expected .*5.*"),
         (None, r"b.tif: expected 3 bands, .* received 4"),
     ):
@@ -181,14 +181,14 @@ def test_a_call_warns_once_an_image_unless_it_resamples_or_nothing_is_known(run,
 def test_feet_are_no_metres(tmp_path):
     # EPSG:2263 is in US survey feet.
     image = write_raster(tmp_path / "a.tif", blobs(), crs="EPSG:2263", transform=at(1)["transform"])
-    with open_image(image, SIDECAR, Reading(resample=True)) as raster:
+    with open_image(image, SIDECAR, resample=True) as raster:
         assert raster.gsd == pytest.approx(GSD, rel=0.02)
         assert raster.width == round(96 * 0.3048 / GSD)
 
 
 def test_an_image_of_nearly_that_distance_is_read_as_it_is(tmp_path):
     image = write_raster(tmp_path / "a.tif", blobs(), **at(0.405))
-    with open_image(image, SIDECAR, Reading(resample=True)) as raster:
+    with open_image(image, SIDECAR, resample=True) as raster:
         assert raster.width == 96
 
 
@@ -198,9 +198,9 @@ def test_what_cannot_be_resampled_is_told(run, tmp_path):
     write_raster(bare, blobs())
     write_raster(far, blobs(), **at(100))
     unknown = SIDECAR.model_copy(update={"gsd": None})
-    with pytest.raises(UsageError, match=r"--resample: the network's JSON file does not know"):
-        open_image(near, unknown, Reading(resample=True))
-    with pytest.raises(ImageError, match=r"bare.tif: --resample needs its ground sample distance"):
+    with pytest.raises(UsageError, match=r"`resample`: the network's JSON file does not know"):
+        open_image(near, unknown, resample=True)
+    with pytest.raises(ImageError, match=r"bare.tif: `resample` needs its ground sample distance"):
         tltool.heatmap(run, [bare], tmp_path / "maps", resample=True)
     with pytest.raises(MapsError, match=r"2 of 3 .*bare.tif.*far.tif: .* received 250") as told:
         tltool.heatmap(run, [bare, far, near], tmp_path / "maps", resample=True)

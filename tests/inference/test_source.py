@@ -309,7 +309,7 @@ def test_a_model_that_mixes_positions_is_refused_by_its_layer(tmp_path, mix, lay
     inputs = keras.Input((PATCH, PATCH, 3))
     x = mix(layers.Conv2D(8, 4, strides=4)(inputs))
     keras.Model(inputs, layers.Dense(3)(x)).save(tmp_path / "net.keras")
-    with pytest.raises(ConversionError, match=f"layer {layer}.*heatmap --mode patches"):
+    with pytest.raises(ConversionError, match=rf"layer {layer}.*heatmap\(mode='patches'\)"):
         tltool.convert(tmp_path / "net.keras", tmp_path / "out")
     assert names_in(tmp_path / "out") == ["model.json", "model.keras"]
 

@@ -6,10 +6,10 @@ import pytest
 import rasterio
 from rasterio.shutil import copy
 
-from tltool.mapping.fingerprint import file_digest, image_state, map_fingerprint
+from tltool.mapping.image_map import file_digest, image_state, map_fingerprint
 from tltool.raster import Raster
+from tltool.run.map_options import Output
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.outputs import Output
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -185,7 +185,7 @@ def test_wrong_usage_is_refused(tmp_path, run):
     write_image(tmp_path / "b" / "a.jpg", 64, 64)
     with pytest.raises(UsageError, match="two images are called a"):
         tltool.heatmap(run, [tmp_path / "a.png", tmp_path / "b"], tmp_path / "maps")
-    with pytest.raises(UsageError, match=r"--tile: expected \d+ px or more, .* received 12"):
+    with pytest.raises(UsageError, match=r"`tile`: expected \d+ px or more, .* received 12"):
         tltool.heatmap(run, [tmp_path / "a.png"], tmp_path / "maps", tile=12)
     with pytest.raises(ModelError, match="does not exist"):
         tltool.heatmap(tmp_path / "norun", [tmp_path / "a.png"], tmp_path / "maps")

@@ -9,10 +9,10 @@ from PIL import Image
 
 import tltool
 from tltool.errors import ImageError
-from tltool.mapping.heatmap import nothing_here
 from tltool.raster import Raster
 from tltool.run.sidecar import load_sidecar
 from tltool.runtime import quiet_import
+from tltool.tiling.products import nothing_here
 
 quiet_import("keras")
 

@@ -22,11 +22,11 @@ from small_runs import ZOO, small_run  # noqa: E402
 
 from tltool.mapping import image_map  # noqa: E402
 from tltool.mapping import mapper as methods  # noqa: E402
-from tltool.mapping.image_map import map_image  # noqa: E402
+from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.mapping.mapper import load_mapper  # noqa: E402
 from tltool.raster import Raster  # noqa: E402
+from tltool.run import map_options  # noqa: E402
 from tltool.run.sidecar import load_sidecar  # noqa: E402
-from tltool.tiling import engines  # noqa: E402
 from tltool.tiling.tile_choice import ChosenTile, choose_tile, tile_candidates  # noqa: E402
 from tltool.tiling.unfinished import UnfinishedMap  # noqa: E402
 
@@ -159,7 +159,7 @@ def test_other_options_begin_anew_and_are_named(
 
 def free_mapper(run):
     """One that looks for its tile, small enough for a small image to have many."""
-    return replace(load_mapper(run, 40, "tensorflow"), fixed_tile=False)
+    return replace(load_mapper(run, tile=40, engine="tensorflow"), fixed_tile=False)
 
 
 def test_the_tile_of_an_interrupted_map_is_kept(run, tmp_path, monkeypatch):
@@ -170,17 +170,17 @@ def test_the_tile_of_an_interrupted_map_is_kept(run, tmp_path, monkeypatch):
         tried.append(choose_tile(*arguments, **options))
         return ChosenTile(32, {})
 
-    whole = map_image(replace(mapper, tile=32, fixed_tile=True), image, tmp_path / "whole")
+    whole = write_map(replace(mapper, tile=32, fixed_tile=True), image, tmp_path / "whole")
     monkeypatch.setattr(image_map, "choose_tile", choose)
     with monkeypatch.context() as patch:
         stop_at(patch, 20)
         with pytest.raises(KeyboardInterrupt):
-            map_image(mapper, image, tmp_path / "maps", model=model)
+            write_map(mapper, image, tmp_path / "maps", model=model)
     assert len(tried) == 1
     with Raster(image) as raster:
         candidates = tile_candidates(mapper.grid(raster), 40)
     assert tried[0].length in candidates
-    made = map_image(mapper, image, tmp_path / "maps", model=model)
+    made = write_map(mapper, image, tmp_path / "maps", model=model)
     assert len(tried) == 1
     assert facts_of(made)["tile"] == 32
     assert facts_of(made)["this_run"]["tiles_resumed"] == 20
@@ -198,13 +198,13 @@ def test_another_network_or_a_tile_that_is_asked_for_do_not_take_that_tile(
     with monkeypatch.context() as patch:
         stop_at(patch, 20)
         with pytest.raises(KeyboardInterrupt):
-            map_image(mapper, image, tmp_path / "maps", model=model)
+            write_map(mapper, image, tmp_path / "maps", model=model)
     monkeypatch.setattr(image_map, "choose_tile", lambda *_, **__: ChosenTile(36, {}))
     if change == "tile":
-        mapper = load_mapper(run, 48, "tensorflow")
+        mapper = load_mapper(run, tile=48, engine="tensorflow")
     else:
         model = run / "model.keras"
-    made = map_image(mapper, image, tmp_path / "maps", model=model)
+    made = write_map(mapper, image, tmp_path / "maps", model=model)
     assert facts_of(made)["tile"] == (48 if change == "tile" else 36)
     assert facts_of(made)["this_run"]["tiles_resumed"] == 0
     assert "tile (was 32, is " in caplog.text
@@ -213,7 +213,7 @@ def test_another_network_or_a_tile_that_is_asked_for_do_not_take_that_tile(
 def test_small_images_are_not_tuned(run, tmp_path, monkeypatch):
     monkeypatch.setattr(image_map, "choose_tile", None)
     image = write_raster(tmp_path / "a.tif", blobs())
-    assert facts_of(map_image(free_mapper(run), image, tmp_path / "maps"))["tile"] == 40
+    assert facts_of(write_map(free_mapper(run), image, tmp_path / "maps"))["tile"] == 40
 
 
 @needs_openvino
@@ -254,12 +254,12 @@ def test_a_shorter_type_is_measured_anew(run, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "torch"}, "--engine: expected one of auto, .* received torch"),
-        ({"engine": "torch", "mode": "patches"}, "--engine: expected one of auto"),
-        ({"precision": "f64"}, "--precision: expected one of f32, bf16, f16; received f64"),
-        ({"precision": "bf16", "mode": "patches"}, "--mode patches: expected .* auto and bf16"),
-        ({"tta": "d8"}, "--tta: expected none or d4; received d8"),
-        ({"tile": 12, "tta": "d4"}, "--tile: expected 16 px or more"),
+        ({"engine": "torch"}, "`engine`: expected one of auto, .* received torch"),
+        ({"engine": "torch", "mode": "patches"}, "`engine`: expected one of auto"),
+        ({"precision": "f64"}, "`precision`: expected one of f32, bf16, f16; received f64"),
+        ({"precision": "bf16", "mode": "patches"}, "`mode='patches'`: expected .* auto and bf16"),
+        ({"tta": "d8"}, "`tta`: expected none or d4; received d8"),
+        ({"tile": 12, "tta": "d4"}, "`tile`: expected 16 px or more"),
     ],
 )
 def test_what_no_engine_does_is_refused(run, tmp_path, options, message):
@@ -270,7 +270,7 @@ def test_what_no_engine_does_is_refused(run, tmp_path, options, message):
 
 
 def test_openvino_that_is_missing_is_asked_for(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_has_openvino", lambda: False)
+    monkeypatch.setattr(map_options, "has_openvino", lambda: False)
     image = write_raster(tmp_path / "a.tif", blobs())
     with pytest.raises(UsageError, match=r"pip install 'tltool\[openvino\]'"):
         tltool.heatmap(run, [image], tmp_path / "maps", engine="openvino")

@@ -23,13 +23,12 @@ quiet_import("keras")
 from small_maps import mapper_of  # noqa: E402
 from small_runs import ZOO, padded_run, small_run  # noqa: E402
 
-from tltool.inference.image_opening import Reading  # noqa: E402
-from tltool.mapping.image_map import map_image  # noqa: E402
+from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.mapping.mapper import load_mapper  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 from tltool.raster import ArrayImage, Raster, ResampledRaster, as_zoom, enlarge  # noqa: E402
+from tltool.run.map_options import MapOptions, Output  # noqa: E402
 from tltool.run.sidecar import load_sidecar  # noqa: E402
-from tltool.tiling.outputs import Output  # noqa: E402
 
 GSD = 0.4
 # Never on the border of two cells, where rounding decides.
@@ -71,7 +70,7 @@ def run(request, tmp_path_factory):
     load_sidecar(path).model_copy(update={"gsd": GSD}).save(path)
     tltool.convert(folder)
     path = folder / "fcn.keras"
-    mappers = {tile: load_mapper(path, tile, "tensorflow") for tile in (None, 160)}
+    mappers = {tile: load_mapper(path, tile=tile, engine="tensorflow") for tile in (None, 160)}
     return mappers, load_network(path)
 
 
@@ -125,7 +124,7 @@ def test_the_map_of_a_place_is_the_network_on_the_pixels_around_it(
     folder, pixels = tmp_path_factory.mktemp("maps"), pixels_of(*size)
     image = write_raster(folder / "a.tif", pixels, crs="EPSG:32633", transform=transform)
     mappers, fcn = run
-    made = map_image(mappers[tile], image, folder)
+    made = write_map(mappers[tile], image, folder)
     with rasterio.open(made.map_path) as source:
         assert source.crs.to_epsg() == 32633
     check_places(
@@ -144,8 +143,8 @@ def test_resampled_the_map_lies_on_the_image_too(run, tmp_path_factory, transfor
     pixels = pixels_of(70, 83)
     image = write_raster(folder / "a.tif", pixels, crs="EPSG:32633", transform=transform)
     mappers, fcn = run
-    mapper = replace(mappers[160], reading=Reading(resample=True))
-    made = map_image(mapper, image, folder)
+    mapper = replace(mappers[160], options=MapOptions(resample=True))
+    made = write_map(mapper, image, folder)
     with mapper.open(image) as resampled:
         assert resampled.gsd == pytest.approx(GSD, rel=0.02)
         if isinstance(resampled, ResampledRaster):
@@ -166,7 +165,7 @@ def test_control_points_put_cells_where_they_put_pixels(tmp_path, options):
     pixels = pixels_of(60, 80)
     image = write_raster(tmp_path / "a.tif", pixels, crs="EPSG:32633", gcps=POINTS)
     output = Output(**options)
-    made = map_image(mapper_of(40), image, tmp_path / "maps", output)
+    made = write_map(mapper_of(40), image, tmp_path / "maps", output)
     cell_size = 4
     path = made.map_path
     if made.full_path:
@@ -200,7 +199,9 @@ def test_geojson_and_map_lie_on_each_other_in_one_crs(tmp_path, angle, side):
     area = {"type": "Polygon", "coordinates": [[list(corner) for corner in ring]]}
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
     (tmp_path / "a.geojson").write_text(json.dumps({**area, "crs": crs}))
-    made = map_image(mapper_of(40), image, tmp_path / "maps", aoi=tmp_path / "a.geojson")
+    made = write_map(
+        mapper_of(40, options=MapOptions(aoi=tmp_path / "a.geojson")), image, tmp_path / "maps"
+    )
     with rasterio.open(made.map_path) as source:
         inside = geometry_mask([area], source.shape, source.transform, invert=True)
         np.testing.assert_array_equal(np.isfinite(source.read(1)), inside)

@@ -119,7 +119,7 @@ def test_what_cannot_be_converted_is_slid_patch_by_patch(tmp_path):
     model = attentive_run(tmp_path / "run")
     image = tmp_path / "a.tif"
     write_bands(image, 3)
-    message = r"layer tokens \(Reshape\) cannot be converted.*tltool heatmap --mode patches"
+    message = r"layer tokens \(Reshape\) cannot be converted.*`tltool.heatmap\(mode='patches'\)`"
     with pytest.raises(ConversionError, match=message):
         tltool.heatmap(tmp_path / "run", [image], tmp_path / "maps")
     values, facts = map_of(tmp_path / "run", image, tmp_path / "maps", mode="patches")
@@ -140,12 +140,12 @@ def test_wrong_strides_and_combinations_are_refused(tmp_path):
         with pytest.raises(kind, match=message):
             tltool.heatmap(run, [image], tmp_path / "maps", **options)
 
-    refused(r"--stride: expected one of 4, 2, 1 px, .* received 3\. .*--mode patches", stride=3)
-    refused("--shift-and-stitch: expected --stride beside it", shift_and_stitch=True)
-    refused("and no --mode patches", stride=2, shift_and_stitch=True, mode="patches")
-    refused("--stride: expected a whole number.* received 2.5", stride=2.5, mode="patches")
-    refused("--stride: expected a whole number.* received -1", stride=-1, mode="patches")
-    refused(r"--tile: expected 16 px or more", tile=8, mode="patches")
+    refused(r"`stride`: expected one of 4, 2, 1 px, .* received 3\. .*`mode='patches'`", stride=3)
+    refused("`shift_and_stitch`: expected `stride` beside it", shift_and_stitch=True)
+    refused("and no `mode='patches'`", stride=2, shift_and_stitch=True, mode="patches")
+    refused("`stride`: expected a whole number.* received 2.5", stride=2.5, mode="patches")
+    refused("`stride`: expected a whole number.* received -1", stride=-1, mode="patches")
+    refused(r"`tile`: expected 16 px or more", tile=8, mode="patches")
     shutil.copy(run / "model.json", tmp_path / "model.json")
     sidecar = load_sidecar(run / "model.keras")
     sidecar.model_copy(update={"input_side": 18}).save(run / "model.keras")

@@ -52,13 +52,15 @@ def test_scale_is_read(text, scale):
 def test_what_is_no_scale_is_refused_with_an_example(text):
     with pytest.raises(UsageError) as caught:
         parse_scale(text)
-    expected = "scale: expected MIN:MAX, two numbers of which the first is smaller (such as 0:4095)"
+    expected = (
+        "`scale`: expected MIN:MAX, two numbers of which the first is smaller (such as 0:4095)"
+    )
     assert str(caught.value) == f"{expected}, or percentiles, received {text!r}"
 
 
 @pytest.mark.parametrize("scale", ["0:1", (1, 0), (0, 1, 2), (0, float("nan"))])
 def test_scale_of_a_script_is_checked_before_the_file(scale):
-    with pytest.raises(UsageError, match="scale: expected two numbers of which the first is small"):
+    with pytest.raises(UsageError, match="`scale`: expected two numbers of which the first is s"):
         Raster("missing.tif", scale=scale)
 
 

@@ -101,5 +101,5 @@ def test_ratio_is_found_in_its_float(zoom):
     "zoom", [0, -1, 0.5, 0.999, 8.01, 9, 3.14159, 1.05, 1.333, float("nan"), float("inf")]
 )
 def test_illegal_zoom_is_refused(zoom):
-    with pytest.raises(UsageError, match=rf"zoom: expected a number from 1 to 8.*received {zoom}"):
+    with pytest.raises(UsageError, match=rf"`zoom`: expected a number from 1 to 8.*ved {zoom}"):
         as_zoom(zoom)

@@ -18,7 +18,7 @@ from small_runs import ALIVE, ZOO, padded_run, small_model, small_run  # noqa: E
 
 from tltool.fcn.surgery import to_fcn  # noqa: E402
 from tltool.mapping import mapper as methods  # noqa: E402
-from tltool.mapping.image_map import map_image  # noqa: E402
+from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.mapping.mapper import load_mapper  # noqa: E402
 from tltool.tiling.engines import (  # noqa: E402
     AveragedEngine,
@@ -81,7 +81,7 @@ def test_a_classifier_is_averaged_over_its_window():
 
 def map_of(mapper, pixels, folder):
     image = write_raster(folder / "a.tif", np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    with rasterio.open(map_image(mapper, image, folder / "maps").map_path) as source:
+    with rasterio.open(write_map(mapper, image, folder / "maps").map_path) as source:
         return source.read().transpose(1, 2, 0)
 
 
@@ -124,7 +124,7 @@ def test_tiles_do_not_show_where_padding_reaches_into_them(tmp_path, options):
     pixels = varied_images(1, 112)[0, :90].astype(np.uint8)
     maps = []
     for tile in (None, 120):
-        mapper = load_mapper(run, tile, "tensorflow", tta="d4", **options)
+        mapper = load_mapper(run, tile=tile, engine="tensorflow", tta="d4", **options)
         assert mapper.sidecar.reach[0] < 0
         assert sum(mapper.sidecar.reach) == 47
         maps.append(map_of(mapper, pixels, tmp_path))
@@ -155,7 +155,7 @@ def test_tiles_do_not_show_and_the_fidelity_is_that_to_the_averaged_classifier(
     assert facts["tta"] == "d4"
     assert facts["fidelity"]["image"] == "a.tif"
     assert facts["fidelity"]["max_difference"] < 1e-5
-    tiled = map_image(load_mapper(run, 96, **options), image, tmp_path / "tiled")
+    tiled = write_map(load_mapper(run, tile=96, **options), image, tmp_path / "tiled")
     assert json.loads(tiled.json_path.read_text())["this_run"]["tiles"] > facts["this_run"]["tiles"]
     with rasterio.open(made.map_path) as source, rasterio.open(tiled.map_path) as other:
         np.testing.assert_allclose(other.read(), source.read(), atol=1e-5)
@@ -163,5 +163,5 @@ def test_tiles_do_not_show_and_the_fidelity_is_that_to_the_averaged_classifier(
 
 def test_what_it_cannot_be_is_refused(tmp_path):
     small_run(tmp_path / "run", ALIVE)
-    with pytest.raises(UsageError, match="--tta: expected none or d4; received d8"):
+    with pytest.raises(UsageError, match="`tta`: expected none or d4; received d8"):
         load_mapper(tmp_path / "run", tta="d8")

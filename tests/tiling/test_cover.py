@@ -23,10 +23,10 @@ from small_maps import STRIDE, mapper_of  # noqa: E402
 from small_runs import ZOO, small_run  # noqa: E402
 
 from tltool.mapping import image_map  # noqa: E402
-from tltool.mapping.image_map import map_image  # noqa: E402
+from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.raster import Raster, load_area  # noqa: E402
+from tltool.run.map_options import MapOptions, Output  # noqa: E402
 from tltool.tiling.cover import ImageCover  # noqa: E402
-from tltool.tiling.outputs import Output  # noqa: E402
 from tltool.tiling.pipeline import EnginePredictor  # noqa: E402
 
 pytestmark = [
@@ -80,8 +80,8 @@ def test_cells_without_a_valid_pixel_have_no_data_others_keep_their_value(tmp_pa
     seen = np.where(valid, pixels, 0).astype(np.uint8) if kind == "nodata" else pixels
     plain = write_raster(tmp_path / "b.tif", seen)
     output = Output(dtype=dtype)
-    received = values_of(map_image(mapper_of(40), masked, tmp_path / "maps", output))
-    expected = values_of(map_image(mapper_of(40), plain, tmp_path / "maps", output))
+    received = values_of(write_map(mapper_of(40), masked, tmp_path / "maps", output))
+    expected = values_of(write_map(mapper_of(40), plain, tmp_path / "maps", output))
     grid = np.zeros((124, 164), bool)
     grid[:121, :162] = valid
     data = grid.reshape(31, STRIDE, 41, STRIDE).any((1, 3))
@@ -114,7 +114,7 @@ def write_mostly_empty(path, how):
 @pytest.mark.parametrize("how", ["sparse", "equal blocks", "alpha", "overview"])
 def test_a_tenth_of_a_raster_with_a_tenth_of_data_is_read(tmp_path, reads, how):
     image = write_mostly_empty(tmp_path / "a.tif", how)
-    made = map_image(mapper_of(64), image, tmp_path / "maps")
+    made = write_map(mapper_of(64), image, tmp_path / "maps")
     facts = json.loads(made.json_path.read_text())["this_run"]
     assert facts["tiles"] == 100
     assert 0.08 <= len(reads) / facts["tiles"] <= 0.14
@@ -126,7 +126,7 @@ def test_a_tenth_of_a_raster_with_a_tenth_of_data_is_read(tmp_path, reads, how):
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 def test_a_map_without_any_data_is_written_with_one_warning(tmp_path, reads, caplog, dtype):
     image = write_raster(tmp_path / "a.tif", np.zeros((3, 80, 96), np.uint8), nodata=0)
-    made = map_image(mapper_of(40), image, tmp_path / "maps", Output(dtype=dtype))
+    made = write_map(mapper_of(40), image, tmp_path / "maps", Output(dtype=dtype))
     with rasterio.open(made.map_path) as source:
         values, nodata = source.read(), source.nodata
     np.testing.assert_array_equal(values, np.full((3, 20, 24), nodata))
@@ -151,9 +151,9 @@ def test_that_there_is_no_data_is_known_of_what_another_process_did(tmp_path, ca
         with monkeypatch.context() as patch:
             patch.setattr(image_map, "map_georeference", stop)
             with pytest.raises(KeyboardInterrupt):
-                map_image(mapper_of(40), image, tmp_path / "maps", model=model)
+                write_map(mapper_of(40), image, tmp_path / "maps", model=model)
         caplog.clear()
-        map_image(mapper_of(40), image, tmp_path / "maps", model=model)
+        write_map(mapper_of(40), image, tmp_path / "maps", model=model)
         warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warned) == (row is None)
 
@@ -179,10 +179,10 @@ def test_cells_have_values_where_their_centre_lies_in_the_area(tmp_path, reads, 
     image = write_raster(tmp_path / "a.tif", noise(160, 200), crs=UTM, transform=PLACE)
     wgs84 = CRS.from_user_input("OGC:CRS84")
     area = write_area(tmp_path / "a.geojson", [SQUARE], crs or wgs84, named=crs is not None)
-    whole = values_of(map_image(mapper_of(20), image, tmp_path / "whole"))
+    whole = values_of(write_map(mapper_of(20), image, tmp_path / "whole"))
     tiles = len(reads)
     reads.clear()
-    made = map_image(mapper_of(20), image, tmp_path / "maps", aoi=area)
+    made = write_map(mapper_of(20, options=MapOptions(aoi=area)), image, tmp_path / "maps")
     inside = np.zeros((40, 50), bool)
     # Centres are at 2, 6, ... px.
     inside[12:24, 10:25] = True
@@ -195,7 +195,9 @@ def test_an_area_in_pixels_lies_on_an_image_without_a_crs(tmp_path):
     image = write_raster(tmp_path / "a.tif", noise(160, 200))
     ring = [[*map(list, SQUARE), list(SQUARE[0])]]
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": ring}))
-    made = map_image(mapper_of(64), image, tmp_path / "maps", aoi=tmp_path / "a.geojson")
+    made = write_map(
+        mapper_of(64, options=MapOptions(aoi=tmp_path / "a.geojson")), image, tmp_path / "maps"
+    )
     rows, columns = np.nonzero(np.isfinite(values_of(made)[0]))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (12, 23, 10, 24)
 
@@ -206,7 +208,9 @@ def test_an_area_and_a_mask_are_both_kept(tmp_path):
     pixels = np.where(valid, noise(160, 200), 0).astype(np.uint8)
     image = write_raster(tmp_path / "a.tif", pixels, nodata=0, crs=UTM, transform=PLACE)
     area = write_area(tmp_path / "a.geojson", [SQUARE])
-    values = values_of(map_image(mapper_of(64), image, tmp_path / "maps", aoi=area))
+    values = values_of(
+        write_map(mapper_of(64, options=MapOptions(aoi=area)), image, tmp_path / "maps")
+    )
     assert np.isfinite(values[0]).sum() == 12 * 10
     assert np.isfinite(values[0, 12:24, 10:20]).all()
 

@@ -21,7 +21,7 @@ from tltool.fcn.atrous import to_dense  # noqa: E402
 from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES  # noqa: E402
-from tltool.tiling import engines  # noqa: E402
+from tltool.run import map_options  # noqa: E402
 from tltool.tiling.engines import (  # noqa: E402
     PRECISIONS,
     ShiftAndStitchEngine,
@@ -91,7 +91,7 @@ def test_lower_precision_differs_little_and_is_named(fcn, caplog, name, precisio
     assert engine.precision in PRECISIONS
     if engine.precision != "f32":
         assert np.abs(received - expected).max() > 1e-5
-    told = f"--precision {precision}: this processor's" in caplog.text
+    told = f"`precision={precision!r}`: this processor's" in caplog.text
     assert told == (engine.precision != precision)
 
 
@@ -180,7 +180,9 @@ def test_what_openvino_cannot_convert_is_said_and_auto_takes_tensorflow(caplog):
     inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(2, 4, strides=4)(inputs)
     model = keras.Model(inputs, keras.ops.erfinv(keras.ops.tanh(x)), name="odd")
-    with pytest.raises(ModelError, match=r"cannot convert the network odd: .*--engine tensorflow"):
+    with pytest.raises(
+        ModelError, match=r"cannot convert the network odd: .*`engine='tensorflow'`"
+    ):
         make_engine("openvino", model)
     engine = make_engine("auto", model)
     assert engine.name == "tensorflow"
@@ -190,18 +192,18 @@ def test_what_openvino_cannot_convert_is_said_and_auto_takes_tensorflow(caplog):
 
 def test_auto_takes_openvino_on_a_cpu_where_it_is_installed(monkeypatch):
     assert resolve_engine("auto") == INSTALLED[-1]
-    monkeypatch.setattr(engines, "_has_openvino", lambda: False)
+    monkeypatch.setattr(map_options, "has_openvino", lambda: False)
     assert resolve_engine("auto") == "tensorflow"
 
 
 def test_wrong_choices_are_refused(fcn, monkeypatch):
     with pytest.raises(
-        UsageError, match="--engine: expected one of auto, tensorflow, openvino; received torch"
+        UsageError, match="`engine`: expected one of auto, tensorflow, openvino; received torch"
     ):
         make_engine("torch", fcn)
-    with pytest.raises(UsageError, match="--precision: expected one of f32, bf16, f16; received 8"):
+    with pytest.raises(UsageError, match="`precision`: expected one of f32, bf16, f16; received 8"):
         make_engine("auto", fcn, precision="8")
-    monkeypatch.setattr(engines, "_has_openvino", lambda: False)
+    monkeypatch.setattr(map_options, "has_openvino", lambda: False)
     with pytest.raises(UsageError, match=r"pip install 'tltool\[openvino\]'"):
         resolve_engine("openvino")
 

@@ -67,20 +67,20 @@ def test_many_classes_take_larger_numbers():
     np.testing.assert_array_equal(stored[0, 0], np.arange(256))
     few = sidecar(TaskFacts(classes=[f"c{k}" for k in range(255)]))
     assert choose_product(few, argmax=True).encoding.dtype == "uint8"
-    with pytest.raises(UsageError, match="--dtype: expected uint16 for the numbers of 256 classes"):
+    with pytest.raises(UsageError, match="`dtype`: expected uint16 for the numbers of 256 classes"):
         choose_product(many, "uint8", argmax=True)
 
 
 @pytest.mark.parametrize(
     ("facts", "options", "message"),
     [
-        (ZOO_SIDE, {"classes": ["seal", "cat"]}, "--classes: expected some of bird, none.*ed cat"),
-        (ZOO_SIDE, {"classes": []}, "--classes: expected some of bird, none, seal; received none"),
-        (ZOO_SIDE, {"dtype": "int8"}, "--dtype: expected one of float32.*received int8"),
-        (ZOO_SIDE, {"argmax": True, "dtype": "float32"}, "--dtype: expected uint8 or uint16"),
-        (ZOO_SIDE, {"argmax": True, "classes": ["bird"]}, "--argmax: expected all classes"),
-        (sidecar(SEEN), {"argmax": True}, "--argmax: .*received 1 of kind multi-label"),
-        (sidecar(ZOO, SEEN), {"argmax": True}, "--argmax: .*received 2 of kind multi-class"),
+        (ZOO_SIDE, {"classes": ["seal", "cat"]}, "`classes`: expected some of bird, none.*ed cat"),
+        (ZOO_SIDE, {"classes": []}, "`classes`: expected some of bird, none, seal; received none"),
+        (ZOO_SIDE, {"dtype": "int8"}, "`dtype`: expected one of float32.*received int8"),
+        (ZOO_SIDE, {"argmax": True, "dtype": "float32"}, "`dtype`: expected uint8 or uint16"),
+        (ZOO_SIDE, {"argmax": True, "classes": ["bird"]}, "`argmax`: expected all classes"),
+        (sidecar(SEEN), {"argmax": True}, "`argmax`: .*received 1 of kind multi-label"),
+        (sidecar(ZOO, SEEN), {"argmax": True}, "`argmax`: .*received 2 of kind multi-class"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(facts, options, message):

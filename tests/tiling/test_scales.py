@@ -16,9 +16,9 @@ quiet_import("keras")
 
 from small_runs import ZOO, padded_run, small_run  # noqa: E402
 
-from tltool.mapping.image_map import map_image  # noqa: E402
+from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.mapping.mapper import load_mapper  # noqa: E402
-from tltool.tiling.scales import COMBINATIONS, check_scales  # noqa: E402
+from tltool.run.map_options import COMBINATIONS, MapOptions  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("without_pictures"),
@@ -45,8 +45,8 @@ def blobs(height=86, width=107):
 
 def map_of(run, folder, pixels, tile=None, **options):
     image = write_raster(folder / "a.tif", np.ascontiguousarray(pixels))
-    mapper = load_mapper(run, tile, "tensorflow", **options)
-    with rasterio.open(map_image(mapper, image, folder / "maps").map_path) as source:
+    mapper = load_mapper(run, tile=tile, engine="tensorflow", **options)
+    with rasterio.open(write_map(mapper, image, folder / "maps").map_path) as source:
         return source.read()
 
 
@@ -111,21 +111,21 @@ def test_a_map_of_several_scales_does_not_claim_the_fidelity_of_one(tmp_path):
 @pytest.mark.parametrize(
     ("scales", "combine", "message"),
     [
-        ([1, 1], "mean", "--scales: expected different numbers .* received 1,1"),
-        ([0.05], "mean", "--scales: expected different numbers from 0.1 to 8"),
-        ([float("nan")], "mean", "--scales: .* received nan"),
-        ([1, 9], "max", "--scales: .* received 1,9"),
-        ([1, 2], "median", "--combine: expected mean or max; received median"),
-        ([], "median", "--combine: expected mean or max; received median"),
-        ([], "max", "--combine: expected --scales beside it; received max alone"),
+        ([1, 1], "mean", "`scales`: expected different numbers .* received 1,1"),
+        ([0.05], "mean", "`scales`: expected different numbers from 0.1 to 8"),
+        ([float("nan")], "mean", "`scales`: .* received nan"),
+        ([1, 9], "max", "`scales`: .* received 1,9"),
+        ([1, 2], "median", "`combine`: expected mean or max; received median"),
+        ([], "median", "`combine`: expected mean or max; received median"),
+        ([], "max", "`combine`: expected `scales` beside it; received max alone"),
     ],
 )
 def test_scales_that_cannot_be_meant_are_refused(tmp_path, scales, combine, message):
     with pytest.raises(UsageError, match=message):
-        check_scales(scales, combine)
+        MapOptions(scales=scales, combine=combine)
     with pytest.raises(UsageError, match=message):
         load_mapper(tmp_path / "norun", scales=scales, combine=combine)
 
 
 def test_no_scales_are_the_image_as_it_is():
-    check_scales((), "mean")
+    assert MapOptions().scales == ()

@@ -103,7 +103,7 @@ class _Counting(click.Command):
 @options.seeing
 @options.overwrite
 @options.out("Folder for points, counts, pictures, the summary and the maps.")
-def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -> None:
+def count(run: Path, images: tuple[Path, ...], **more: Any) -> None:
     """Count what the network of RUN finds on IMAGEs.
 
     RUN is a run folder or an fcn.keras with its fcn.json; IMAGEs are files,
@@ -114,11 +114,9 @@ def count(run: Path, images: tuple[Path, ...], scale: str | None, **more: Any) -
     import tltool
     from tltool.cli import show
     from tltool.errors import CountError
-    from tltool.raster import parse_scale
 
-    numbers = None if scale is None else parse_scale(scale)
     try:
-        survey = tltool.count(run, images, scale=numbers, **more)
+        survey = tltool.count(run, images, **more)
     except CountError as error:
         show.survey(error.survey)
         raise

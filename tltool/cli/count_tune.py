@@ -55,7 +55,6 @@ def tune(
     run: Path,
     images: tuple[Path, ...],
     points: Path,
-    scale: str | None,
     one_rule: bool,
     **more: Any,
 ) -> None:
@@ -68,11 +67,9 @@ def tune(
     test splits are used.
     """
     import tltool
-    from tltool.raster import parse_scale
 
-    numbers = None if scale is None else parse_scale(scale)
     per_class = not one_rule
-    _show(tltool.tune_count(run, images, points, scale=numbers, per_class=per_class, **more))
+    _show(tltool.tune_count(run, images, points, per_class=per_class, **more))
 
 
 def _show(tuning: Any) -> None:

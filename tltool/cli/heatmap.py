@@ -1,67 +1,34 @@
 """`tltool heatmap`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tltool.cli import options
 
 if TYPE_CHECKING:
-    from tltool.mapping.heatmap import HeatMap
+    from tltool.mapping.image_map import HeatMap
+    from tltool.run.map_options import MapOptions
 
 
 @click.command(short_help="Map class probabilities over images of any size.")
 @options.run
 @options.images
-@options.engine
-@options.precision
-@click.option(
-    "--tta",
-    metavar="none|d4",
-    default="none",
-    help="d4: the mean over the eight flips and rotations [none].",
-)
-@click.option(
-    "--aoi",
-    type=click.Path(path_type=Path),
-    metavar="GEOJSON",
-    help="Areas to map, in any CRS (in pixels, y down, where the image has none); no data outside.",
-)
-@options.scale
-@options.bands
-@options.resample
-@click.option(
-    "--scales",
-    type=options.Numbers(float),
-    metavar="X[,X...]",
-    default=(),
-    help="See every image at these enlargements, such as 0.8,1,1.25.",
-)
-@click.option(
-    "--combine",
-    metavar="mean|max",
-    default="mean",
-    help="How the probabilities of several --scales become one [mean].",
-)
-@click.option(
-    "--tile",
-    type=click.IntRange(min=1),
-    metavar="PX",
-    help="Longest side of a tile as the network sees it [from the network's size].",
-)
-@options.stride
-@click.option(
-    "--shift-and-stitch",
-    is_flag=True,
-    help="Make the map of --stride from runs on the shifted image: the reference, slower.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["fcn", "patches"]),
-    default="fcn",
-    show_default=True,
-    help="patches: slide the untouched classifier; slower, always faithful, any --stride.",
+@options.map_options(
+    "engine",
+    "precision",
+    "tta",
+    "aoi",
+    "scale",
+    "bands",
+    "resample",
+    "scales",
+    "combine",
+    "tile",
+    "stride",
+    "shift_and_stitch",
+    "mode",
 )
 @click.option(
     "--full-resolution",
@@ -86,7 +53,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--format",
-    "file_format",
     type=click.Choice(["geotiff", "zarr"]),
     default="geotiff",
     show_default=True,
@@ -103,21 +69,10 @@ if TYPE_CHECKING:
 def heatmap(
     run: Path,
     images: tuple[Path, ...],
-    scale: str | None,
-    tile: int | None,
-    stride: float | None,
-    shift_and_stitch: bool,
-    mode: Literal["fcn", "patches"],
-    full_resolution: bool,
-    dtype: str | None,
-    classes: tuple[str, ...] | None,
-    argmax: bool,
-    file_format: Literal["geotiff", "zarr"],
-    cog: bool,
-    preview: bool,
-    overwrite: bool,
     out: Path,
-    **seeing: Any,
+    options: "MapOptions",
+    overwrite: bool,
+    **written: Any,
 ) -> None:
     """Map the class probabilities of IMAGEs with the network of RUN.
 
@@ -131,28 +86,11 @@ def heatmap(
     """
     import tltool
     from tltool.errors import MapsError
-    from tltool.raster import parse_scale
+    from tltool.run.map_options import Output
 
     try:
-        made = tltool.heatmap(
-            run,
-            images,
-            out,
-            tile=tile,
-            stride=stride,
-            shift_and_stitch=shift_and_stitch,
-            mode=mode,
-            full_resolution=full_resolution,
-            dtype=dtype,
-            classes=classes,
-            argmax=argmax,
-            format=file_format,
-            cog=cog,
-            preview=preview,
-            overwrite=overwrite,
-            scale=None if scale is None else parse_scale(scale),
-            **seeing,
-        )
+        output = Output(**written)
+        made = tltool.heatmap(run, images, out, options=options, output=output, overwrite=overwrite)
     except MapsError as error:
         _show(error.made)
         raise

@@ -1,5 +1,6 @@
 """Options that several commands share, each named once."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,43 +83,112 @@ class Numbers(click.ParamType):
         return numbers
 
 
-# How maps are made.
-engine = click.option(
-    "--engine",
-    metavar="NAME",
-    default="auto",
-    help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU where it"
-    " is installed].",
-)
-precision = click.option(
-    "--precision",
-    metavar="NAME",
-    default="f32",
-    help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
-)
-scale = click.option(
-    "--scale",
-    metavar="MIN:MAX|percentiles",
-    help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high byte].",
-)
-bands = click.option(
-    "--bands",
-    type=Numbers(int),
-    metavar="N[,N...]",
-    help="Bands of the images to use, from 1 [as in training].",
-)
-resample = click.option(
-    "--resample",
-    is_flag=True,
-    help="Resample images to the ground sample distance of the training.",
-)
-stride = click.option(
-    "--stride",
-    type=float,
-    metavar="PX",
-    help="Between cells, px of the image: the network's own halved any number of times, by the"
-    " à trous rewriting [the network's own].",
-)
+# How maps are made: an option for each of `tltool.run.map_options.MapOptions`.
+_MAP_OPTIONS = {
+    "engine": click.option(
+        "--engine",
+        metavar="NAME",
+        default="auto",
+        help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU"
+        " where it is installed].",
+    ),
+    "precision": click.option(
+        "--precision",
+        metavar="NAME",
+        default="f32",
+        help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
+    ),
+    "tta": click.option(
+        "--tta",
+        metavar="none|d4",
+        default="none",
+        help="d4: the mean over the eight flips and rotations [none].",
+    ),
+    "aoi": click.option(
+        "--aoi",
+        type=click.Path(path_type=Path),
+        metavar="GEOJSON",
+        help="Areas to map, in any CRS (in pixels, y down, where the image has none); no data"
+        " outside.",
+    ),
+    "scale": click.option(
+        "--scale",
+        metavar="MIN:MAX|percentiles",
+        help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high"
+        " byte].",
+    ),
+    "bands": click.option(
+        "--bands",
+        type=Numbers(int),
+        metavar="N[,N...]",
+        help="Bands of the images to use, from 1 [as in training].",
+    ),
+    "resample": click.option(
+        "--resample",
+        is_flag=True,
+        help="Resample images to the ground sample distance of the training.",
+    ),
+    "scales": click.option(
+        "--scales",
+        type=Numbers(float),
+        metavar="X[,X...]",
+        default=(),
+        help="See every image at these enlargements, such as 0.8,1,1.25.",
+    ),
+    "combine": click.option(
+        "--combine",
+        metavar="mean|max",
+        default="mean",
+        help="How the probabilities of several --scales become one [mean].",
+    ),
+    "tile": click.option(
+        "--tile",
+        type=click.IntRange(min=1),
+        metavar="PX",
+        help="Longest side of a tile as the network sees it [from the network's size].",
+    ),
+    "stride": click.option(
+        "--stride",
+        type=float,
+        metavar="PX",
+        help="Between cells, px of the image: the network's own halved any number of times, by the"
+        " à trous rewriting [the network's own].",
+    ),
+    "shift_and_stitch": click.option(
+        "--shift-and-stitch",
+        is_flag=True,
+        help="Make the map of --stride from runs on the shifted image: the reference, slower.",
+    ),
+    "mode": click.option(
+        "--mode",
+        type=click.Choice(["fcn", "patches"]),
+        default="fcn",
+        show_default=True,
+        help="patches: slide the untouched classifier; slower, always faithful, any --stride.",
+    ),
+}
+
+
+def map_options(*names: str) -> Callable[[Command], Command]:
+    """Options of how maps are made; the command gets them as one `options`, a `MapOptions`."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(**values: Any) -> Any:
+            from tltool.raster import parse_scale
+            from tltool.run.map_options import MapOptions
+
+            given = {name: values.pop(name) for name in names}
+            if given.get("scale") is not None:
+                given["scale"] = parse_scale(given["scale"])
+            return command(options=MapOptions(**given), **values)
+
+        for name in reversed(names):
+            call = _MAP_OPTIONS[name](call)
+        return call
+
+    return decorate
+
 
 maps = click.option(
     "--maps",
@@ -147,8 +217,5 @@ columns = click.option(
 )
 
 
-def seeing(command: Command) -> Command:
-    """Options of how the maps are made that points are found in."""
-    for option in (resample, bands, scale, precision, engine, stride):
-        command = option(command)
-    return command
+# How the maps are made that points are found in.
+seeing = map_options("stride", "engine", "precision", "scale", "bands", "resample")

@@ -18,10 +18,11 @@ from tltool.counting.unannotated import warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
 from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
 from tltool.points.scoring import score_points
-from tltool.raster import Scale, images_of
+from tltool.raster import images_of
 from tltool.run.detection_parameters import DetectionParameters
+from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.outputs import Output, check_outputs
+from tltool.tiling.outputs import check_outputs
 
 logger = logging.getLogger("tltool")
 
@@ -94,13 +95,9 @@ def count(
     level: float = 0.95,
     interval: str = "beta-binomial",
     points_formats: Sequence[str] = (),
-    stride: float | None = None,
-    engine: str = "auto",
-    precision: str = "f32",
-    scale: Scale = None,
-    bands: Sequence[int] | None = None,
-    resample: bool = False,
+    options: MapOptions | None = None,
     overwrite: bool = False,
+    **keywords: Any,
 ) -> Survey:
     """Count what a run's network finds on images.
 
@@ -141,9 +138,11 @@ def count(
         `tltool.points.block_bootstrap`, where assumptions are told.
     points_formats : sequence of str
         Beside CSV and GeoJSON: ``gpkg``, ``coco``.
-    stride, engine, precision, scale, bands, resample
-        As of `tltool.heatmap`. With `resample` distances are in px of the
-        resampled image, points in those of the image.
+    options : MapOptions, optional
+        How maps are made. With `resample` distances are in px of the resampled
+        image, points in those of the image.
+    **keywords
+        Single options of `MapOptions`, over these.
     overwrite : bool
         Replace earlier counts and maps.
 
@@ -164,6 +163,7 @@ def count(
         Maps of another model; a run that cannot count.
     OutputError, UsageError
     """
+    options = MapOptions.of(options, **keywords)
     check_interval(interval, level)
     folder, paths = Path(out), images_of(images)
     sidecar = countable_sidecar(run)
@@ -175,9 +175,7 @@ def count(
     wanted = [path for path in paths if path in areas]
     classes = classes_of(sidecar)
     known = _known(truth, wanted, classes, sidecar, columns)
-    seeing: dict[str, Any] = {"stride": stride, "engine": engine, "precision": precision}
-    seeing |= {"scale": scale, "bands": bands, "resample": resample}
-    ready = maps_for(run, wanted, folder / MAPS_NAME, maps, overwrite, seeing)
+    ready = maps_for(run, wanted, folder / MAPS_NAME, maps, overwrite, options)
     counter = _Counter(classes, level, interval, areas, known)
     counted, choice = counter.count_all(ready, choice)
     totals = counter.bound(labels_of(counted), choice.parameters)

@@ -1,8 +1,7 @@
 """Maps to count in, made or taken from a folder after a check, and the points in them."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +12,9 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolError, UsageError
-from tltool.mapping.fingerprint import network_name
-from tltool.mapping.heatmap import Failed, heatmap, known_sidecar, nothing_here
+from tltool.errors import DataError, ImageError, MapsError, ModelError, UsageError
+from tltool.mapping.heatmap import Failed, heatmap, known_sidecar
+from tltool.mapping.image_map import network_name
 from tltool.points.cell_maps import MapGeometry
 from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import Raster
@@ -23,16 +22,13 @@ from tltool.raster.encoding import ENCODINGS
 from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
 from tltool.run.detection_parameters import DetectionParameters, Surface
 from tltool.run.folder import FCN_NAME, MODEL_NAME
+from tltool.run.map_facts import MapFacts, read_facts
+from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.outputs import Output, name_files
+from tltool.tiling.outputs import name_files
+from tltool.tiling.products import nothing_here
 
 logger = logging.getLogger("tltool")
-
-# How maps are made where nothing is said.
-_DEFAULTS = {"engine": "auto", "precision": "f32", "resample": False}
-
-# What decides where peaks lie and how high they are, beside the network.
-_SEEING = ("stride", "tta", "scales", "combine", "resample")
 
 
 class RasterMap:
@@ -121,7 +117,7 @@ class ImageMap:
     ----------
     image, path : Path
         The image's file and the map's.
-    facts : dict
+    facts : MapFacts
         The JSON beside the map.
     background : str or None
         The band that means "nothing here".
@@ -135,7 +131,7 @@ class ImageMap:
 
     image: Path
     path: Path
-    facts: Mapping[str, Any]
+    facts: MapFacts
     background: str | None
     size: tuple[int, int]
     gsd: float | None
@@ -144,17 +140,16 @@ class ImageMap:
     @property
     def scale(self) -> tuple[float, float]:
         """Pixels that the network saw for one of the image, across and down."""
-        return self.facts["width"] / self.size[0], self.facts["height"] / self.size[1]
+        return self.facts.width / self.size[0], self.facts.height / self.size[1]
 
     @property
-    def seeing(self) -> dict[str, Any]:
+    def view(self) -> dict[str, Any]:
         """How the image was seen: maps that differ in it have other peaks."""
-        return {key: self.facts.get(key) for key in _SEEING}
+        return self.facts.view
 
     def open_image(self) -> Raster:
         """The image as its file has it, with the numbers that the network saw."""
-        scale = self.facts.get("scale")
-        return Raster(self.image, self.bands, tuple(scale) if isinstance(scale, list) else scale)
+        return Raster(self.image, self.bands, self.facts.scale)
 
     def candidates(
         self, floor: float = 0.05, surface: Surface | None = None, radius: float | None = None
@@ -244,7 +239,12 @@ def classes_of(sidecar: Sidecar) -> tuple[str, ...]:
 
 
 def make_maps(
-    run: str | Path, images: Sequence[Path], folder: Path, *, overwrite: bool = False, **seeing: Any
+    run: str | Path,
+    images: Sequence[Path],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    options: MapOptions | None = None,
 ) -> Maps:
     """Map images with the network of a run, which is converted where it was not.
 
@@ -255,8 +255,7 @@ def make_maps(
     folder : Path
         For the maps.
     overwrite : bool
-    **seeing
-        Options of `tltool.heatmap`.
+    options : MapOptions, optional
 
     Raises
     ------
@@ -266,7 +265,7 @@ def make_maps(
     """
     failed: Failed = {}
     try:
-        heatmap(run, images, folder, overwrite=overwrite, **seeing)
+        heatmap(run, images, folder, overwrite=overwrite, options=options)
     except MapsError as error:
         if not error.made:
             raise
@@ -310,7 +309,7 @@ def maps_for(
     folder: Path,
     maps: str | Path | None,
     overwrite: bool,
-    seeing: dict[str, Any],
+    options: MapOptions,
 ) -> Maps:
     """Make maps into `folder`, or take those in `maps`.
 
@@ -319,13 +318,15 @@ def maps_for(
     UsageError
         `maps`, and an option that would make others.
     """
-    given = {key: told for key, told in seeing.items() if told != _DEFAULTS.get(key)}
     if maps is None:
-        return make_maps(run, images, folder, overwrite=overwrite, **given)
+        return make_maps(run, images, folder, overwrite=overwrite, options=options)
+    default = MapOptions()
+    given = [name for name in options.names() if getattr(options, name) != getattr(default, name)]
     if given:
+        received = ", ".join(f"`{name}`" for name in given)
         raise UsageError(
-            f"--maps: expected no option of making maps beside it; received --{', --'.join(given)}."
-            " Leave one out"
+            f"`maps`: expected no option of making maps beside it; received {received}. Leave one"
+            " out"
         )
     return take_maps(run, images, maps)
 
@@ -360,17 +361,17 @@ def _image_map(
                 f"{path}: expected the map of {image.name} there, found none. Make it with tltool"
                 f" heatmap RUN {image} -o {folder}, or leave --maps out"
             )
-    facts = _read_facts(files.json)
+    facts = read_facts(files.json)
     if networks is not None:
         _check_network(files.json, facts, networks)
-    told = facts.get("bands_read") or sidecar.band_numbers
+    told = facts.bands_read or sidecar.band_numbers
     bands = tuple(told) if told else None
     with Raster(image, bands, scale=(0, 1)) as raster:
         size, gsd = (raster.width, raster.height), raster.gsd
-    if not facts.get("resample") and size != (facts["width"], facts["height"]):
+    if not facts.resample and size != (facts.width, facts.height):
         raise DataError(
             f"{files.map}: expected a map of {image.name}, which is {size[0]} x {size[1]} px;"
-            f" received one of an image of {facts['width']} x {facts['height']} px. Make it again"
+            f" received one of an image of {facts.width} x {facts.height} px. Make it again"
         )
     with RasterMap(files.map) as cells:
         missing = [name for name in sidecar.classes if name not in cells.names]
@@ -379,28 +380,15 @@ def _image_map(
             f"{files.map}: expected a band for every class; {', '.join(missing)} is missing. Make"
             " the map again without --classes"
         )
-    if networks is not None and facts.get("aoi"):
+    if networks is not None and facts.aoi:
         logger.warning("%s: made with --aoi, so nothing is found outside that area", files.map)
     nothing = nothing_here(sidecar)
     background = nothing[0] if nothing else None
     return ImageMap(image, files.map, facts, background, size, gsd, bands)
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        MapGeometry.of_facts(facts)
-    except (ValueError, TypeError, OSError) as error:
-        if isinstance(error, TltoolError):
-            raise
-        raise DataError(
-            f"{path}: expected what tltool heatmap writes beside a map: {error}. Make the map again"
-        ) from error
-    return facts
-
-
-def _check_network(path: Path, facts: Mapping[str, Any], networks: Sequence[str]) -> None:
-    made = str(facts.get("model") or "one that it does not name")
+def _check_network(path: Path, facts: MapFacts, networks: Sequence[str]) -> None:
+    made = str(facts.model or "one that it does not name")
     # Whatever the file is called.
     if made.split()[-1] not in {name.split()[-1] for name in networks}:
         raise ModelError(

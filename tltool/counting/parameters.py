@@ -33,11 +33,11 @@ class Choice:
 
     def for_map(self, image_map: ImageMap) -> "Choice":
         """The same where a map was made as those that the tuning saw, else without validation."""
-        tuned, seeing = self.parameters.seeing, image_map.seeing
-        if tuned is None or tuned == seeing:
+        tuned, view = self.parameters.seeing, image_map.view
+        if tuned is None or tuned == view:
             return self
-        differing = [key for key in tuned if tuned[key] != seeing.get(key)]
-        told = ", ".join(f"{key} {seeing.get(key)} for {tuned[key]}" for key in differing)
+        differing = [key for key in tuned if tuned[key] != view.get(key)]
+        told = ", ".join(f"{key} {view.get(key)} for {tuned[key]}" for key in differing)
         doubt = f"the tuning saw its images otherwise than this map did: {told}"
         return Choice(without_validation(self.parameters), self.origin, doubt)
 

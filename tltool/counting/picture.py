@@ -314,7 +314,7 @@ def write_picture(
         marks,
         names,
         f"{each.image.name}: {len(each.points):,} points",
-        radius=ring_radius(marks.xy, scale * each.map.facts["patch"] / each.map.scale[0] / 2),
+        radius=ring_radius(marks.xy, scale * each.map.facts.patch / each.map.scale[0] / 2),
         hole=_hole(coverage, photograph.shape[1::-1]) if limited else None,
         judged=radius is not None,
     )

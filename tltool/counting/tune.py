@@ -18,8 +18,9 @@ from tltool.data.known_splits import KnownSplits, known_splits
 from tltool.errors import DataError, UsageError
 from tltool.points.detections import choose_surface
 from tltool.points.tuning import GOALS, TuningScene, tune
-from tltool.raster import Scale, images_of
+from tltool.raster import images_of
 from tltool.run.detection_parameters import DetectionParameters, Goal
+from tltool.run.map_options import MapOptions
 from tltool.run.sidecar import Sidecar
 
 logger = logging.getLogger("tltool")
@@ -125,13 +126,13 @@ def _unseen(parts: Sequence[_Part]) -> tuple[list[_Part], list[str]]:
 def _seeing(maps: Maps) -> dict[str, Any]:
     """How all maps were seen."""
     first = maps.maps[0]
-    other = next((each for each in maps.maps if each.seeing != first.seeing), None)
+    other = next((each for each in maps.maps if each.view != first.view), None)
     if other is not None:
         raise DataError(
             f"{maps.folder}: expected maps that were all made alike; {first.path.name} has"
-            f" {first.seeing}, {other.path.name} {other.seeing}. Make them in one call"
+            f" {first.view}, {other.path.name} {other.view}. Make them in one call"
         )
-    return first.seeing
+    return first.view
 
 
 def _folds(scenes: Sequence[TuningScene], folds: int | None) -> int:
@@ -155,12 +156,8 @@ def tune_count(
     maps: str | Path | None = None,
     blocks: float | None = None,
     folds: int | None = None,
-    stride: float | None = None,
-    engine: str = "auto",
-    precision: str = "f32",
-    scale: Scale = None,
-    bands: Sequence[int] | None = None,
-    resample: bool = False,
+    options: MapOptions | None = None,
+    **keywords: Any,
 ) -> Tuning:
     """Choose a run's threshold and distance per class, and store them in its sidecars.
 
@@ -197,8 +194,11 @@ def tune_count(
         Parts of the images, of which each is validated by what is chosen on
         the others; 1: all are validated by what is chosen on them. Default: 5,
         or as many as have points, from 3 on; else 1.
-    stride, engine, precision, scale, bands, resample
-        As of `tltool.heatmap`.
+    options : MapOptions, optional
+        How maps are made. With `resample` distances are in px of the resampled
+        image, points in those of the image.
+    **keywords
+        Single options of `MapOptions`, over these.
 
     Returns
     -------
@@ -210,16 +210,15 @@ def tune_count(
         Nothing to tune on: no true point inside the area, no peak in the maps.
     ModelError, ImageError, UsageError
     """
+    options = MapOptions.of(options, **keywords)
     _check(goal, radius, blocks)
     sidecar, paths = countable_sidecar(run), images_of(images)
     areas = find_areas(paths, aoi, ignore)
     wanted = [path for path in paths if path in areas]
     truth = read_truth(points, wanted, classes_of(sidecar), sidecar.background, columns)
     _check_inside(truth, areas, points)
-    seeing: dict[str, Any] = {"stride": stride, "engine": engine, "precision": precision}
-    seeing |= {"scale": scale, "bands": bands, "resample": resample}
     with tempfile.TemporaryDirectory(prefix="tltool-tune-") as folder:
-        ready = maps_for(run, wanted, Path(folder), maps, False, seeing)
+        ready = maps_for(run, wanted, Path(folder), maps, False, options)
         if ready.failed:
             raise next(iter(ready.failed.values()))
         parts = _parts(ready, areas, truth, sidecar)

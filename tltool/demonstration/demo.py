@@ -19,7 +19,7 @@ from tltool.run.sidecar import Sidecar, load_sidecar
 if TYPE_CHECKING:
     from tltool.counting.mine import Round
     from tltool.counting.survey import Survey
-    from tltool.mapping.heatmap import HeatMap
+    from tltool.mapping.image_map import HeatMap
 
 logger = logging.getLogger(__name__)
 

@@ -355,8 +355,8 @@ def choose_stride(stride: float, zoom: Fraction, possible: Sequence[int]) -> int
             return each
     known = ", ".join(f"{float(each / zoom):.2f}".rstrip("0").rstrip(".") for each in possible)
     raise UsageError(
-        f"--stride: expected one of {known} px, which this network can have; received {stride:g}."
-        " Any other stride takes --mode patches"
+        f"`stride`: expected one of {known} px, which this network can have; received {stride:g}."
+        " Any other stride takes `mode='patches'`"
     )
 
 

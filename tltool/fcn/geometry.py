@@ -141,7 +141,7 @@ def refuse(layer: Any, reason: str) -> ConversionError:
     """Make the error that names a layer, what is wrong and what to do."""
     return ConversionError(
         f"layer {layer.name} ({type(layer).__name__}) cannot be converted: {reason}. As it is, the"
-        " model can be slid over an image with tltool heatmap --mode patches: slower, and always"
+        " model can be slid over an image with `tltool.heatmap(mode='patches')`: slower, and always"
         " faithful"
     )
 
@@ -262,8 +262,8 @@ def trace(model: keras.Model) -> Geometry:
     if rows.step != columns.step:
         raise ConversionError(
             f"model {model.name}: expected one stride along both axes, received {rows.step} down"
-            f" and {columns.step} across. As it is, the model can be slid over an image with tltool"
-            " heatmap --mode patches: slower, and always faithful"
+            f" and {columns.step} across. As it is, the model can be slid over an image with"
+            " `tltool.heatmap(mode='patches')`: slower, and always faithful"
         )
     span = _merge(model.layers[-1], [rows, columns])
     return Geometry(int(height), span.step, span.first, span.last, any(pools.values()))

@@ -1,14 +1,14 @@
 """An image opened as a network wants it: its bands, its range of numbers, its scale."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.errors import ImageError, UsageError
 from tltool.raster import AnyRaster, Raster, ResampledRaster, Scale
 from tltool.run.sidecar import Sidecar
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # A ground sample distance nearer to the network's than this is the network's.
 _ALIKE = 0.02
@@ -16,34 +16,27 @@ _ALIKE = 0.02
 _FOREIGN = 0.1
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How images are read.
-
-    Attributes
-    ----------
-    scale : (float, float), 'percentiles' or None
-        As of `tltool.raster.Raster`.
-    bands : tuple of int or None
-        In place of those that the network's sidecar names, from 1.
-    resample : bool
-        Resample images to the ground sample distance of the training.
-    """
-
-    scale: Scale = None
-    bands: tuple[int, ...] | None = None
-    resample: bool = False
-
-
-def open_image(path: str | Path, sidecar: Sidecar, reading: Reading | None = None) -> AnyRaster:
+def open_image(
+    path: str | Path,
+    sidecar: Sidecar,
+    *,
+    scale: Scale = None,
+    bands: Sequence[int] | None = None,
+    resample: bool = False,
+) -> AnyRaster:
     """Open an image, to read the bands of it that a network takes.
 
     Parameters
     ----------
     path : str or Path
     sidecar : Sidecar
-        Of the network.
-    reading : Reading, optional
+        What is known of the network.
+    scale : (float, float) or 'percentiles', optional
+        As for `tltool.raster.Raster`.
+    bands : sequence of int, optional
+        From 1, in place of those that the sidecar names.
+    resample : bool
+        Resample to the ground sample distance of the training.
 
     Raises
     ------
@@ -53,11 +46,10 @@ def open_image(path: str | Path, sidecar: Sidecar, reading: Reading | None = Non
     UsageError
         To be resampled, and that of the training is not known.
     """
-    reading = reading or Reading()
-    raster = Raster(path, reading.bands or sidecar.band_numbers, reading.scale)
+    raster = Raster(path, bands or sidecar.band_numbers, scale)
     try:
         _check_bands(raster, sidecar)
-        factor = _resampling(raster, sidecar) if reading.resample else 1.0
+        factor = _resampling(raster, sidecar) if resample else 1.0
         return raster if factor == 1 else ResampledRaster(raster, factor)
     except BaseException:
         raster.close()
@@ -69,7 +61,7 @@ def _check_bands(raster: Raster, sidecar: Sidecar) -> None:
         raise ImageError(
             f"{raster.path}: expected {sidecar.bands} bands, which the network was trained on;"
             f" received {raster.bands}. Take an image like those of the training, or name the bands"
-            " that are meant with --bands"
+            " that are meant with `bands`"
         )
 
 
@@ -85,13 +77,13 @@ def check_size(raster: AnyRaster, sidecar: Sidecar) -> None:
 def _resampling(raster: Raster, sidecar: Sidecar) -> float:
     if sidecar.gsd is None:
         raise UsageError(
-            "--resample: the network's JSON file does not know the ground sample distance it was"
-            " trained at. Write it there as gsd, in metres per pixel, or use --scales"
+            "`resample`: the network's JSON file does not know the ground sample distance it was"
+            " trained at. Write it there as gsd, in metres per pixel, or use `scales`"
         )
     if raster.gsd is None:
         raise ImageError(
-            f"{raster.path}: --resample needs its ground sample distance, and it has no projected"
-            " coordinate system that would tell it. Use --scales"
+            f"{raster.path}: `resample` needs its ground sample distance, and it has no projected"
+            " coordinate system that would tell it. Use `scales`"
         )
     factor = raster.gsd / sidecar.gsd
     return 1.0 if abs(factor - 1) < _ALIKE else factor
@@ -104,7 +96,7 @@ def warn_of_distance(raster: AnyRaster, sidecar: Sidecar) -> None:
     if abs(raster.gsd / sidecar.gsd - 1) > _FOREIGN:
         logger.warning(
             "%s has %.3g m per pixel, the network was trained at %.3g m: what it knows has another"
-            " size here. --resample makes them alike",
+            " size here. `resample` makes them alike",
             raster.path.name,
             raster.gsd,
             sidecar.gsd,

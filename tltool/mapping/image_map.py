@@ -1,49 +1,58 @@
-"""One image's map: judged tile by tile, written with its pictures and its JSON."""
+"""One image's map: predicted tile by tile, written with its pictures and its JSON."""
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import rasterio
+from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
+from tltool import __version__
 from tltool.conversion.agreement import describe_fidelity
 from tltool.files import write_text
-from tltool.mapping.fingerprint import file_digest, map_fingerprint
 from tltool.mapping.mapper import Mapper
 from tltool.mapping.pictures import OVERLAY_SIDE, write_overlay
 from tltool.mapping.preview import write_preview
 from tltool.progress import progress_bar
-from tltool.raster import AnyRaster, Area, MapGeoreference, as_zoom, load_area
+from tltool.raster import AnyRaster, MapGeoreference, as_zoom, load_area
 from tltool.raster.georeference import move_gcps
-from tltool.tiling.cover import ImageCover
+from tltool.run.map_facts import MapFacts
+from tltool.run.map_options import Output
+from tltool.tiling.cover import find_cover
 from tltool.tiling.full_resolution import write_full_resolution
-from tltool.tiling.journal import Fingerprint, as_json
-from tltool.tiling.outputs import MapFiles, Output, name_files, open_writer
-from tltool.tiling.pipeline import Cover, read_tile
-from tltool.tiling.products import Product, choose_product
+from tltool.tiling.journal import as_json
+from tltool.tiling.outputs import name_files, open_writer
+from tltool.tiling.pipeline import read_tile
+from tltool.tiling.products import choose_product
 from tltool.tiling.tile_choice import choose_tile, tile_candidates
 from tltool.tiling.tiles import Grid, Tile
 from tltool.tiling.unfinished import UnfinishedMap, forget, remembered
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Below so many tiles trying several sizes costs more than it gains.
 _WORTH_TUNING = 150
 
-_NO_DATA = (
-    "%s: the map has no data anywhere: no valid pixel lies where it was to be mapped. Check what"
-    " says which pixels are valid (a value for no data, alpha or a mask band), and --aoi"
-)
+# What viewers and gdaladdo write beside an image, without changing its pixels.
+_BESIDE = (".aux.xml", ".ovr")
+
+# Options that decide the bytes of the map; others only what is beside it.
+_WRITTEN = ("dtype", "format", "cog", "classes", "argmax")
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """What `heatmap` wrote for one image.
+    """Files that `heatmap` wrote for one image.
 
     Attributes
     ----------
@@ -52,13 +61,13 @@ class HeatMap:
         Wall time of the map in this process, without the overlay; 0 where an
         interrupted call had finished it.
     megapixels : float
-        Of the image.
+        Size of the image.
     full_path : Path or None
         The map at the image's resolution, where it was asked for.
     preview_path : Path or None
         The page to look into the map, where it was asked for.
     judged : float
-        Megapixels that this process judged: all but what an interrupted call
+        Megapixels that this process predicted: all but what an interrupted call
         had done and what has no data.
     """
 
@@ -73,44 +82,106 @@ class HeatMap:
     judged: float = 0.0
 
 
-@dataclass
-class _Work:
-    """What one process did of a map."""
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    tiles: int
-    resumed: int = 0
-    without_data: int = 0
-    judged: float = 0.0
-    seconds: float = 0.0
+
+def network_name(model: Path) -> str:
+    """Name of a network in a map's JSON: its file's and the start of its digest."""
+    return f"{model.name} {file_digest(model)[:16]}"
+
+
+def image_state(path: Path) -> str:
+    """Digest of size and time of change of an image's files; a VRT's sources are among them."""
+    try:
+        with warnings.catch_warnings(action="ignore"), rasterio.open(path) as source:
+            names = [name for name in source.files if not name.endswith(_BESIDE)]
+    except RasterioError:
+        names = []
+    states = []
+    for file in sorted({path.resolve(), *map(Path, names)}):
+        if file.exists():
+            facts = file.stat()
+            states.append(f"{file.resolve()} {facts.st_size} {facts.st_mtime_ns}")
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()
+
+
+def map_fingerprint(
+    mapper: Mapper,
+    raster: AnyRaster,
+    model: Path | None,
+    output: Output,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Collect all that decides a map's values: where it is the same, so are the values.
+
+    Parameters
+    ----------
+    mapper : Mapper
+    raster : Raster
+        Known by its path, and the size and time of change of its files: reading
+        it whole would take as long as a map.
+    model : Path or None
+        FCN or classifier, known by its content; None: no two are the same.
+    output : Output
+    facts : mapping
+        More that decides the values.
+
+    Returns
+    -------
+    dict that JSON can hold
+    """
+    engine, sidecar = mapper.engine.name, mapper.sidecar
+    try:
+        engine_version = version(engine)
+    except PackageNotFoundError:
+        engine_version = None
+    exclude = {"format", "fidelity", "data", "temperature"}
+    written = {f"output {key}": value for key, value in asdict(output).items() if key in _WRITTEN}
+    return {
+        "journal": 1,
+        "model": network_name(model) if model else uuid.uuid4().hex,
+        "image": str(raster.path.resolve()),
+        "image files": image_state(raster.path)[:16],
+        "georeference": f"{raster.crs} {tuple(raster.transform)[:6]}",
+        **sidecar.model_dump(exclude=exclude, mode="json"),
+        "method": mapper.method,
+        "engine": engine,
+        "engine version": engine_version,
+        "tile": mapper.tile,
+        **written,
+        "tltool version": __version__,
+        **facts,
+    }
 
 
 def map_georeference(grid: Grid, raster: AnyRaster) -> MapGeoreference:
-    """Where the map of an image lies: by a transform, or by the image's control points."""
+    """Find where the map of an image lies: by a transform, or by the image's control points."""
+    x, y = grid.x, grid.y
+    to_pixels = Affine.translation(float(x.origin), float(y.origin)) @ Affine.scale(
+        float(x.cell_size), float(y.cell_size)
+    )
     gcps, crs = raster.gcps
     if not gcps:
-        return MapGeoreference(raster.crs, map_transform(grid, raster.transform))
-    return MapGeoreference(
-        crs, Affine.identity(), move_gcps(gcps, ~map_transform(grid, Affine.identity()))
-    )
+        return MapGeoreference(raster.crs, raster.transform @ to_pixels)
+    return MapGeoreference(crs, Affine.identity(), move_gcps(gcps, ~to_pixels))
 
 
-def _cover(raster: AnyRaster, grid: Grid, area: Area | None) -> ImageCover | None:
-    return ImageCover(raster, grid, area) if area is not None or raster.has_mask else None
-
-
-def _tuned(
-    mapper: Mapper, raster: AnyRaster, grid: Grid, fingerprint: Fingerprint, path: Path
+def with_best_tile(
+    mapper: Mapper, raster: AnyRaster, grid: Grid, earlier: Mapping[str, Any], fingerprint: Any
 ) -> Mapper:
     """The mapper with the tile that an interrupted call had, or with the fastest."""
     if mapper.fixed_tile:
         return mapper
-    earlier = remembered(path)
     # Of another network it may be too large.
     if earlier and earlier == as_json({**fingerprint, "tile": earlier.get("tile")}):
         return replace(mapper, tile=earlier["tile"])
     if sum(1 for _ in islice(grid.tiles(mapper.tile), _WORTH_TUNING)) < _WORTH_TUNING:
         return mapper
-    zoom, candidates = as_zoom(mapper.sidecar.zoom), tile_candidates(grid, mapper.tile)
+    zoom = as_zoom(mapper.sidecar.zoom)
+    candidates = tile_candidates(grid, mapper.tile)
     chosen = choose_tile(
         mapper.engine, grid, candidates, lambda tile: read_tile(raster, tile, zoom), repeats=1
     )
@@ -118,81 +189,7 @@ def _tuned(
     return replace(mapper, tile=chosen.length)
 
 
-def map_transform(grid: Grid, transform: Affine) -> Affine:
-    """Transform of the map: from (column, row) of cells to where `transform` puts pixels."""
-    shift = Affine.translation(float(grid.x.origin), float(grid.y.origin))
-    return transform @ shift @ Affine.scale(float(grid.x.cell_size), float(grid.y.cell_size))
-
-
-def _fill(
-    work: UnfinishedMap,
-    raster: AnyRaster,
-    grid: Grid,
-    tiles: Sequence[Tile],
-    mapper: Mapper,
-    cover: Cover | None,
-) -> _Work:
-    """Predict what is left to do, with a bar."""
-    done = _Work(len(tiles), len(work.done))
-    total = raster.width * raster.height / 1e6
-    area = float(grid.x.cell_size * grid.y.cell_size) / 1e6
-    with progress_bar(raster.path.name, total, "Mpx") as bar:
-        bar.advance(sum(_cells(tiles[place]) for place in work.done) * area)
-
-        def advance(tile: Tile, judged: bool) -> None:
-            bar.advance(_cells(tile) * area)
-            done.without_data += not judged
-            done.judged += _cells(tile) * area * judged
-
-        work.fill(raster, mapper.predictor(), cover, advance)
-    return done
-
-
-def _cells(tile: Tile) -> int:
-    return tile.y.cells * tile.x.cells
-
-
-def _facts(
-    mapper: Mapper, raster: AnyRaster, model: str | None, output: Output, done: _Work
-) -> dict[str, Any]:
-    grid, sidecar = mapper.grid(raster), mapper.sidecar
-    return {
-        "format": 1,
-        "image": str(raster.path),
-        "model": model,
-        "width": raster.width,
-        "height": raster.height,
-        "rows": grid.y.cells,
-        "columns": grid.x.cells,
-        "classes": sidecar.classes,
-        "tasks": [task.model_dump() for task in sidecar.tasks],
-        "background": sidecar.background,
-        "patch": sidecar.patch,
-        "context": sidecar.context,
-        "zoom": sidecar.zoom,
-        "stride": float(grid.x.cell_size),
-        "offset": grid.x.offset,
-        "receptive_field": sidecar.receptive_field,
-        "fidelity": sidecar.fidelity,
-        "method": mapper.method,
-        "engine": mapper.engine.name,
-        "difference_from_tensorflow": mapper.difference,
-        "gsd": raster.gsd,
-        "tile": mapper.tile,
-        "output": asdict(output),
-        # What an interrupted call had done is not in these.
-        "this_run": {
-            "seconds": round(done.seconds, 3),
-            "megapixels": round(done.judged, 3),
-            "megapixels_per_second": round(done.judged / done.seconds, 2),
-            "tiles": done.tiles,
-            "tiles_resumed": done.resumed,
-            "tiles_without_data": done.without_data,
-        },
-    }
-
-
-def map_image(
+def write_map(
     mapper: Mapper,
     image: Path,
     folder: Path,
@@ -200,7 +197,6 @@ def map_image(
     *,
     model: Path | None = None,
     overwrite: bool = True,
-    aoi: Path | None = None,
 ) -> HeatMap:
     """Write map, pictures and JSON of one image into `folder`.
 
@@ -214,66 +210,122 @@ def map_image(
         on with an interrupted one; None: it may not.
     overwrite : bool
         Replace an earlier map.
-    aoi : Path, optional
-        GeoJSON of the areas to map; cells outside are no data.
     """
-    output = output or Output()
-    facts = mapper.facts() | {"aoi": file_digest(aoi)[:16] if aoi else None}
-    product = choose_product(mapper.sidecar, output.dtype, output.classes, output.argmax)
+    output, options, sidecar = output or Output(), mapper.options, mapper.sidecar
+    product = choose_product(sidecar, output.dtype, output.classes, output.argmax)
     files = name_files(folder, image, output)
     with mapper.open(image) as raster:
         grid = mapper.grid(raster)
-        area = load_area(aoi, raster) if aoi else None
-        facts["limits"] = raster.limits
+        area = load_area(options.aoi, raster) if options.aoi else None
+        facts = mapper.facts() | {
+            "aoi": file_digest(options.aoi)[:16] if options.aoi else None,
+            "limits": raster.limits,
+        }
         fingerprint = map_fingerprint(mapper, raster, model, output, facts)
-        mapper = _tuned(mapper, raster, grid, fingerprint, files.map)
+        mapper = with_best_tile(mapper, raster, grid, remembered(files.map), fingerprint)
         fingerprint["tile"] = mapper.tile
         tiles = list(grid.tiles(mapper.tile))
-        made = _heat_map(image, files, raster)
+        megapixels = raster.width * raster.height / 1e6
+        made = HeatMap(
+            image,
+            files.map,
+            files.overlay,
+            files.json,
+            seconds=0.0,
+            megapixels=megapixels,
+            full_path=files.full,
+            preview_path=files.preview,
+        )
         with UnfinishedMap(files.map, tiles, product, fingerprint, files.beside, overwrite) as work:
             if work.ended:
                 logger.info("%s: finished by the call that was interrupted; kept", files.map)
                 return made
             started = time.perf_counter()
-            done = _fill(work, raster, grid, tiles, mapper, _cover(raster, grid, area))
-            if not done.judged and not work.has_data():
-                logger.warning(_NO_DATA, image)
+            resumed, without_data, predicted = len(work.done), 0, 0.0
+            cell = float(grid.x.cell_size * grid.y.cell_size) / 1e6
+            with progress_bar(raster.path.name, megapixels, "Mpx") as bar:
+                bar.advance(sum(tiles[index].cells for index in work.done) * cell)
+
+                def advance(tile: Tile, has_data: bool) -> None:
+                    nonlocal without_data, predicted
+                    bar.advance(tile.cells * cell)
+                    without_data += not has_data
+                    predicted += tile.cells * cell * has_data
+
+                work.fill(raster, mapper.predictor(), find_cover(raster, grid, area), advance)
+            if not predicted and not work.has_data():
+                logger.warning(
+                    "%s: the map has no data anywhere: no valid pixel lies where it was to be"
+                    " mapped. Check what says which pixels are valid (a value for no data, alpha or"
+                    " a mask band), and `aoi`",
+                    image,
+                )
             work.writing()
-            place = map_georeference(grid, raster)
-            with open_writer(files.map, output, grid, product.kind, place) as writer:
+            lies = map_georeference(grid, raster)
+            with open_writer(files.map, output, grid, product.kind, lies) as writer:
                 work.write(writer)
-            done.seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            # What an interrupted call had done is not in these.
+            this_run = {
+                "seconds": round(seconds, 3),
+                "megapixels": round(predicted, 3),
+                "megapixels_per_second": round(predicted / seconds, 2),
+                "tiles": len(tiles),
+                "tiles_resumed": resumed,
+                "tiles_without_data": without_data,
+            }
             network = fingerprint["model"] if model else None
-            told = _facts(mapper, raster, network, output, done) | dict(facts)
-            fidelity = describe_fidelity(mapper.sidecar)
-            _write_beside(work, product, raster, grid, files, told, fidelity)
+            known = map_facts(mapper, raster, grid, network, output, this_run, facts)
+            # Once for both pictures: without overviews the whole image is read for it.
+            photograph = raster.thumbnail(OVERLAY_SIDE)
+            write_overlay(work, product, raster, grid, photograph, files.overlay)
+            if files.preview is not None:
+                fidelity = describe_fidelity(sidecar)
+                write_preview(work, product, raster, grid, photograph, fidelity, files.preview)
+            if files.full is not None:
+                write_full_resolution(files.map, files.full, grid, raster)
+            text = json.dumps(known.model_dump(), indent=2) + "\n"
+            write_text(files.json, text, durable=True)
             work.finish()
     if model is None:
         forget(files.map)
-    return replace(made, seconds=done.seconds, judged=done.judged)
+    return replace(made, seconds=seconds, judged=predicted)
 
 
-def _heat_map(image: Path, files: MapFiles, raster: AnyRaster) -> HeatMap:
-    megapixels = raster.width * raster.height / 1e6
-    paths = (files.map, files.overlay, files.json)
-    return HeatMap(image, *paths, 0.0, megapixels, files.full, files.preview)
-
-
-def _write_beside(
-    work: UnfinishedMap,
-    product: Product,
+def map_facts(
+    mapper: Mapper,
     raster: AnyRaster,
     grid: Grid,
-    files: MapFiles,
+    network: str | None,
+    output: Output,
+    this_run: dict[str, Any],
     facts: Mapping[str, Any],
-    fidelity: str,
-) -> None:
-    """Write what belongs to a map; its JSON last."""
-    # Once for both pictures: without overviews the whole image is read for it.
-    photograph = raster.thumbnail(OVERLAY_SIDE)
-    write_overlay(work, product, raster, grid, photograph, files.overlay)
-    if files.preview is not None:
-        write_preview(work, product, raster, grid, photograph, fidelity, files.preview)
-    if files.full is not None:
-        write_full_resolution(files.map, files.full, grid, raster)
-    write_text(files.json, json.dumps(facts, indent=2) + "\n", durable=True)
+) -> MapFacts:
+    """Put down what made a map; `facts` are those of `Mapper.facts`, `aoi` and `limits`."""
+    sidecar = mapper.sidecar
+    return MapFacts(
+        image=str(raster.path),
+        model=network,
+        width=raster.width,
+        height=raster.height,
+        rows=grid.y.cells,
+        columns=grid.x.cells,
+        classes=sidecar.classes,
+        tasks=sidecar.tasks,
+        background=sidecar.background,
+        patch=sidecar.patch,
+        context=sidecar.context,
+        zoom=sidecar.zoom,
+        stride=float(grid.x.cell_size),
+        offset=grid.x.offset,
+        receptive_field=sidecar.receptive_field,
+        fidelity=sidecar.fidelity,
+        method=mapper.method,
+        engine=mapper.engine.name,
+        difference_from_tensorflow=mapper.difference,
+        gsd=raster.gsd,
+        tile=mapper.tile,
+        output=asdict(output),
+        this_run=this_run,
+        **facts,
+    )

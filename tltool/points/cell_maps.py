@@ -1,12 +1,13 @@
 """Probabilities of a map's cells, read in windows, and where the cells lie on the image."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from tltool.errors import DataError
+from tltool.run.map_facts import MapFacts
 
 # Row, column, rows and columns of a part of a map.
 Window = tuple[int, int, int, int]
@@ -36,23 +37,10 @@ class MapGeometry:
     height: int
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> "MapGeometry":
-        """From the JSON that `tltool.heatmap` writes beside a map.
-
-        Raises
-        ------
-        DataError
-            Where a key is missing.
-        """
-        keys = ("stride", "offset", "patch", "width", "height")
-        missing = [key for key in keys if key not in facts]
-        if missing:
-            raise DataError(
-                f"the map's JSON: expected the keys {', '.join(keys)}; received none called"
-                f" {', '.join(missing)}. Make the map again with tltool heatmap"
-            )
-        origin = facts["offset"] + (facts["patch"] - facts["stride"]) / 2
-        return cls(origin, origin, facts["stride"], facts["width"], facts["height"])
+    def of_facts(cls, facts: MapFacts) -> "MapGeometry":
+        """From the JSON that `tltool.heatmap` writes beside a map."""
+        origin = facts.offset + (facts.patch - facts.stride) / 2
+        return cls(origin, origin, facts.stride, facts.width, facts.height)
 
     def to_pixels(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixel positions x, y of (n,) places in cells, where cell 0's centre is 0.

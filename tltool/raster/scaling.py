@@ -44,7 +44,7 @@ def parse_scale(text: str) -> Scale:
         limits = (math.nan, math.nan)
     if not colon or not _in_order(limits):
         raise UsageError(
-            "scale: expected MIN:MAX, two numbers of which the first is smaller (such as 0:4095),"
+            "`scale`: expected MIN:MAX, two numbers of which the first is smaller (such as 0:4095),"
             f" or percentiles, received {text!r}"
         )
     return limits
@@ -56,7 +56,7 @@ def check_scale(scale: Scale) -> None:
         return
     if isinstance(scale, str) or len(scale) != 2 or not _in_order(scale):
         raise UsageError(
-            "scale: expected two numbers of which the first is smaller, 'percentiles' or None,"
+            "`scale`: expected two numbers of which the first is smaller, 'percentiles' or None,"
             f" received {scale!r}"
         )
 

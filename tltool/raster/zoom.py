@@ -19,7 +19,7 @@ def as_zoom(zoom: float) -> Fraction:
     ratio = Fraction(zoom).limit_denominator(8) if math.isfinite(zoom) else Fraction(0)
     if not 1 <= ratio <= 8 or abs(float(ratio) - zoom) > 1e-6:
         raise UsageError(
-            "zoom: expected a number from 1 to 8 that is a ratio of small whole numbers"
+            "`zoom`: expected a number from 1 to 8 that is a ratio of small whole numbers"
             f" (1, 1.5, 2, 2.25, 3, ...), received {zoom}"
         )
     return ratio

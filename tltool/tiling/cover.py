@@ -70,6 +70,11 @@ class ImageCover:
         return down[:, columns[1]] - down[:, columns[0]] > 0
 
 
+def find_cover(raster: AnyRaster, grid: Grid, area: Area | None = None) -> ImageCover | None:
+    """The cover of an image's cells; None where all of them have data."""
+    return ImageCover(raster, grid, area) if area is not None or raster.has_mask else None
+
+
 def _edges(axis: Axis, extent: Extent) -> tuple[np.ndarray, np.ndarray]:
     """First pixel of each kept cell's square and the one behind its last, inside the image."""
     cells = range(extent.cell, extent.cell + extent.cells)

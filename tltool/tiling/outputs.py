@@ -3,48 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tltool.errors import UsageError
 from tltool.files import refuse_existing
 from tltool.raster import MapWriter
 from tltool.raster.encoding import MapKind
 from tltool.raster.writing import MapGeoreference
-from tltool.raster.zarr_writing import ZarrWriter, check_zarr
+from tltool.raster.zarr_writing import ZarrWriter
+from tltool.run.map_options import FORMATS, Output
 from tltool.tiling.tiles import Grid
 from tltool.tiling.unfinished import journal_path
-
-Format = Literal["geotiff", "zarr"]
-FORMATS: dict[str, str] = {"geotiff": "tif", "zarr": "zarr"}
-
-
-@dataclass(frozen=True)
-class Output:
-    """How maps are written; see `tltool.heatmap`."""
-
-    dtype: str | None = None
-    format: Format = "geotiff"
-    cog: bool = False
-    classes: tuple[str, ...] | None = None
-    argmax: bool = False
-    full_resolution: bool = False
-    preview: bool = False
-
-    def check(self) -> None:
-        """Raise a `UsageError` where options exclude each other or a package is missing."""
-        if self.format not in FORMATS:
-            raise UsageError(
-                f"--format: expected one of {', '.join(FORMATS)}; received {self.format}"
-            )
-        if self.format == "zarr":
-            excluded = {"--cog": self.cog, "--full-resolution": self.full_resolution}
-            for option in (name for name, wanted in excluded.items() if wanted):
-                raise UsageError(f"{option}: expected --format geotiff, received --format zarr")
-            check_zarr()
-        if self.argmax and self.full_resolution:
-            raise UsageError(
-                "--full-resolution: expected probabilities to interpolate, received --argmax"
-            )
 
 
 @dataclass(frozen=True)

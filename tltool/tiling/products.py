@@ -132,12 +132,12 @@ def choose_product(
         return _class_map(sidecar, dtype, classes)
     dtype = dtype or "float32"
     if dtype not in ENCODINGS:
-        raise UsageError(f"--dtype: expected one of {', '.join(ENCODINGS)}; received {dtype}")
+        raise UsageError(f"`dtype`: expected one of {', '.join(ENCODINGS)}; received {dtype}")
     wanted = sidecar.classes if classes is None else list(classes)
     unknown = [name for name in wanted if name not in sidecar.classes]
     if unknown or not wanted:
         raise UsageError(
-            f"--classes: expected some of {', '.join(sidecar.classes)};"
+            f"`classes`: expected some of {', '.join(sidecar.classes)};"
             f" received {', '.join(unknown) or 'none'}"
         )
     chosen = tuple(k for k, name in enumerate(sidecar.classes) if name in wanted)
@@ -150,12 +150,12 @@ def choose_product(
 
 def _class_map(sidecar: Sidecar, dtype: str | None, classes: Sequence[str] | None) -> Product:
     if classes is not None:
-        raise UsageError("--argmax: expected all classes to compare, received --classes beside it")
+        raise UsageError("`argmax`: expected all classes to compare, received `classes` beside it")
     kinds = [task.kind for task in sidecar.tasks] or ["multi-class"]
     if len(kinds) > 1 or kinds == ["multi-label"]:
         raise UsageError(
-            "--argmax: expected one task whose classes exclude each other, received"
-            f" {len(kinds)} of kind {', '.join(kinds)}. Leave --argmax out"
+            "`argmax`: expected one task whose classes exclude each other, received"
+            f" {len(kinds)} of kind {', '.join(kinds)}. Leave `argmax` out"
         )
     binary = kinds == ["binary"]
     names = tuple(sidecar.tasks[0].classes if binary else sidecar.classes)
@@ -163,7 +163,7 @@ def _class_map(sidecar: Sidecar, dtype: str | None, classes: Sequence[str] | Non
     dtype = dtype or next(iter(room))
     if dtype not in room:
         raise UsageError(
-            f"--dtype: expected {' or '.join(room)} for the numbers of {len(names)} classes,"
+            f"`dtype`: expected {' or '.join(room)} for the numbers of {len(names)} classes,"
             f" received {dtype}"
         )
     nothing = tuple(name for name in names if name == sidecar.background)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tltool.errors import UsageError
 from tltool.raster import AnyRaster, as_zoom
 from tltool.raster.resampled import ResampledRaster
 from tltool.run.sidecar import Sidecar
@@ -15,23 +14,10 @@ from tltool.tiling.interpolation import interpolate
 from tltool.tiling.pipeline import keep, read_tile
 from tltool.tiling.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
 
-COMBINATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean": lambda told: told.mean(0),
-    "max": lambda told: told.max(0),
+_COMBINED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda values: values.mean(0),
+    "max": lambda values: values.max(0),
 }
-
-
-def check_scales(scales: Sequence[float], combine: str) -> None:
-    """Raise a `UsageError` where scales cannot be meant; none: the image is seen as it is."""
-    if len(set(scales)) < len(scales) or not all(0.1 <= s <= 8 for s in scales):
-        raise UsageError(
-            "--scales: expected different numbers from 0.1 to 8, such as 0.8,1,1.25; received"
-            f" {','.join(f'{scale:g}' for scale in scales)}"
-        )
-    if combine not in COMBINATIONS:
-        raise UsageError(f"--combine: expected {' or '.join(COMBINATIONS)}; received {combine}")
-    if combine != "mean" and not scales:
-        raise UsageError(f"--combine: expected --scales beside it; received {combine} alone")
 
 
 @dataclass(frozen=True)
@@ -63,9 +49,8 @@ class ScalesPredictor:
     def __init__(
         self, engine: Engine, sidecar: Sidecar, scales: Sequence[float], combine: str = "mean"
     ):
-        check_scales(scales, combine)
         self._engine, self._sidecar, self._scales = engine, sidecar, tuple(scales)
-        self._combine, self._zoom = COMBINATIONS[combine], as_zoom(sidecar.zoom)
+        self._combine, self._zoom = _COMBINED[combine], as_zoom(sidecar.zoom)
 
     def _grid(self, image: Any) -> Grid:
         return make_grid(self._sidecar, image.width, image.height)

@@ -158,6 +158,11 @@ class Tile:
     y: Extent
     x: Extent
 
+    @property
+    def cells(self) -> int:
+        """Number of kept cells."""
+        return self.y.cells * self.x.cells
+
 
 @dataclass(frozen=True)
 class Grid:

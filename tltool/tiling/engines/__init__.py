@@ -3,10 +3,11 @@
 import importlib
 import logging
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tltool.errors import ModelError, UsageError
+from tltool.errors import ModelError
+from tltool.run import map_options
+from tltool.run.map_options import ENGINE_CHOICES, PRECISIONS, check_engine
 
 if TYPE_CHECKING:
     import keras
@@ -33,9 +34,6 @@ __all__ = [
     "make_engine",
     "resolve_engine",
 ]
-
-# What a network computes in; its outputs are float32 always.
-PRECISIONS = ("f32", "bf16", "f16")
 
 _CLASSES = {
     "AveragedEngine": "averaged",
@@ -87,20 +85,6 @@ ENGINES: dict[str, Callable[["keras.Model", str, str], Engine]] = {
     "tensorflow": _tensorflow,
     "openvino": _openvino,
 }
-ENGINE_CHOICES = ("auto", *ENGINES)
-
-
-def _has_openvino() -> bool:
-    return find_spec("openvino") is not None
-
-
-def _fastest() -> str:
-    """OpenVINO, where it is installed and TensorFlow sees no GPU."""
-    if not _has_openvino():
-        return "tensorflow"
-    import tensorflow as tf
-
-    return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
 
 
 def resolve_engine(name: str, precision: str = "f32") -> str:
@@ -124,17 +108,14 @@ def resolve_engine(name: str, precision: str = "f32") -> str:
     UsageError
         An unknown engine or precision; OpenVINO is not installed.
     """
-    if name not in ENGINE_CHOICES:
-        raise UsageError(f"--engine: expected one of {', '.join(ENGINE_CHOICES)}; received {name}")
-    if precision not in PRECISIONS:
-        choices = ", ".join(PRECISIONS)
-        raise UsageError(f"--precision: expected one of {choices}; received {precision}")
-    if name == "openvino" and not _has_openvino():
-        raise UsageError(
-            "--engine openvino: OpenVINO is not installed. Install it with pip install"
-            " 'tltool[openvino]', or take --engine tensorflow"
-        )
-    return _fastest() if name == "auto" else name
+    check_engine(name, precision)
+    if name != "auto":
+        return name
+    if not map_options.has_openvino():
+        return "tensorflow"
+    import tensorflow as tf
+
+    return "tensorflow" if tf.config.list_physical_devices("GPU") else "openvino"
 
 
 def make_engine(
@@ -171,7 +152,7 @@ def make_engine(
         engine = ENGINES["tensorflow"](model, dtype, precision)
     if engine.precision != precision:
         logger.warning(
-            "--precision %s: this processor's %s computes in %s instead",
+            "`precision=%r`: this processor's %s computes in %s instead",
             precision,
             engine.name,
             engine.precision,

@@ -76,7 +76,8 @@ def to_openvino(model: keras.Model, dtype: str = "uint8", batch_size: int | None
         # It raises of every kind.
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"OpenVINO cannot convert the network {model.name}: {reason}. Take --engine tensorflow"
+            f"OpenVINO cannot convert the network {model.name}: {reason}. Take"
+            " `engine='tensorflow'`"
         ) from error
 
 
