@@ -42,7 +42,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a classifier's window becomes a cell of the map; px of the enlarged image.
+    """Geometry of a classifier's window as a cell of the map; px of the enlarged image.
 
     Attributes
     ----------

@@ -260,7 +260,7 @@ def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> 
 
 
 def scale_and_shift(layer: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """What inference multiplies each band by, and adds then: two (bands,) float64 arrays."""
+    """Factors and offsets that inference applies to each band: two (bands,) float64 arrays."""
     deviation = np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
     gamma = np.asarray(layer.gamma) if layer.scale else 1.0
     beta = np.asarray(layer.beta) if layer.center else 0.0

@@ -59,7 +59,7 @@ def _functional(model: keras.Model) -> keras.Model:
 
 
 def steps(model: keras.Model) -> Iterator[Step]:
-    """All calls of `model` in an order in which they can be made; inputs are left out."""
+    """List the calls of `model` in an order in which they can be made, without inputs."""
     by_depth = _functional(model)._nodes_by_depth
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
@@ -75,7 +75,7 @@ def steps(model: keras.Model) -> Iterator[Step]:
 
 
 def flat_steps(model: keras.Model) -> Iterator[Step]:
-    """All calls of `model` in order, in place of a nested model's call those of its layers."""
+    """List the calls of `model` in order; a nested model's call is replaced by its layers'."""
     for step in steps(model):
         if is_model(step.layer):
             yield from flat_steps(step.layer)

@@ -42,7 +42,7 @@ class Classifier:
 
     @property
     def backbone_layers(self) -> list[keras.Layer]:
-        """All layers of the backbone."""
+        """Layers of the backbone."""
         names = {name for block in self.blocks for name in block}
         return [layer for layer in self.model.layers if layer.name in names]
 

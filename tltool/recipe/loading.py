@@ -270,6 +270,14 @@ def load_recipe(
     ------
     RecipeError
         For an unknown recipe or key, a wrong type, a value out of range.
+
+    Examples
+    --------
+    >>> import tltool
+    >>> changes = {"backbone": {"alpha": 0.5}}
+    >>> recipe = tltool.load_recipe("few-images", changes, ("training.batch_size=8",))
+    >>> recipe.backbone.name, recipe.backbone.alpha, recipe.training.batch_size
+    ('MobileNet', 0.5, 8)
     """
     name = "recipe" if source is None else f"recipe {source}"
     try:

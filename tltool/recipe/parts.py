@@ -28,7 +28,7 @@ Keep = Literal["best", "last"]
 
 
 class BackboneRecipe(Part):
-    """Which network of keras.applications, and where its weights come from.
+    """Network of keras.applications, and where its weights come from.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class BackboneRecipe(Part):
 
 
 class HeadRecipe(Part):
-    """What stands between the backbone's feature map and the class probabilities.
+    """Layers between the backbone's feature map and the class probabilities.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class HeadRecipe(Part):
 
 
 class LossRecipe(Part):
-    """What training makes small.
+    """Loss that training minimises.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ def _anchored(augment: Any) -> Any:
 
 
 class TrainingRecipe(Part):
-    """How the weights are found.
+    """Settings of the training: how the weights are found.
 
     Attributes
     ----------
@@ -219,19 +219,19 @@ class TrainingRecipe(Part):
 
 
 class Recipe(Part):
-    """Everything a training run is told.
+    """Everything a training run is asked for.
 
     Attributes
     ----------
     task : str or None
-        What to tell of an image: ``multi-class`` (one class of several),
+        Kind of answer: ``multi-class`` (one class of several),
         ``binary`` (one of two, by a single output) or ``multi-label`` (any
         number of them); None: as the data says.
     tasks : dict of str to TaskRecipe
         Columns of the manifest to learn side by side; empty: ``label``, or
         all columns there are.
     patch : int or None
-        Side of the judged square, px; None: as the data says.
+        Side of the patch, px; None: as the data says.
     context : int or None
         Margin of real image around it, px; None: as the data says.
     zoom : float
@@ -250,8 +250,15 @@ class Recipe(Part):
         Albumentations transforms, ``image_data_generator`` and tltool's own
         entries, each ``name: {arguments}`` or ``name``.
     tta : 'none' or 'd4'
-        Test-time augmentation: ``d4`` also judges the mean over the eight
+        Test-time augmentation: ``d4`` also evaluates the mean over the eight
         flips and rotations of each image.
+
+    Examples
+    --------
+    >>> import tltool
+    >>> recipe = tltool.Recipe(patch=96, augment=["D4", {"mixup": {"alpha": 0.2}}])
+    >>> recipe.backbone.name, [stage.epochs for stage in recipe.training.stages]
+    ('MobileNet', [20, 30])
     """
 
     backbone: BackboneRecipe = Field(default_factory=BackboneRecipe)
@@ -306,7 +313,7 @@ class Recipe(Part):
         return self
 
     def anchored(self) -> "Recipe":
-        """The same with absolute paths, to be run from any folder."""
+        """Copy the recipe with absolute paths, to be run from any folder."""
         backbone = self.backbone
         if backbone.weights not in ("imagenet", "none"):
             backbone = backbone.model_copy(update={"weights": _absolute(backbone.weights)})

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 
 class Part(BaseModel):
-    """What every part of a recipe shares: unknown keys and infinite numbers are refused."""
+    """Base of every part of a recipe: unknown keys and infinite numbers are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
@@ -43,7 +43,7 @@ class CosineSchedule(Part):
 
 
 class OneCycleSchedule(Part):
-    """Up and down once, each half a cosine (Smith and Topin 2018).
+    """Rise and fall, each half a cosine (Smith and Topin 2018).
 
     Attributes
     ----------

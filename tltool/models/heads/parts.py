@@ -15,7 +15,7 @@ _MOMENTUM = 0.9
 
 
 def prefixes(tasks: Sequence[Task]) -> list[str]:
-    """What the names of each task's layers begin with: ``<task>_``, or nothing for a single task.
+    """Prefixes of the names of each task's layers: ``<task>_``, or none for a single task.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def prefixes(tasks: Sequence[Task]) -> list[str]:
 
 
 def output_activation(task: Task) -> str:
-    """What makes scores probabilities: softmax where one class excludes the others."""
+    """Activation that makes scores probabilities: softmax where classes exclude each other."""
     return "softmax" if task.kind == "multi-class" else "sigmoid"
 
 

@@ -57,7 +57,7 @@ def single(item: Any) -> Any:
 
 
 def references(item: Any) -> list[Reference]:
-    """All references in arguments."""
+    """Find all references in arguments."""
     if isinstance(item, Reference):
         return [item]
     if isinstance(item, list | dict):
@@ -87,7 +87,7 @@ class Call:
     more: dict[str, Any]
 
     def needs(self) -> list[Reference]:
-        """What must have been computed before."""
+        """Calls that must have been computed before."""
         return references([self.first, self.more])
 
 

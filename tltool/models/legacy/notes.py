@@ -8,7 +8,7 @@ _SHOWN = 4
 
 
 def one_line(error: Exception, length: int = 200) -> str:
-    """What an error says, without colours and line breaks."""
+    """Put an error's message on one line, without colours."""
     text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split()) or type(error).__name__
     return text if len(text) <= length else f"{text[:length]}..."
 
