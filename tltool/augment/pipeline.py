@@ -178,6 +178,7 @@ class Augmenter:
     Examples
     --------
     >>> import numpy as np
+    >>> from tltool.augment.pipeline import Augmenter
     >>> augmenter = Augmenter([{"VerticalFlip": {"p": 1}}])
     >>> augmenter(np.array([[[1]], [[2]]], np.uint8), key=(0,)).ravel()
     array([2, 1], dtype=uint8)

@@ -82,6 +82,8 @@ class ImageDataGenerator(Normalising):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from tltool.augment import ImageDataGenerator
     >>> generator = ImageDataGenerator(rotation_range=20, horizontal_flip=True, rescale=1 / 255)
     >>> images, labels = next(generator.flow(np.zeros((4, 8, 8, 3)), np.arange(4), batch_size=2))
     >>> images.shape
