@@ -86,7 +86,7 @@ def test_maps_need_images(tmp_path):
 def test_class_that_may_be_either_property_is_chosen(tmp_path, places):
     path = write(tmp_path, feature((1, 2), label="a", species="b", photo="plain"))
     images = [places["plain"]]
-    with pytest.raises(DataError, match=r"holds the class.*received label, species.*--col"):
+    with pytest.raises(DataError, match=r"holds the class.*received label, species.*`columns="):
         read_points(path, images=images)
     for columns in (("species",), ("photo", "species")):
         assert [p.label for p in read_points(path, columns, images)] == ["b"]

@@ -14,8 +14,7 @@ from tltool.cli.main import main
 from tltool.counting.areas import find_areas
 from tltool.counting.mine import Ground, choose_negatives
 from tltool.counting.truth import ImageTruth
-from tltool.data.enlarging import Addition
-from tltool.data.known_splits import KnownSplits
+from tltool.data.patch_folder import Addition, KnownSplits
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.run.sidecar import load_sidecar
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from tltool.data.dataset import PatchFacts
-from tltool.data.known_splits import KnownSplits
-from tltool.data.patch_folder import CUT_COLUMNS
+from tltool.data.patch_folder import CUT_COLUMNS, KnownSplits
 
 BLOCKS = {"train": [None, None, 60.0, None], "valid": [60.0, None, None, 40.0]}
 

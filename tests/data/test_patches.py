@@ -367,3 +367,29 @@ def test_points_of_a_map_are_cut(tmp_path):
         patches([image], found, tmp_path / f"{name} out", **options)
         rows = manifest(tmp_path / f"{name} out")
         assert {(r["x"], r["y"]) for r in rows} == {("20.25", "31"), ("40", "11")}
+
+
+def test_points_in_memory_are_cut_from_a_single_image(photos, csv_of, tmp_path):
+    xy = np.array([(50, 60), (20.5, 30), (120, 100), (90, 20), (40, 110)])
+    image = photos / "photo0.png"
+    labels = ["seal", "seal", "pup", "seal", "pup"]
+    written = csv_of([("photo0.png", *xy[i], labels[i]) for i in range(5)])
+    patches(str(image), written, tmp_path / "file", size=8)
+    columns = {"x": xy[:, 0], "y": xy[:, 1], "label": labels}
+    for name, points in (
+        (
+            "points",
+            [Point("photo0", *place, label) for place, label in zip(xy, labels, strict=True)],
+        ),
+        ("columns", columns),
+        ("array", xy),
+    ):
+        made = patches(
+            image, points, tmp_path / name, size=8, labels=labels if name == "array" else None
+        )
+        assert made.split_by == "block"
+        rows = [{**row, "source": ""} for row in manifest(tmp_path / name)]
+        expected = [{**row, "source": ""} for row in manifest(tmp_path / "file")]
+        assert rows == expected
+    with pytest.raises(DataError, match=r"`points`, row 0: point \(5000, 5\) lies outside photo0"):
+        patches(image, [(5000, 5)], tmp_path / "out", labels="seal")

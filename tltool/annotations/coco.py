@@ -9,7 +9,7 @@ from typing import Any
 from tltool.annotations.point import Point, as_score, make_point
 from tltool.errors import DataError
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 KEYS = ("images", "annotations", "categories")
 
@@ -101,8 +101,8 @@ def _position(annotation: dict[str, Any], where: str) -> tuple[float, float]:
 
 
 def _received(annotation: dict[str, Any]) -> str:
-    told = {key: annotation[key] for key in ("keypoints", "bbox") if key in annotation}
-    return f"{told or sorted(annotation)!r:.80}"
+    given = {key: annotation[key] for key in ("keypoints", "bbox") if key in annotation}
+    return f"{given or sorted(annotation)!r:.80}"
 
 
 def write_coco(path: Path, points: Sequence[Point], sizes: Mapping[str, tuple[int, int]]) -> None:

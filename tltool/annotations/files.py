@@ -2,41 +2,60 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tltool.annotations.coco import KEYS, read_coco, write_coco
 from tltool.annotations.geojson import TYPES, read_geojson, write_geojson
 from tltool.annotations.geopackage import MAGIC, read_geopackage, write_geopackage
 from tltool.annotations.images import match_images
-from tltool.annotations.map_points import ImageSource, opened, path_of, to_map, to_points
-from tltool.annotations.point import TWICE, Point, without_duplicates
-from tltool.annotations.tables import KNOWN, read_csv, write_csv
+from tltool.annotations.layouts import KNOWN, points_of_table, write_csv
+from tltool.annotations.map_points import (
+    IMAGE_FIELDS,
+    ImageSource,
+    opened,
+    path_of,
+    to_map,
+    to_points,
+)
+from tltool.annotations.point import TWICE, Point, make_point, without_duplicates
+from tltool.annotations.table import Row, Table, read_table, table_of
 from tltool.errors import DataError, UsageError
 from tltool.files import atomic_path, refuse_existing
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
+
+# A file, or points in memory: `Point`s, a mapping of columns, an (n, 2) array.
+PointSource = str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any] | np.ndarray
 
 # What an error lists.
 _FORMATS = (
-    f"a CSV table ({KNOWN}, or any with --columns IMAGE,X,Y,LABEL), COCO (JSON with"
+    f"a CSV table ({KNOWN}, or any with `columns=['IMAGE', 'X', 'Y', 'LABEL']`), COCO (JSON with"
     f" {', '.join(KEYS)}), GeoJSON or a GeoPackage of points"
 )
 
 
 def read_points(
-    path: str | Path,
+    points: PointSource,
     columns: Sequence[str] | None = None,
     images: Sequence[ImageSource] = (),
     *,
+    labels: str | Sequence[str] | None = None,
     empty: bool = False,
 ) -> list[Point]:
-    """Read points from a file of any known format, which its content tells.
+    """Read points from a file of any known format, which its content tells, or from memory.
 
     Parameters
     ----------
-    path : str or Path
-        A CSV table, COCO, GeoJSON or a GeoPackage.
+    points : str, Path, sequence of Point, mapping of columns, DataFrame or (n, 2) array
+        A file: a CSV table, COCO, GeoJSON or a GeoPackage. A mapping of column
+        names to values (a pandas DataFrame is one) has the columns that a CSV
+        table has; that of the image may be missing where one image is given. An
+        array has x (right) and y (down), px of the one image given.
     columns : sequence of str, optional
         Of a table the columns that hold image, x, y and label; of a map the
         property that holds the class, or those that hold image and class.
@@ -45,8 +64,10 @@ def read_points(
         Those the points lie on. Maps need them: their points become pixels
         through the images' CRS, and all lie on the one image given where
         nothing names it.
+    labels : str or sequence of str, optional
+        Classes of an array's points, or the one class of all.
     empty : bool
-        Whether a file without points is no error.
+        Whether a table without points is no error.
 
     Returns
     -------
@@ -57,24 +78,78 @@ def read_points(
     Raises
     ------
     DataError
-        The format is unknown (lists the known ones), something lacks or cannot
-        be meant (says on which line or in which feature), or there is no point.
+        The format is unknown (lists the known ones), something is missing or
+        cannot be meant (says on which line or in which feature), or there is
+        no point.
     UsageError
-        `columns` do not fit the format.
+        `columns` do not fit the format, or an array lacks labels or has no one
+        image that it lies on.
+
+    Examples
+    --------
+    >>> read_points([[10, 20]], images=["a.jpg"], labels="seal")
+    [Point(image='a.jpg', x=10.0, y=20.0, label='seal', score=None, where='`points`, row 0')]
     """
-    path = Path(path)
-    points = _read(path, columns, list(images), empty)
-    if not points and not empty:
-        raise DataError(f"{path}: expected points, found none")
-    kept = without_duplicates(points)
-    if len(kept) < len(points):
+    source, images = source_of(points), list(images)
+    if isinstance(points, str | os.PathLike):
+        found = _read(source, columns, images, empty)
+    elif hasattr(points, "keys"):
+        table = table_of(points, "points")
+        if columns is None and table.find(IMAGE_FIELDS) is None and len(images) == 1:
+            name = path_of(images[0]).name
+            rows = [Row(row.line, row.cells | {"image": name}) for row in table.rows]
+            table = Table(table.path, [*table.columns, "image"], rows, table.counted)
+        found = points_of_table(table, columns)
+    elif isinstance(points, list | tuple) and all(isinstance(one, Point) for one in points):
+        found = list(points)
+    else:
+        found = _of_array(points, images, labels)
+    if not found and not empty:
+        raise DataError(f"{source}: expected points, found none")
+    kept = without_duplicates(found)
+    if len(kept) < len(found):
         logger.warning(
             "%s: %d points are left out: another of the same class lies within %g px",
-            path,
-            len(points) - len(kept),
+            source,
+            len(found) - len(kept),
             TWICE,
         )
     return kept
+
+
+def source_of(points: PointSource) -> Path:
+    """What messages call it: the file, or for points in memory the parameter."""
+    return Path(points) if isinstance(points, str | os.PathLike) else Path("`points`")
+
+
+def _of_array(
+    points: Any, images: Sequence[ImageSource], labels: str | Sequence[str] | None
+) -> list[Point]:
+    try:
+        xy = np.asarray(points, float)
+    except (TypeError, ValueError):
+        xy = np.empty(0)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise UsageError(
+            "`points`: expected a file, Points, a mapping of columns or an array (n, 2) of x and"
+            f" y, received {type(points).__name__} {str(points)[:60]}"
+        )
+    if len(images) != 1:
+        raise UsageError(
+            f"`points`: an array lies on one image, received {len(images)} images. Take a mapping"
+            " with a column image"
+        )
+    names = [labels] * len(xy) if isinstance(labels, str) else list(labels or ())
+    if len(names) != len(xy):
+        raise UsageError(
+            f"`labels`: expected a class for each of {len(xy)} points, or one for all; received"
+            f" {len(names)}"
+        )
+    image = path_of(images[0]).name
+    return [
+        make_point(f"`points`, row {row}", image, position, label)
+        for row, (position, label) in enumerate(zip(xy.tolist(), names, strict=True))
+    ]
 
 
 def check_is_file(path: Path) -> None:
@@ -95,7 +170,7 @@ def _read(
         raise DataError(f"{path}: expected {_FORMATS}; received binary data (text must be UTF-8)")
     if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _read_json(path, columns, images)
-    return read_csv(path, columns, empty)
+    return points_of_table(read_table(path, empty=empty), columns)
 
 
 def _read_json(path: Path, columns: Sequence[str] | None, images: list[ImageSource]) -> list[Point]:

@@ -183,17 +183,17 @@ def _fill(
     database.executescript(
         f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};{_TABLES}"
     )
-    place = "?, ?, ?, ?, ?, ?"
-    database.executemany(f"INSERT INTO gpkg_spatial_ref_sys VALUES ({place})", systems)
+    six = "?, ?, ?, ?, ?, ?"
+    database.executemany(f"INSERT INTO gpkg_spatial_ref_sys VALUES ({six})", systems)
     database.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, min_x, min_y, max_x,"
         " max_y, srs_id) VALUES (?, 'features', ?, ?, ?, ?, ?, ?)",
         (_LAYER, _LAYER, *_extent(positions), srs),
     )
     column = (_LAYER, "geom", "POINT", srs, 0, 0)
-    database.execute(f"INSERT INTO gpkg_geometry_columns VALUES ({place})", column)
+    database.execute(f"INSERT INTO gpkg_geometry_columns VALUES ({six})", column)
     database.executemany(
-        f"INSERT INTO {_LAYER} (geom, image, x, y, label, score) VALUES ({place})",
+        f"INSERT INTO {_LAYER} (geom, image, x, y, label, score) VALUES ({six})",
         (
             (_blob(x, y, srs), p.image, p.x, p.y, p.label, p.score)
             for p, (x, y) in zip(points, positions.tolist(), strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from tltool.annotations.point import Point
 from tltool.errors import DataError
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 
 def match_images(

@@ -73,7 +73,7 @@ def to_points(
     images: Sequence[ImageSource],
     columns: Sequence[str] | None = None,
 ) -> list[Point]:
-    """ImageSource points of a map on images.
+    """Turn points of a map into points on images.
 
     Parameters
     ----------
@@ -104,28 +104,26 @@ def to_points(
     names = [_image_name(point, image_field, paths) for point in found]
     meant = match_images(names, paths, path)
     numbers = {own: number for number, own in enumerate(paths)}
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, name in enumerate(names):
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
         own = meant[name]
         if own is not None:
-            places[numbers[own]].append(place)
-    placed = sum(map(len, places.values()))
+            groups[numbers[own]].append(index)
+    placed = sum(map(len, groups.values()))
     if found and not placed:
         raise none_on(paths, meant, path)
     if placed < len(found):
         warn_left_out(len(found) - placed, path)
     points: dict[int, Point] = {}
-    for number, group in places.items():
-        pixels = _pixels([found[place] for place in group], path, images[number])
-        for place, position in zip(group, pixels.tolist(), strict=True):
-            points[place] = _point(found[place], paths[number].name, position, label_field)
-    return [points[place] for place in sorted(points)]
-
-
-def _point(point: MapPoint, image: str, position: Sequence[float], label_field: str) -> Point:
-    score = _find(point.properties, _SCORE_FIELDS)
-    certain = as_score(point.properties[score[0]], point.where) if score else None
-    return make_point(point.where, image, position, point.properties.get(label_field), certain)
+    for number, group in groups.items():
+        pixels = _pixels([found[index] for index in group], path, images[number])
+        for index, position in zip(group, pixels.tolist(), strict=True):
+            where, properties = found[index].where, found[index].properties
+            score = _find(properties, _SCORE_FIELDS)
+            sure = as_score(properties[score[0]], where) if score else None
+            label = properties.get(label_field)
+            points[index] = make_point(where, paths[number].name, position, label, sure)
+    return [points[index] for index in sorted(points)]
 
 
 def _find(properties: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -143,8 +141,9 @@ def _fields(
             received = ", ".join(labels or there) or "no properties"
             raise DataError(
                 f"{path}: expected one property that holds the class, such as"
-                f" {', '.join(LABEL_FIELDS)}; received {received}. Say which with --columns LABEL,"
-                " or with --columns IMAGE,LABEL where another names the image"
+                f" {', '.join(LABEL_FIELDS)}; received {received}. Say which with"
+                " `columns=['LABEL']`, or with `columns=['IMAGE', 'LABEL']` where another names the"
+                " image"
             )
         return images[0] if images else None, labels[0] if labels else ""
     if len(columns) not in (1, 2):
@@ -156,7 +155,7 @@ def _fields(
     if missing and found:
         raise DataError(
             f"{path}: property {', '.join(missing)} is missing; the file has {', '.join(there)}."
-            " Say which to take with --columns LABEL or --columns IMAGE,LABEL"
+            " Say which to take with `columns=['LABEL']` or `columns=['IMAGE', 'LABEL']`"
         )
     images = [columns[0]] if len(columns) == 2 else _find(there, IMAGE_FIELDS)
     return images[0] if images else None, columns[-1]
@@ -180,14 +179,14 @@ def _pixels(found: Sequence[MapPoint], path: Path, image: ImageSource) -> np.nda
     pixels = np.empty((len(found), 2))
     with opened(image) as raster:
         for crs in {point.crs for point in found}:
-            own = [place for place, point in enumerate(found) if point.crs == crs]
+            own = [index for index, point in enumerate(found) if point.crs == crs]
             if crs == PIXELS and raster.world_crs is not None:
                 raise DataError(
                     f"{path}: its coordinates have no CRS, {raster.path.name} is in"
                     f" {raster.world_crs}. Set the layer's CRS to the one it is in"
                 )
             named = None if crs == PIXELS else crs
-            positions = np.array([(found[place].x, found[place].y) for place in own])
+            positions = np.array([(found[index].x, found[index].y) for index in own])
             pixels[own] = to_image_pixels(positions, named, path, raster)
     return pixels
 

@@ -1,19 +1,20 @@
-"""CSV tables that a person wrote: read tolerantly, complained of by file, line and column."""
+"""Tables that a person wrote: read tolerantly, complained of by file, line and column."""
 
 import csv
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tltool.errors import DataError
+from tltool.errors import DataError, UsageError
 
 _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the line of the file it ends on, and its cells by column."""
+    """A row of a table: the line of the file it ends on (in memory its index), cells by column."""
 
     line: int
     cells: dict[str, str]
@@ -26,15 +27,19 @@ class Table:
     Attributes
     ----------
     path : Path
+        The file; of a table in memory the parameter, in backticks.
     columns : list of str
         In the order of the file.
     rows : list of Row
         Rows without content are left out.
+    counted : str
+        What the rows' numbers count: lines of a file, rows in memory.
     """
 
     path: Path
     columns: list[str]
     rows: list[Row]
+    counted: str = "line"
 
     def find(self, names: Sequence[str]) -> str | None:
         """The column called like the first of `names` that there is, in any case, or None."""
@@ -48,13 +53,54 @@ class Table:
                 near = difflib.get_close_matches(name, self.columns, 1)
                 hint = f" Did you mean {near[0]}?" if near else ""
                 raise DataError(
-                    f"{self.path}: column {name} is missing; the file has"
+                    f"{self.path}: column {name} is missing; the {self.noun} has"
                     f" {', '.join(self.columns)}.{hint}"
                 )
 
+    @property
+    def noun(self) -> str:
+        """What it is, for messages: a file, or a table in memory."""
+        return "file" if self.counted == "line" else "table"
+
+    def where(self, row: Row) -> str:
+        """File and line of a row, for messages."""
+        return f"{self.path}, {self.counted} {row.line}"
+
     def error(self, row: Row, column: str, text: str) -> DataError:
         """An error at a cell."""
-        return DataError(f"{self.path}, line {row.line}, column {column}: {text}")
+        return DataError(f"{self.where(row)}, column {column}: {text}")
+
+
+def table_of(columns: Any, name: str) -> Table:
+    """Take a table in memory, as `read_table` takes a file.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence, or a pandas DataFrame
+        None and NaN are empty cells.
+    name : str
+        The parameter, for messages.
+
+    Raises
+    ------
+    UsageError
+        Columns of different lengths.
+    """
+    cells = {
+        str(key): ["" if value is None or value != value else str(value) for value in columns[key]]
+        for key in columns.keys()  # noqa: SIM118 - a DataFrame has keys, and iterates over others
+    }
+    lengths = {key: len(values) for key, values in cells.items()}
+    if len(set(lengths.values())) > 1:
+        raise UsageError(
+            f"`{name}`: expected columns of one length, received"
+            f" {', '.join(f'{n} of {key}' for key, n in lengths.items())}"
+        )
+    rows = [
+        Row(index, dict(zip(cells, values, strict=True)))
+        for index, values in enumerate(zip(*cells.values(), strict=True))
+    ]
+    return Table(Path(f"`{name}`"), list(cells), rows, "row")
 
 
 def read_table(path: Path, *, empty: bool = False) -> Table:

@@ -15,7 +15,7 @@ from tltool.conversion.check_image import check_image as open_check_image
 from tltool.conversion.convert import Conversion, convert, fcn_sidecar
 from tltool.data.dataset import PatchFacts, read_facts
 from tltool.data.folders import read_dataset
-from tltool.data.recut import recut
+from tltool.data.patch_folder import cut_again
 from tltool.data.stream import load_patches
 from tltool.errors import DataError, UsageError
 from tltool.fcn.geometry import Geometry, trace
@@ -154,7 +154,7 @@ def _wide_enough(
         return patches
     wider = folder.with_name(f"{folder.name}-data")
     logger.info("%s: the patches are cut anew, with %d px of context", wider, context)
-    recut(patches, wider, context, overwrite=overwrite)
+    cut_again(patches, wider, context, overwrite=overwrite)
     return wider
 
 

@@ -15,9 +15,7 @@ from tltool.counting.areas import Areas, find_areas
 from tltool.counting.maps import ImageMap, classes_of, countable_sidecar, make_maps
 from tltool.counting.truth import ImageTruth, read_truth
 from tltool.counting.tune import Tuning, tune_count
-from tltool.data.enlarging import Addition, enlarge
-from tltool.data.known_splits import KnownSplits
-from tltool.data.patch_folder import patch_rows, read_patches
+from tltool.data.patch_folder import Addition, KnownSplits, extend_patches, patch_rows, read_patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path
@@ -389,7 +387,7 @@ def mine(
         background,
     )
     if out.resolve() != data.resolve():
-        data = enlarge(data, [], out).folder
+        data = extend_patches(data, [], out).folder
     options = {"radius": radius, "aoi": aoi, "ignore": ignore, "columns": columns}
     miner = _Miner(run, data, Path(points), wanted, ground, options)
     made: list[Round] = []
@@ -407,6 +405,6 @@ def mine(
                     ground.distance,
                 )
             break
-        enlarge(data, chosen, data)
+        extend_patches(data, chosen, data)
         miner.retrain()
     return Mining(data, run, made, tuned)

@@ -14,7 +14,7 @@ from tltool.counting.maps import ImageMap, Maps, classes_of, countable_sidecar, 
 from tltool.counting.parameters import default_radius, store_parameters
 from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
-from tltool.data.known_splits import KnownSplits, known_splits
+from tltool.data.patch_folder import KnownSplits, known_splits
 from tltool.errors import DataError, UsageError
 from tltool.points.detections import choose_surface
 from tltool.points.tuning import GOALS, TuningScene, tune

@@ -6,9 +6,9 @@ from itertools import product
 
 import numpy as np
 
-from tltool.data.splits import Fractions
+from tltool.data.splits import SPLITS, Fractions
 
-# Places along an axis where an image may be cut, plus one; points weighed at most.
+# Positions along an axis where an image may be cut, plus one; points weighed at most.
 _CUTS = 40
 _WEIGHED = 1000
 
@@ -41,16 +41,33 @@ class Blocks:
         -------
         (n,) int array of indices into `SPLITS`, -1 in the gap.
         """
-        inside = self._inside(np.asarray(positions, float).reshape(-1, 2))
+        centres = np.asarray(positions, float).reshape(-1, 2)
+        low, high = self.bounds[:, None, :2], self.bounds[:, None, 2:]
+        inside = np.all((centres - self.margin >= low) & (centres + self.margin <= high), axis=2)
         return np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
 
-    def _inside(self, centres: np.ndarray) -> np.ndarray:
-        low, high = self.bounds[:, None, :2], self.bounds[:, None, 2:]
-        return np.all((centres - self.margin >= low) & (centres + self.margin <= high), axis=2)
+    def as_rectangles(self) -> dict[str, list[float | None]]:
+        """Rectangles by the split's name: x0, y0, x1, y1 in px, None where one has no end."""
+        return {
+            split: [float(end) if np.isfinite(end) else None for end in bounds]
+            for split, bounds in zip(SPLITS, self.bounds, strict=True)
+            if not np.isnan(bounds).any()
+        }
+
+    @classmethod
+    def of_rectangles(cls, rectangles: dict[str, list[float | None]], margin: float) -> "Blocks":
+        """What `as_rectangles` gave, with a margin."""
+        bounds = np.full((len(SPLITS), 4), np.nan)
+        for split, ends in rectangles.items():
+            open_ends = (-np.inf, -np.inf, np.inf, np.inf)
+            bounds[SPLITS.index(split)] = [
+                beyond if end is None else end for end, beyond in zip(ends, open_ends, strict=True)
+            ]
+        return cls(bounds, margin)
 
 
-# Which axis train is cut off along and which the rest, the place of the first cut, whether train is
-# above it, the place of the second (the last is none), whether valid and test change places.
+# Which axis train is cut off along and which the rest, the index of the first cut, whether train is
+# above it, the index of the second (the last is none), whether valid and test are exchanged.
 _Layout = tuple[int, int, int, int, int, int]
 
 _AXES = tuple(product((0, 1), (0, 1)))

@@ -1,17 +1,27 @@
-"""The folder of patches: class folders, and the manifest that says where each came from."""
+"""The folder of patches: written, read, extended, cut again with more of the surroundings."""
 
 import csv
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
+from itertools import chain, count, groupby
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tltool.annotations import Point
+from tltool.annotations.point import as_score
+from tltool.data.blocks import Blocks
 from tltool.data.dataset import PatchFacts, Rectangle, read_facts
-from tltool.errors import DataError
+from tltool.data.splits import SPLITS
+from tltool.errors import DataError, OutputError
+from tltool.files import atomic_path, refuse_existing
+from tltool.progress import progress_bar
 from tltool.raster import Raster
+from tltool.run.sidecar import Sidecar
 
 MANIFEST_NAME = "manifest.csv"
 CUT_COLUMNS = ("path", "split", "label", "image", "x", "y", "size", "context", "reflected")
@@ -22,7 +32,7 @@ Row = dict[str, str]
 
 
 def read_patches(folder: Path) -> tuple[PatchFacts, list[Row]]:
-    """What `tltool patches` wrote beside its patches: sizes, and the rows of the manifest.
+    """Read what `tltool.patches` wrote beside its patches: sizes, and the manifest's rows.
 
     Returns
     -------
@@ -38,27 +48,29 @@ def read_patches(folder: Path) -> tuple[PatchFacts, list[Row]]:
     facts, manifest = read_facts(folder), folder / MANIFEST_NAME
     if facts is None or not manifest.is_file():
         raise DataError(
-            f"{folder}: expected patches that tltool patches cut (with {MANIFEST_NAME}), which say"
-            " where they lie in their image. Cut them with tltool patches"
+            f"{folder}: expected patches that `tltool.patches()` cut (with {MANIFEST_NAME}), which"
+            " say where they lie in their image. Cut them with `tltool.patches()`"
         )
     with manifest.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        lacking = [name for name in CUT_COLUMNS if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise DataError(f"{manifest}: expected a column {lacking[0]}, as tltool patches writes")
+        missing = [name for name in CUT_COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                f"{manifest}: expected a column {missing[0]}, as `tltool.patches()` writes"
+            )
         rows = sorted(reader, key=lambda row: (row["image"], float(row["y"])))
     gone = next((row["image"] for row in rows if not Path(row["image"]).is_file()), None)
     if gone is not None:
         raise DataError(
             f"{folder}: the image {gone}, which its patches were cut from, is gone. Put it back, or"
-            " cut patches anew with tltool patches"
+            " cut patches anew with `tltool.patches()`"
         )
     return facts, rows
 
 
 @dataclass
 class PatchSet:
-    """What `patches` wrote.
+    """Counts of what was written into a folder of patches.
 
     Attributes
     ----------
@@ -105,9 +117,9 @@ class PatchWriter:
     facts : PatchFacts
         Sizes of all patches.
     result : PatchSet
-        Is told of every patch.
+        Counts every patch.
     rows : iterable of dict
-        Of the manifest: patches that are in the folder already.
+        Rows of the manifest of the patches that are in the folder already.
     """
 
     def __init__(self, folder: Path, facts: PatchFacts, result: PatchSet, rows: Iterable[Row] = ()):
@@ -126,13 +138,13 @@ class PatchWriter:
         over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
         path = self._save(raster, point, split, (left, top, side, side))
         self._result.count(split, point.label, over)
-        place = f"{point.x:.10g}", f"{point.y:.10g}"
         cut = (
             path.relative_to(self._folder).as_posix(),
             split,
             point.label,
             raster.path.resolve(),
-            *place,
+            f"{point.x:.10g}",
+            f"{point.y:.10g}",
             facts.patch,
             facts.context,
             int(over),
@@ -165,7 +177,7 @@ class PatchWriter:
 
 
 def patch_rows(data: Path) -> list[Row]:
-    """Rows of the manifest that `tltool patches` wrote; none where `data` has no such one.
+    """Read the rows of the manifest that `tltool.patches` wrote; none where there is no such one.
 
     Parameters
     ----------
@@ -181,3 +193,196 @@ def patch_rows(data: Path) -> list[Row]:
         if not {*CUT_COLUMNS} <= {*(reader.fieldnames or ())}:
             return []
         return list(reader)
+
+
+def check_target(out: Path, overwrite: bool) -> None:
+    """Raise `OutputError` where patches may not be written into `out`."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    refuse_existing(out, overwrite)
+    if not (out / MANIFEST_NAME).exists():
+        raise OutputError(
+            f"{out} was not written by `tltool.patches()` (it has no {MANIFEST_NAME})"
+            " and is not replaced. Name another output folder"
+        )
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A patch to cut.
+
+    Attributes
+    ----------
+    image : Path
+    point : Point
+        The patch's middle and label; its origin and score go into the manifest.
+    split : str
+    """
+
+    image: Path
+    point: Point
+    split: str
+
+
+def _link(source: str, target: str) -> None:
+    """Give a patch, which is never changed, a second name; copy what is changed."""
+    if Path(source).suffix not in (".csv", ".json"):
+        with suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def extend_patches(data: Path, additions: Sequence[Addition], out: Path) -> PatchSet:
+    """Write a folder of patches with more in it.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that `tltool.patches` wrote.
+    additions : sequence of Addition
+    out : Path
+        Folder to write; may be `data`.
+
+    Returns
+    -------
+    PatchSet
+        Counts of the added ones.
+
+    Raises
+    ------
+    DataError
+        `data` does not say where its patches came from.
+    ImageError, OutputError
+    """
+    facts, rows = read_patches(data)
+    added = PatchSet(out)
+    with atomic_path(out) as partial:
+        shutil.copytree(data, partial, copy_function=_link)
+        writer = PatchWriter(partial, facts, added, rows)
+        ordered = sorted(additions, key=lambda one: (str(one.image), one.point.y))
+        for image, own in groupby(ordered, key=lambda one: one.image):
+            with Raster(image) as raster:
+                for one in own:
+                    writer.write(raster, one.point, one.split)
+        writer.finish(facts.gsd)
+    return added
+
+
+def cut_again(
+    data: str | Path, out: str | Path, context: int, *, overwrite: bool = False
+) -> PatchSet:
+    """Cut the same patches from the same images, in the same splits, with another context.
+
+    Parameters
+    ----------
+    data : str or Path
+        Folder that `tltool.patches` wrote; the images it cut from must still
+        be where they were.
+    out : str or Path
+        Folder to write, like `data`.
+    context : int
+        Margin of real image around the patch, px.
+    overwrite : bool
+        Replace an earlier folder.
+
+    Returns
+    -------
+    PatchSet
+
+    Raises
+    ------
+    DataError
+        `data` does not say where its patches came from, or an image is gone.
+    ImageError, OutputError
+
+    Notes
+    -----
+    Blocks of one image that were cut apart for a smaller context may now share
+    surroundings across splits, never patches.
+    """
+    data, out = Path(data), Path(out)
+    check_target(out, overwrite)
+    facts, rows = read_patches(data)
+    wider = replace(facts, context=context)
+    result = PatchSet(out)
+    with atomic_path(out) as partial, progress_bar("patches", len(rows), "patches") as bar:
+        partial.mkdir()
+        writer = PatchWriter(partial, wider, result)
+        for image, own in groupby(rows, key=lambda row: row["image"]):
+            with Raster(image) as raster:
+                for row in own:
+                    name = raster.path.name
+                    x, y, score = float(row["x"]), float(row["y"]), row.get("score")
+                    sure, source = as_score(score, row["path"]), row.get("source") or ""
+                    point = Point(name, x, y, row["label"], sure, source)
+                    writer.write(raster, point, row["split"])
+                    bar.advance()
+        writer.finish(facts.gsd)
+    return result
+
+
+@dataclass(frozen=True)
+class KnownSplits:
+    """The splits of the images that patches were cut from.
+
+    Attributes
+    ----------
+    images : dict of Path to int
+        Index into `SPLITS` of images that are in one split as a whole.
+    blocks : dict of Path to dict of split to rectangle
+        Rectangles of the images that were divided.
+    """
+
+    images: dict[Path, int]
+    blocks: dict[Path, dict[str, Rectangle]]
+
+    @classmethod
+    def load(cls, folder: Path) -> "KnownSplits":
+        """Read them from what `tltool.patches` wrote; of other data nothing is known.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder of patches, or its manifest.
+        """
+        rows = patch_rows(folder)
+        facts = read_facts(folder if folder.is_dir() else folder.parent) if rows else None
+        blocks = {Path(image): own for image, own in ((facts and facts.blocks) or {}).items()}
+        splits: dict[Path, set[str]] = {}
+        for row in rows:
+            splits.setdefault(Path(row["image"]), set()).add(row["split"])
+        whole = {image: SPLITS.index(min(own)) for image, own in splits.items() if len(own) == 1}
+        return cls({image: k for image, k in whole.items() if image not in blocks}, blocks)
+
+    def trained_on(self, image: Path) -> bool:
+        """Whether an image, or a part of it, belongs to the training split."""
+        path = image.resolve()
+        return path in self.blocks or self.images.get(path) == 0
+
+    def assign(self, image: Path, positions: np.ndarray, margin: float = 0) -> np.ndarray:
+        """Find the split of positions on an image.
+
+        Parameters
+        ----------
+        image : Path
+        positions : (n, 2) array of x, y, px
+        margin : float
+            How far around a position must be in the same split, px.
+
+        Returns
+        -------
+        (n,) int array
+            Indices into `SPLITS`; -1: between two splits, or on an image that
+            nothing is known of.
+        """
+        path = image.resolve()
+        if path in self.blocks:
+            return Blocks.of_rectangles(self.blocks[path], margin).assign(positions)
+        return np.full(len(positions), self.images.get(path, -1))
+
+
+def known_splits(sidecar: Sidecar) -> KnownSplits:
+    """Find the splits of the images that a run's patches were cut from, as far as known."""
+    folder = (sidecar.data or {}).get("folder")
+    return KnownSplits.load(Path(folder)) if folder else KnownSplits({}, {})

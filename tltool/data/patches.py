@@ -1,21 +1,30 @@
 """From annotated points on large images to labelled patches with context."""
 
 import logging
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from tltool.annotations import Point, points_by_image, read_points
+from tltool.annotations import Point, PointSource, points_by_image, read_points, source_of
 from tltool.annotations.files import check_is_file
+from tltool.data.blocks import Blocks, cut_into_blocks
 from tltool.data.coverage import Coverage, none_inside
-from tltool.data.known_splits import blocks_as_facts
-from tltool.data.patch_folder import MANIFEST_COLUMNS, MANIFEST_NAME, PatchSet, PatchWriter
-from tltool.data.planning import AnnotatedImage, CutSettings, draw_backgrounds, plan_image
+from tltool.data.dataset import PatchFacts
+from tltool.data.patch_folder import (
+    MANIFEST_COLUMNS,
+    MANIFEST_NAME,
+    PatchSet,
+    PatchWriter,
+    check_target,
+)
 from tltool.data.splits import SPLITS, Fractions, split_by_group
-from tltool.errors import DataError, OutputError, UsageError
-from tltool.files import atomic_path, refuse_existing
-from tltool.progress import Bar, progress_bar
+from tltool.errors import DataError, UsageError
+from tltool.files import atomic_path
+from tltool.progress import progress_bar
 from tltool.raster import Raster, find_images
 from tltool.run.sidecar import load_sidecar
 
@@ -29,9 +38,32 @@ __all__ = [
     "patches",
 ]
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 SPLIT_BY = ("auto", "image", "block")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What holds for all images of a call: parameters of `patches`."""
+
+    size: int
+    context: int
+    background: str
+    backgrounds: float
+    distance: float
+    split: Fractions
+    aoi: Path | None
+    ignore: Path | None
+
+
+@dataclass(frozen=True)
+class _AnnotatedImage:
+    """An image, the points that patches are cut around, and all, which backgrounds avoid."""
+
+    path: Path
+    points: list[Point]
+    known: list[Point]
 
 
 def check_inside(raster: Raster, points: Sequence[Point]) -> None:
@@ -44,32 +76,19 @@ def check_inside(raster: Raster, points: Sequence[Point]) -> None:
             )
 
 
-def _check_known(points: Sequence[Point], classes: Sequence[str]) -> None:
-    unknown = next((p for p in points if p.label not in classes), None)
-    if unknown is not None:
-        raise DataError(
-            f"{unknown.where}: label {unknown.label!r} is unknown to the run."
-            f" Known: {', '.join(classes)}"
-        )
-
-
-def _check_large_enough(raster: Raster, size: int) -> None:
-    if min(raster.width, raster.height) < size:
-        raise DataError(
-            f"{raster.path.name} is {raster.width} x {raster.height} px, smaller than a patch of"
-            f" {size} px. Choose a smaller --size"
-        )
-
-
 def _select(
-    by_image: dict[Path, list[Point]], source: Path, settings: CutSettings, result: PatchSet
-) -> list[AnnotatedImage]:
+    by_image: dict[Path, list[Point]], source: Path, settings: _Settings, result: PatchSet
+) -> list[_AnnotatedImage]:
     """The images that have points inside the area, after a check of all points."""
     selected, missed = [], []
     for path, points in by_image.items():
         with Raster(path) as raster:
             check_inside(raster, points)
-            _check_large_enough(raster, settings.size)
+            if min(raster.width, raster.height) < settings.size:
+                raise DataError(
+                    f"{raster.path.name} is {raster.width} x {raster.height} px, smaller than a"
+                    f" patch of {settings.size} px. Choose a smaller `size`"
+                )
             coverage = Coverage.load(raster, settings.aoi, settings.ignore, may_miss=True)
         xs, ys = np.array([(point.x, point.y) for point in points]).T
         covered = coverage.covers(xs, ys)
@@ -77,92 +96,173 @@ def _select(
             missed.append(path)
         if covered.any():
             own = [point for point, taken in zip(points, covered, strict=True) if taken]
-            selected.append(AnnotatedImage(path, own, points))
+            selected.append(_AnnotatedImage(path, own, points))
         result.outside += int((~covered).sum())
     if not selected:
-        raise _nothing_inside(missed, source, settings)
+        if settings.aoi is not None and missed:
+            with Raster(missed[0]) as raster:
+                # It says where both lie.
+                Coverage.load(raster, settings.aoi)
+        raise none_inside(settings.aoi or settings.ignore or source, source)
     for path in missed:
         logger.warning("%s: %s has no part of it and is left out", settings.aoi, path.name)
     return selected
 
 
-def _nothing_inside(missed: Sequence[Path], source: Path, settings: CutSettings) -> DataError:
-    if settings.aoi is not None and missed:
-        try:
-            with Raster(missed[0]) as raster:
-                Coverage.load(raster, settings.aoi)
-        except DataError as error:
-            # It says where both lie.
-            return error
-    return none_inside(settings.aoi or settings.ignore or source, source)
+def draw_backgrounds(
+    points: np.ndarray,
+    size: tuple[int, int],
+    number: int,
+    distance: float,
+    rng: np.random.Generator,
+    origin: tuple[int, int] = (0, 0),
+) -> np.ndarray:
+    """Draw positions away from every point.
+
+    Parameters
+    ----------
+    points : (n, 2) array of x, y, px
+    size : (width, height), px
+        Of the rectangle that they are drawn in.
+    number : int
+        How many are drawn before those too near are left out.
+    distance : float
+        Least distance to any point along the farther axis (Chebyshev), px.
+    rng : numpy Generator
+    origin : (x, y)
+        Where the rectangle begins, px.
+
+    Returns
+    -------
+    (m, 2) int array of x, y with m <= number.
+    """
+    draws = np.stack([rng.integers(0, side, number) for side in size], axis=1) + origin
+    if not len(points):
+        return draws
+    nearest, _ = cKDTree(points).query(draws, p=np.inf)
+    return draws[nearest >= distance]
 
 
-def _cut_images(
-    images: Sequence[AnnotatedImage],
-    settings: CutSettings,
-    by_image: bool,
-    seed: int,
-    partial: Path,
-    result: PatchSet,
-    bar: Bar,
-) -> None:
-    groups = split_by_group([len(image.points) for image in images], settings.shares, seed)
-    rng = np.random.default_rng(seed)
-    writer = PatchWriter(partial, settings.facts, result)
-    gsds: set[float | None] = set()
-    for image, group in zip(images, groups.tolist(), strict=True):
-        with Raster(image.path) as raster:
-            gsds.add(raster.gsd)
-            planned, blocks = plan_image(raster, image, group if by_image else None, settings, rng)
-            if blocks is not None:
-                writer.divided(raster, blocks_as_facts(blocks))
-            for point, split in planned:
-                bar.advance()
-                if split < 0:
-                    result.dropped += 1
-                else:
-                    writer.write(raster, point, SPLITS[split])
-    writer.finish(gsds.pop() if len(gsds) == 1 else None)
+def _centres(points: Sequence[Point]) -> np.ndarray:
+    return np.array([(round(p.x), round(p.y)) for p in points], float).reshape(-1, 2)
 
 
-def check_target(out: Path, overwrite: bool) -> None:
-    """Raise `OutputError` where patches may not be written into `out`."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    refuse_existing(out, overwrite)
-    if not (out / MANIFEST_NAME).exists():
-        raise OutputError(
-            f"{out} was not written by tltool patches (it has no {MANIFEST_NAME})"
-            " and is not replaced. Name another output folder"
+def _assign(blocks: Blocks | None, group: int | None, centres: np.ndarray) -> np.ndarray:
+    return np.full(len(centres), group) if blocks is None else blocks.assign(centres)
+
+
+def _backgrounds(
+    image: _AnnotatedImage,
+    coverage: Coverage,
+    splits: np.ndarray,
+    settings: _Settings,
+    rng: np.random.Generator,
+    blocks: Blocks | None,
+    group: int | None,
+) -> list[tuple[Point, int]]:
+    """Backgrounds for each split, as many as its animals times the ratio."""
+    animals = np.array([point.label != settings.background for point in image.points], bool)
+    away = _centres([point for point in image.known if point.label != settings.background])
+    wanted = [round(settings.backgrounds * int((splits[animals] == s).sum())) for s in range(3)]
+    left, top, right, bottom = coverage.extent
+    size, origin = (right - left, bottom - top), (left, top)
+    drawn = draw_backgrounds(away, size, 100 * sum(wanted), settings.distance, rng, origin)
+    of_drawn = _assign(blocks, group, drawn)
+    planned = []
+    for split, number in enumerate(wanted):
+        candidates, chosen = drawn[of_drawn == split], drawn[:0]
+        # Some at a time: far more are drawn than are needed.
+        for start in range(0, len(candidates), max(1, number)):
+            part = candidates[start : start + max(1, number)]
+            lefts, tops = (part - settings.size // 2).T
+            held = coverage.holds(lefts, tops, settings.size)
+            chosen = np.concatenate([chosen, part[held]])
+            if len(chosen) >= number:
+                break
+        if len(chosen) < number:
+            logger.warning(
+                "%s: only %d of %d backgrounds for %s found a place %g px away from every point%s",
+                image.path.name,
+                len(chosen),
+                number,
+                SPLITS[split],
+                settings.distance,
+                " and inside the area" if settings.aoi or settings.ignore else "",
+            )
+        for x, y in chosen[:number].astype(float).tolist():
+            point = Point(image.path.name, x, y, settings.background, where="drawn")
+            planned.append((point, split))
+    return planned
+
+
+def _plan(
+    raster: Raster,
+    image: _AnnotatedImage,
+    group: int | None,
+    settings: _Settings,
+    rng: np.random.Generator,
+) -> tuple[list[tuple[Point, int]], Blocks | None]:
+    """Choose the patches to cut from one image.
+
+    Parameters
+    ----------
+    group : int or None
+        The split of the whole image; None: it is divided into blocks.
+
+    Returns
+    -------
+    list of (Point, int)
+        Each with its index into `SPLITS`, -1 in the gap; from top to bottom.
+    Blocks or None
+        How the image is divided, where it is.
+    """
+    coverage = Coverage.load(raster, settings.aoi, settings.ignore)
+    centres = _centres(image.points)
+    blocks = None
+    if group is None:
+        left, top, right, bottom = coverage.extent
+        blocks = cut_into_blocks(
+            centres,
+            [point.label for point in image.points],
+            (right - left, bottom - top),
+            -(-(settings.size + 2 * settings.context) // 2),
+            settings.split,
+            origin=(left, top),
         )
+    splits = _assign(blocks, group, centres)
+    planned = list(zip(image.points, splits.tolist(), strict=True))
+    planned += _backgrounds(image, coverage, splits, settings, rng, blocks, group)
+    # A compressed image is decoded once that way.
+    return sorted(planned, key=lambda plan: plan[0].y), blocks
 
 
-def _split_plan(split_by: str, images: int, shares: Fractions) -> str:
+def _split_plan(split_by: str, images: int, split: Fractions) -> str:
     if split_by not in SPLIT_BY:
-        raise UsageError(f"split_by: expected one of {', '.join(SPLIT_BY)}; received {split_by}")
-    if min(shares) < 0 or shares[0] <= 0 or not abs(sum(shares) - 1) <= 1e-6:
+        raise UsageError(f"`split_by`: expected one of {', '.join(SPLIT_BY)}; received {split_by}")
+    if min(split) < 0 or split[0] <= 0 or not abs(sum(split) - 1) <= 1e-6:
         raise UsageError(
-            f"split: expected three shares that add up to 1, the first above 0; received {shares}"
+            f"`split`: expected three shares that add up to 1, the first above 0; received {split}"
         )
-    needed = sum(share > 0 for share in shares)
+    needed = sum(share > 0 for share in split)
     if split_by == "auto":
         return "image" if images >= needed else "block"
     if split_by == "image" and images < needed:
         raise UsageError(
-            f"--split-by image: expected {needed} annotated images or more, received {images}."
-            " Use --split-by block"
+            f"`split_by='image'`: expected {needed} annotated images or more, received {images}."
+            " Use `split_by='block'`"
         )
     return split_by
 
 
 def patches(
-    images: Sequence[str | Path],
-    points: str | Path,
+    images: str | Path | Sequence[str | Path],
+    points: PointSource,
     out: str | Path,
     *,
     size: int | None = None,
     context: int | None = None,
     columns: Sequence[str] | None = None,
+    labels: str | Sequence[str] | None = None,
     background: str = "backgrounds",
     backgrounds: float = 1.0,
     distance: float | None = None,
@@ -178,10 +278,12 @@ def patches(
 
     Parameters
     ----------
-    images : sequence of str or Path
+    images : str, Path or sequence of these
         Image files, or folders of them.
-    points : str or Path
-        CSV, COCO, GeoJSON or GeoPackage, see `tltool.annotations.read_points`.
+    points : str, Path, sequence of Point, mapping, DataFrame or (n, 2) array
+        A CSV, COCO, GeoJSON or GeoPackage; or in memory `tltool.Point`s, a
+        table with columns image, x, y and label, or an array of x and y, px of
+        the one image. See `tltool.annotations.read_points`.
     out : str or Path
         Folder to write: ``<split>/<class>/*.png`` (``*.tif`` with all bands of
         images that have other than grey or RGB of 8 bits), ``manifest.csv``
@@ -194,6 +296,8 @@ def patches(
     columns : sequence of str, optional
         Of a table the columns of image, x, y and label; of a map the property
         of the class, or those of image and class. Default: found by name.
+    labels : str or sequence of str, optional
+        Classes of an array's points, or the one class of all.
     background : str
         Class name of the drawn patches; points labelled so are used too.
     backgrounds : float
@@ -230,25 +334,48 @@ def patches(
     ------
     DataError, ImageError, OutputError, UsageError
     """
-    out, source = Path(out), Path(points)
+    out, source = Path(out), source_of(points)
     check_target(out, overwrite)
-    check_is_file(source)
-    found = find_images(images)
-    all_points = read_points(source, columns, found)
+    if isinstance(points, str | os.PathLike):
+        check_is_file(source)
+    found = find_images([images] if isinstance(images, str | os.PathLike) else images)
+    all_points = read_points(points, columns, found, labels=labels)
     if run is not None:
         sidecar = load_sidecar(Path(run) / "model.keras")
         size, context = size or sidecar.patch, sidecar.context if context is None else context
         background = sidecar.background or background
-        _check_known(all_points, sidecar.classes)
+        unknown = next((p for p in all_points if p.label not in sidecar.classes), None)
+        if unknown is not None:
+            raise DataError(
+                f"{unknown.where}: label {unknown.label!r} is unknown to the run."
+                f" Known: {', '.join(sidecar.classes)}"
+            )
     size, context = size or 96, context or 0
     away = size if distance is None else distance
     areas = [None if area is None else Path(area) for area in (aoi, ignore)]
-    settings = CutSettings(size, context, background, backgrounds, away, split, *areas)
+    settings = _Settings(size, context, background, backgrounds, away, split, *areas)
     result = PatchSet(out)
     selected = _select(points_by_image(found, all_points, source), source, settings, result)
     result.split_by = _split_plan(split_by, len(selected), split)
+    groups: list[int | None] = [None] * len(selected)
+    if result.split_by == "image":
+        groups = split_by_group([len(image.points) for image in selected], split, seed).tolist()
     total = sum(len(image.points) for image in selected) * (1 + backgrounds)
+    rng, gsds = np.random.default_rng(seed), set()
     with atomic_path(out) as partial, progress_bar("patches", total, "patches") as bar:
         partial.mkdir()
-        _cut_images(selected, settings, result.split_by == "image", seed, partial, result, bar)
+        writer = PatchWriter(partial, PatchFacts(size, context, background), result)
+        for image, group in zip(selected, groups, strict=True):
+            with Raster(image.path) as raster:
+                gsds.add(raster.gsd)
+                planned, blocks = _plan(raster, image, group, settings, rng)
+                if blocks is not None:
+                    writer.divided(raster, blocks.as_rectangles())
+                for point, index in planned:
+                    bar.advance()
+                    if index < 0:
+                        result.dropped += 1
+                    else:
+                        writer.write(raster, point, SPLITS[index])
+        writer.finish(gsds.pop() if len(gsds) == 1 else None)
     return result

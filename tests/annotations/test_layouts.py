@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tltool.annotations import Point, read_points, write_points
-from tltool.annotations.tables import SEA_LIONS
+from tltool.annotations.layouts import SEA_LIONS
 from tltool.errors import DataError, UsageError
 
 HEADER = "image,x,y,label\n"
@@ -71,7 +71,7 @@ def test_unknown_columns_list_the_known_layouts(tmp_path):
     assert "HerdNet" in message
     assert "DeepForest" in message
     assert "the file has file, x, y, class" in message
-    assert "--columns IMAGE,X,Y,LABEL" in message
+    assert "`columns=['IMAGE', 'X', 'Y', 'LABEL']`" in message
 
 
 def test_unknown_columns_are_compared_with_the_nearest_layout(tmp_path):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tltool.data.dataset import read_facts
+from tltool.data.patch_folder import cut_again
 from tltool.data.patches import patches
-from tltool.data.recut import recut
 from tltool.errors import DataError, OutputError
 
 WIDTH, HEIGHT = 120, 90
@@ -53,7 +53,7 @@ def key(row):
 def test_the_middle_of_a_recut_patch_is_the_old_patch(photos, tmp_path_factory, size, before, more):
     folder = tmp_path_factory.mktemp("recut")
     old = cut(photos, folder / "old", size, before)
-    made = recut(old, folder / "new", before + more)
+    made = cut_again(old, folder / "new", before + more)
     by_key = {key(row): row for row in rows_of(folder / "new")}
     assert len(by_key) == len(rows_of(old))
     for row in rows_of(old):
@@ -70,7 +70,7 @@ def test_facts_and_counts_are_told(photos, tmp_path):
     old = cut(photos, tmp_path / "old", background="nothing")
     facts = json.loads((old / "patches.json").read_text())
     (old / "patches.json").write_text(json.dumps({**facts, "gsd": 0.25}))
-    made = recut(old, tmp_path / "new", 30)
+    made = cut_again(old, tmp_path / "new", 30)
     facts = read_facts(tmp_path / "new")
     assert (facts.patch, facts.context, facts.background, facts.gsd) == (9, 30, "nothing", 0.25)
     assert made.folder == tmp_path / "new"
@@ -85,8 +85,8 @@ def test_facts_and_counts_are_told(photos, tmp_path):
 
 def test_less_context_gives_back_what_was_cut_before(photos, tmp_path):
     old = cut(photos, tmp_path / "old")
-    recut(old, tmp_path / "wide", 20)
-    recut(tmp_path / "wide", tmp_path / "back", 2)
+    cut_again(old, tmp_path / "wide", 20)
+    cut_again(tmp_path / "wide", tmp_path / "back", 2)
     assert rows_of(tmp_path / "back") == rows_of(old)
     for row in rows_of(old):
         np.testing.assert_array_equal(pixels_of(tmp_path / "back", row), pixels_of(old, row))
@@ -100,33 +100,33 @@ def test_an_image_that_is_gone_is_named(photos, tmp_path):
     old = cut(moved, tmp_path / "old")
     (moved / "b.png").unlink()
     with pytest.raises(DataError, match=r"old: the image .*b.png, which its patches .* is gone"):
-        recut(old, tmp_path / "new", 20)
+        cut_again(old, tmp_path / "new", 20)
     assert not (tmp_path / "new").exists()
 
 
 def test_folders_that_tltool_did_not_cut_are_refused(photos, tmp_path):
     (tmp_path / "plain" / "cow").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"plain: expected patches that tltool patches cut \(with"):
-        recut(tmp_path / "plain", tmp_path / "new", 20)
+    with pytest.raises(DataError, match=r"plain: expected patches that `tltool.patches\(\)` cut"):
+        cut_again(tmp_path / "plain", tmp_path / "new", 20)
     old = cut(photos, tmp_path / "old")
     (old / "manifest.csv").write_text("path,label\n")
     with pytest.raises(DataError, match=r"manifest.csv: expected a column split, as tltool"):
-        recut(old, tmp_path / "new", 20)
+        cut_again(old, tmp_path / "new", 20)
     (old / "manifest.csv").unlink()
-    with pytest.raises(DataError, match=r"old: expected patches that tltool patches cut"):
-        recut(old, tmp_path / "new", 20)
+    with pytest.raises(DataError, match=r"old: expected patches that `tltool.patches\(\)` cut"):
+        cut_again(old, tmp_path / "new", 20)
     assert not (tmp_path / "new").exists()
 
 
 def test_an_earlier_folder_is_replaced_on_demand_and_only_where_it_holds_patches(photos, tmp_path):
     old = cut(photos, tmp_path / "old")
-    recut(old, tmp_path / "new", 3)
+    cut_again(old, tmp_path / "new", 3)
     with pytest.raises(OutputError, match=r"new exists already.*overwrite=True"):
-        recut(old, tmp_path / "new", 4)
-    recut(old, tmp_path / "new", 4, overwrite=True)
+        cut_again(old, tmp_path / "new", 4)
+    cut_again(old, tmp_path / "new", 4, overwrite=True)
     assert read_facts(tmp_path / "new").context == 4
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("long work")
-    with pytest.raises(OutputError, match=r"thesis was not written by tltool patches"):
-        recut(old, tmp_path / "thesis", 4, overwrite=True)
+    with pytest.raises(OutputError, match=r"thesis was not written by `tltool.patches"):
+        cut_again(old, tmp_path / "thesis", 4, overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").exists()

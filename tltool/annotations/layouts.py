@@ -1,4 +1,4 @@
-"""Points in CSV tables, in the layouts that tools and competitions use."""
+"""Points in tables, in the layouts that tools and competitions use."""
 
 import csv
 import logging
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.annotations.point import Point, as_score, make_point
-from tltool.annotations.table import Row, Table, read_table
+from tltool.annotations.table import Row, Table
 from tltool.errors import DataError, UsageError
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("image", "x", "y", "label")
 
@@ -72,17 +72,14 @@ KNOWN = (
 )
 
 
-def read_csv(path: Path, columns: Sequence[str] | None = None, empty: bool = False) -> list[Point]:
+def points_of_table(table: Table, columns: Sequence[str] | None = None) -> list[Point]:
     """Read points from a table.
 
     Parameters
     ----------
-    path : Path
-        With a header; between cells stand commas, semicolons or tabs.
+    table : Table
     columns : four str, optional
         The names of those that hold image, x, y and label. None: a known layout.
-    empty : bool
-        Whether a header alone will do.
 
     Notes
     -----
@@ -95,12 +92,11 @@ def read_csv(path: Path, columns: Sequence[str] | None = None, empty: bool = Fal
     ------
     DataError, UsageError
     """
-    table = read_table(path, empty=empty)
-    layout = _find_layout(table) if columns is None else _told_layout(table, columns)
+    layout = _find_layout(table) if columns is None else _given_layout(table, columns)
     score = table.find(_SCORES)
     points = [_point(table, row, layout, score) for row in table.rows]
     found = [point for point in points if point is not None]
-    return _without_mismatched(found, path) if layout in _KAGGLE else found
+    return _without_mismatched(found, table.path) if layout in _KAGGLE else found
 
 
 def _find_layout(table: Table) -> Layout:
@@ -118,12 +114,13 @@ def _find_layout(table: Table) -> Layout:
     missing, nearest = min(zip(lacking, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
     raise DataError(
         f"{table.path}: column {', '.join(missing)} is missing (of {','.join(nearest.columns)}),"
-        f" and no other known layout fits: {KNOWN}; the file has {', '.join(table.columns)}."
-        " Say which to take with --columns IMAGE,X,Y,LABEL"
+        f" and no other known layout fits: {KNOWN}; the {table.noun} has"
+        f" {', '.join(table.columns)}. Say which to take with"
+        " `columns=['IMAGE', 'X', 'Y', 'LABEL']`"
     )
 
 
-def _told_layout(table: Table, columns: Sequence[str]) -> Layout:
+def _given_layout(table: Table, columns: Sequence[str]) -> Layout:
     if len(columns) != 4:
         raise UsageError(
             f"{table.path}: expected four columns to take from a table, IMAGE,X,Y,LABEL; received"
@@ -132,15 +129,16 @@ def _told_layout(table: Table, columns: Sequence[str]) -> Layout:
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(
-            f"{table.path}: column {', '.join(missing)} is missing; the file has"
-            f" {', '.join(table.columns)}. Say which columns to take with --columns IMAGE,X,Y,LABEL"
+            f"{table.path}: column {', '.join(missing)} is missing; the {table.noun} has"
+            f" {', '.join(table.columns)}. Say which columns to take with"
+            " `columns=['IMAGE', 'X', 'Y', 'LABEL']`"
         )
     image, x, y, label = columns
     return Layout(image, (x,), (y,), label)
 
 
 def _point(table: Table, row: Row, layout: Layout, score: str | None) -> Point | None:
-    where = f"{table.path}, line {row.line}"
+    where = table.where(row)
     xs, ys = _numbers(row, layout.x, layout.y, where)
     if len(xs) > 1:
         if not any((*xs, *ys)):
@@ -152,9 +150,9 @@ def _point(table: Table, row: Row, layout: Layout, score: str | None) -> Point |
                 f" {ys[0]:g} to {ys[1]:g}"
             )
     label = _class_name(row.cells[layout.label], layout.classes, where)
-    certain = None if score is None else as_score(row.cells[score], where)
+    sure = None if score is None else as_score(row.cells[score], where)
     position = sum(xs) / len(xs), sum(ys) / len(ys)
-    return make_point(where, row.cells[layout.image], position, label, certain)
+    return make_point(where, row.cells[layout.image], position, label, sure)
 
 
 def _numbers(

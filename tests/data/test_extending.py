@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from tltool.annotations import Point
-from tltool.data.enlarging import Addition, enlarge
-from tltool.data.known_splits import KnownSplits
+from tltool.data.patch_folder import Addition, KnownSplits, extend_patches
 from tltool.data.patches import patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError
@@ -48,7 +47,7 @@ def mined(survey, x, y, split="train"):
 
 def test_a_folder_grows_by_patches_that_say_where_they_are_from(survey, data):
     before = rows_of(data)
-    made = enlarge(data, [mined(survey, 99, 30), mined(survey, 20, 12)], data)
+    made = extend_patches(data, [mined(survey, 99, 30), mined(survey, 20, 12)], data)
     after = rows_of(data)
     assert made.counts == {"train": {"backgrounds": 2}}
     assert [row for row in after if row["score"] == ""] == before
@@ -63,7 +62,7 @@ def test_a_folder_grows_by_patches_that_say_where_they_are_from(survey, data):
 
 def test_the_folder_that_is_enlarged_elsewhere_stays_as_it_is(survey, data, tmp_path):
     before = bytes_of(data)
-    enlarge(data, [mined(survey, 99, 30)], tmp_path / "more")
+    extend_patches(data, [mined(survey, 99, 30)], tmp_path / "more")
     assert bytes_of(data) == before
     assert len(rows_of(tmp_path / "more")) == len(rows_of(data)) + 1
 
@@ -76,8 +75,8 @@ def test_sources_of_points_and_drawn_backgrounds_are_told(data):
 
 def test_a_folder_of_other_patches_is_refused(tmp_path):
     (tmp_path / "seal").mkdir()
-    with pytest.raises(DataError, match=r"expected patches that tltool patches cut \(with man"):
-        enlarge(tmp_path, [], tmp_path / "out")
+    with pytest.raises(DataError, match=r"expected patches that `tltool.patches\(\)` cut \(with"):
+        extend_patches(tmp_path, [], tmp_path / "out")
 
 
 def test_blocks_of_a_divided_image_are_remembered(survey, data):
