@@ -110,7 +110,7 @@ def test_folders_that_tltool_did_not_cut_are_refused(photos, tmp_path):
         cut_again(tmp_path / "plain", tmp_path / "new", 20)
     old = cut(photos, tmp_path / "old")
     (old / "manifest.csv").write_text("path,label\n")
-    with pytest.raises(DataError, match=r"manifest.csv: expected a column split, as tltool"):
+    with pytest.raises(DataError, match=r"manifest.csv: expected a column split, as `tltool"):
         cut_again(old, tmp_path / "new", 20)
     (old / "manifest.csv").unlink()
     with pytest.raises(DataError, match=r"old: expected patches that `tltool.patches\(\)` cut"):

@@ -118,7 +118,7 @@ def read_points(
 
 
 def source_of(points: PointSource) -> Path:
-    """What messages call it: the file, or for points in memory the parameter."""
+    """Name points in messages: by their file, or in memory by the parameter."""
     return Path(points) if isinstance(points, str | os.PathLike) else Path("`points`")
 
 

@@ -57,7 +57,7 @@ def _numbers(position: Any, where: str) -> tuple[float, float]:
 
 
 def crs_name(crs: CRS) -> str:
-    """What a ``crs`` member calls a CRS: its URN, or its WKT where no registry has it."""
+    """Name a CRS for a ``crs`` member: its URN, or its WKT where no registry has it."""
     authority = crs.to_authority(confidence_threshold=100)
     if authority is None:
         return str(crs.to_wkt())

@@ -25,7 +25,7 @@ _SCORES = ("score", "scores")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of a table hold what.
+    """Columns of a table, and what they hold.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that are needed."""
+        """Names of all that are needed."""
         return (self.image, *self.x, *self.y, self.label)
 
 

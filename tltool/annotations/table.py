@@ -59,7 +59,7 @@ class Table:
 
     @property
     def noun(self) -> str:
-        """What it is, for messages: a file, or a table in memory."""
+        """Word for it in messages: a file, or a table in memory."""
         return "file" if self.counted == "line" else "table"
 
     def where(self, row: Row) -> str:

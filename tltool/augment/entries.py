@@ -172,7 +172,7 @@ class ImageDataGeneratorEntry(Entry):
         return value
 
     def normalising(self) -> dict[str, Any]:
-        """Those of `NORMALISING` that are not at their default."""
+        """Values of those of `NORMALISING` that are not at their default."""
         values = {name: getattr(self, name) for name in NORMALISING}
         return {k: v for k, v in values.items() if v != type(self).model_fields[k].default}
 

@@ -56,7 +56,7 @@ class Blocks:
 
     @classmethod
     def of_rectangles(cls, rectangles: dict[str, list[float | None]], margin: float) -> "Blocks":
-        """What `as_rectangles` gave, with a margin."""
+        """Take what `as_rectangles` gave, with a margin."""
         bounds = np.full((len(SPLITS), 4), np.nan)
         for split, ends in rectangles.items():
             open_ends = (-np.inf, -np.inf, np.inf, np.inf)

@@ -1,4 +1,4 @@
-"""What of an image its annotation covers, by the polygons of ``--aoi`` and ``--ignore``."""
+"""What of an image its annotation covers, by the polygons of `aoi` and `ignore`."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from tltool.raster import AnyRaster, Area, load_area
 
 @dataclass(frozen=True)
 class Coverage:
-    """Where on an image points count, and where patches may lie.
+    """Part of an image where points count and patches may lie.
 
     Attributes
     ----------
     width, height : int
-        Of the image, px.
+        Sides of the image, px.
     aoi : Area or None
         What is annotated; None: all.
     ignored : Area or None
@@ -51,7 +51,7 @@ class Coverage:
         Raises
         ------
         DataError
-            As of `load_area`; an `ignore` that misses the image is no error.
+            Errors of `load_area`; an `ignore` that misses the image is no error.
         """
         return cls(
             raster.width,
@@ -79,7 +79,7 @@ class Coverage:
         return self.aoi is not None and not self.aoi.overlaps(0, 0, self.width, self.height)
 
     def covers(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        """Which of (n,) positions are inside `aoi` and not ignored: (n,) bool array."""
+        """Say whether (n,) positions are inside `aoi` and not ignored: (n,) bool array."""
         found = np.ones(np.shape(xs), bool)
         if self.aoi is not None:
             found &= self.aoi.covers(xs, ys)
@@ -88,7 +88,7 @@ class Coverage:
         return found
 
     def holds(self, lefts: np.ndarray, tops: np.ndarray, size: int) -> np.ndarray:
-        """Which squares lie on what is covered.
+        """Say whether squares lie on what is covered.
 
         Parameters
         ----------
@@ -104,15 +104,15 @@ class Coverage:
             of the square is ignored.
         """
         first, last, middle = 0.5, size - 0.5, size / 2
-        places = [(first, first), (last, first), (first, last), (last, last), (middle, middle)]
+        tried = [(first, first), (last, first), (first, last), (last, last), (middle, middle)]
         found = np.ones(len(lefts), bool)
         if self.aoi is not None or self.ignored is not None:
-            for across, down in places:
+            for across, down in tried:
                 found &= self.covers(lefts + across, tops + down)
         if self.ignored is not None:
-            for place in np.flatnonzero(found):
-                corner = float(lefts[place]), float(tops[place])
-                found[place] = not self.ignored.overlaps(*corner, size, size)
+            for index in np.flatnonzero(found):
+                corner = float(lefts[index]), float(tops[index])
+                found[index] = not self.ignored.overlaps(*corner, size, size)
         return found
 
 

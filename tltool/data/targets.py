@@ -36,7 +36,7 @@ def _array(name: str, value: Any, shape: tuple[int | None, ...], kind: type) -> 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What an image shows, where in it; each kind may be missing.
+    """Mask, boxes and keypoints of an image, each of which may be missing.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Targets:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Those of `TARGET_KINDS` that there are."""
+        """Names of those of `TARGET_KINDS` that there are."""
         return frozenset(kind for kind in TARGET_KINDS if getattr(self, kind) is not None)
 
     def warped(self, matrix: np.ndarray, size: tuple[int, int]) -> "Targets":

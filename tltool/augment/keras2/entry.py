@@ -107,7 +107,7 @@ class RandomTransformation:
         return affine.flip(moved, *flips)[..., 0]
 
     def matrix(self, drawn: dict[str, Any], shape: Sequence[int]) -> np.ndarray:
-        """Where positions go: (2, 3), from (x, y, 1) of the image to the result's x and y, px.
+        """Compute where positions go, px: (2, 3), from (x, y, 1) of the image to the result.
 
         What ``reflect`` and ``wrap`` repeat beyond the edge has no box and no
         keypoint.

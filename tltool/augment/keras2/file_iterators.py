@@ -16,7 +16,7 @@ from tltool.errors import DataError, ImageError, UsageError
 if TYPE_CHECKING:
     from tltool.augment.keras2.image_data_generator import ImageDataGenerator
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 _FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 _CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}

@@ -154,7 +154,7 @@ class Iterator(keras.utils.PyDataset):
 
 
 def part_of(n: int, subset: str | None, generator: "ImageDataGenerator") -> slice:
-    """Which of `n` samples a subset has: the first share is for validation."""
+    """Slice of `n` samples that a subset has: the first share is for validation."""
     check_choice(subset, _SUBSETS, "subset")
     if subset == "validation" and not generator.validation_split:
         raise UsageError(
