@@ -87,6 +87,7 @@ def read_points(
 
     Examples
     --------
+    >>> from tltool.annotations import read_points
     >>> read_points([[10, 20]], images=["a.jpg"], labels="seal")
     [Point(image='a.jpg', x=10.0, y=20.0, label='seal', score=None, where='`points`, row 0')]
     """
