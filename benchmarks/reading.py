@@ -27,8 +27,8 @@ from benchmarks.common import (
 )
 from benchmarks.map_memory import peak_memory
 from tltool.raster import Area, Raster
-from tltool.raster.environment import without_georeference_warning
-from tltool.raster.polygons import Polygon, Ring
+from tltool.raster.areas import Polygon, Ring
+from tltool.raster.source import without_georeference_warning
 
 T = TypeVar("T")
 

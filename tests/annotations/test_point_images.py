@@ -4,7 +4,7 @@ import pytest
 
 from tltool.annotations import Point, points_by_image
 from tltool.errors import DataError, ImageError
-from tltool.raster import find_images
+from tltool.files import find_images
 
 
 def images(tmp_path, *names):

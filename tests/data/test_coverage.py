@@ -12,7 +12,7 @@ from tltool.annotations import Point, write_points
 from tltool.data.coverage import Coverage
 from tltool.errors import DataError
 from tltool.raster import Area, Raster
-from tltool.raster.polygons import Polygon, Ring
+from tltool.raster.areas import Polygon, Ring
 
 
 def box(path, left, top, right, bottom, *holes):

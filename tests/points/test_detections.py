@@ -20,7 +20,7 @@ from tltool.points.detections import (
     suppress,
 )
 from tltool.raster import MapWriter
-from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Legend, MapKind
+from tltool.raster.writing import CLASS_CODES, ENCODINGS, Legend, MapKind
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
 from tltool.run.map_facts import MapFacts
 from tltool.tiling.tiles import make_grid

@@ -7,7 +7,7 @@ from rasters import reflected, write_raster
 
 from tltool.errors import ImageError
 from tltool.raster import Raster
-from tltool.raster.cutting import save_bands
+from tltool.raster.writing import save_bands
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

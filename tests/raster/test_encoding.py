@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from tltool.raster.encoding import CLASS_CODES, ENCODINGS
+from tltool.raster.writing import CLASS_CODES, ENCODINGS
 
 PROBABILITIES = nps.arrays(
     np.float32, st.integers(1, 30), elements=st.floats(0, 1, width=32) | st.just(np.nan)

@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 
 from tltool.errors import UsageError
 from tltool.raster import MapGeoreference, MapWriter
-from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Legend, MapKind
+from tltool.raster.writing import CLASS_CODES, ENCODINGS, Legend, MapKind
 from tltool.raster.zarr_writing import ZarrWriter, check_zarr
 
 TRANSFORM = Affine(8.0, 0, 500_000, 0, -8.0, 6_000_000)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from tltool.raster import Area
-from tltool.raster.polygons import Polygon, Ring
+from tltool.raster.areas import Polygon, Ring
 
 SQUARE = np.array([(2, 2), (8, 2), (8, 8), (2, 8), (2, 2)], float)
 HOLE = np.array([(4, 4), (4, 6), (6, 6), (6, 4), (4, 4)], float)
@@ -130,7 +130,7 @@ def test_cells_are_those_whose_centre_is_covered(ring, start, wide, high, rows, 
 def test_cells_of_a_large_map_are_taken_in_parts(monkeypatch):
     place = area(SQUARE * 10, holes=[HOLE * 10])
     whole = place.on_cells(0, 0, 1, 1, 100, 90)
-    monkeypatch.setattr("tltool.raster.polygons._POINTS", 200)
+    monkeypatch.setattr("tltool.raster.areas._POINTS", 200)
     np.testing.assert_array_equal(place.on_cells(0, 0, 1, 1, 100, 90), whole)
     assert whole.sum() == 60**2 - 20**2
 

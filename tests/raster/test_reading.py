@@ -13,8 +13,9 @@ from rasterio.transform import Affine
 
 from tltool.data.images import read_image
 from tltool.errors import ImageError
-from tltool.raster import ArrayImage, Raster, list_images
-from tltool.raster.image import reflect_indices
+from tltool.files import list_images
+from tltool.raster import ArrayImage, Raster
+from tltool.raster.reading import reflect_indices
 
 HEIGHT, WIDTH = 23, 37
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

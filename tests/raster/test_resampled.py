@@ -8,7 +8,7 @@ from rasters import write_raster
 
 from tltool.errors import ImageError
 from tltool.raster import Raster
-from tltool.raster.resampled import ResampledRaster
+from tltool.raster.resampling import ResampledRaster
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 37, 53), dtype=np.uint8)
 PLACE = Affine.translation(500000, 6000000) @ Affine.rotation(20) @ Affine.scale(0.5, -0.5)

@@ -7,8 +7,7 @@ from rasterio.windows import Window
 
 from tltool.errors import ImageError
 from tltool.raster import Raster
-from tltool.raster.rows import RowCache
-from tltool.raster.source import Source
+from tltool.raster.source import RowCache, Source
 
 VALUES = np.random.default_rng(0).integers(0, 256, (4, 1000, 30), dtype=np.uint8)
 

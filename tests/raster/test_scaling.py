@@ -10,7 +10,7 @@ from rasters import reflected, write_raster
 
 from tltool.errors import ImageError, UsageError
 from tltool.raster import Raster, parse_scale
-from tltool.raster.scaling import to_bytes
+from tltool.raster.bands import to_bytes
 
 HEIGHT, WIDTH = 23, 37
 KINDS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float32", "float64"]

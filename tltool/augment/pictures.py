@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from tltool.data.images import read_image
 from tltool.errors import ImageError, RecipeError
-from tltool.raster import IMAGE_SUFFIXES
+from tltool.files import IMAGE_SUFFIXES
 
 # Bytes of decoded pictures that a folder keeps in memory; others are decoded at each use.
 _KEPT = 512 << 20

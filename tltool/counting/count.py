@@ -17,8 +17,8 @@ from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_b
 from tltool.counting.unannotated import warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
 from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
+from tltool.files import images_of
 from tltool.points.scoring import score_points
-from tltool.raster import images_of
 from tltool.run.detection_parameters import DetectionParameters
 from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import Sidecar

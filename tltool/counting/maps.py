@@ -18,8 +18,8 @@ from tltool.mapping.image_map import network_name
 from tltool.points.cell_maps import MapGeometry
 from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import Raster
-from tltool.raster.encoding import ENCODINGS
-from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
+from tltool.raster.source import ENVIRONMENT, without_georeference_warning
+from tltool.raster.writing import ENCODINGS
 from tltool.run.detection_parameters import DetectionParameters, Surface
 from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.map_facts import MapFacts, read_facts

@@ -18,9 +18,8 @@ from tltool.counting.tune import Tuning, tune_count
 from tltool.data.patch_folder import Addition, KnownSplits, extend_patches, patch_rows, read_patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ModelError, OutputError, UsageError
-from tltool.files import atomic_path
+from tltool.files import atomic_path, images_of
 from tltool.points.detections import suppress_near
-from tltool.raster import images_of
 from tltool.recipe import load_recipe
 from tltool.run.detection_parameters import Validation
 from tltool.run.folder import RECIPE_NAME

@@ -16,9 +16,9 @@ from tltool.counting.truth import ImageTruth, read_truth, warn_of_blank
 from tltool.counting.unannotated import warn_of_far
 from tltool.data.patch_folder import KnownSplits, known_splits
 from tltool.errors import DataError, UsageError
+from tltool.files import images_of
 from tltool.points.detections import choose_surface
 from tltool.points.tuning import GOALS, TuningScene, tune
-from tltool.raster import images_of
 from tltool.run.detection_parameters import DetectionParameters, Goal
 from tltool.run.map_options import MapOptions
 from tltool.run.sidecar import Sidecar

@@ -18,7 +18,7 @@ from tltool.data.dataset import (
 from tltool.data.manifest import read_manifest
 from tltool.data.splits import SPLIT_NAMES, SPLITS, Fractions, stratified_split, without_test
 from tltool.errors import DataError, UsageError
-from tltool.raster import list_images
+from tltool.files import list_images
 from tltool.recipe import Kind, Recipe
 from tltool.tasks.task import Task
 

@@ -8,8 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tltool.errors import ImageError
 from tltool.raster import Raster
-from tltool.raster.bands import RASTER_SUFFIXES, check_bands, high_byte
-from tltool.raster.scaling import check_depth
+from tltool.raster.bands import RASTER_SUFFIXES, check_bands, check_depth, high_byte
 
 
 def read_image(path: Path, bands: Sequence[int] | None = None) -> np.ndarray:

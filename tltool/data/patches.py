@@ -23,9 +23,9 @@ from tltool.data.patch_folder import (
 )
 from tltool.data.splits import SPLITS, Fractions, split_by_group
 from tltool.errors import DataError, UsageError
-from tltool.files import atomic_path
+from tltool.files import atomic_path, find_images
 from tltool.progress import progress_bar
-from tltool.raster import Raster, find_images
+from tltool.raster import Raster
 from tltool.run.sidecar import load_sidecar
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from tltool.data.images import read_image
 from tltool.errors import ImageError, UsageError
 from tltool.explanation.boxes import Box
-from tltool.raster import expand_patterns, find_images, walk_images
+from tltool.files import expand_patterns, find_images, walk_images
 from tltool.run.sidecar import Sidecar
 
 

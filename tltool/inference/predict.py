@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tltool.errors import ImageError
+from tltool.files import walk_images
 from tltool.inference.network import Probabilities, check_finite
 from tltool.inference.opened_run import OpenedRun, is_cut, open_run
 from tltool.inference.predictions import FORMATS, Prediction
@@ -13,7 +14,6 @@ from tltool.inference.reading import Batch, WindowReader, read_batches
 from tltool.inference.views import Views, mean_of_views
 from tltool.metrics.calibration import soften
 from tltool.progress import progress_bar
-from tltool.raster import walk_images
 
 logger = logging.getLogger("tltool")
 

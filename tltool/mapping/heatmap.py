@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
+from tltool.files import images_of
 from tltool.inference.image_opening import check_size, open_image, warn_of_distance
 from tltool.mapping.image_map import HeatMap, write_map
 from tltool.mapping.mapper import load_mapper
-from tltool.raster import images_of, load_area
+from tltool.raster import load_area
 from tltool.raster.geojson import read_polygons
 from tltool.run.folder import FCN_NAME, MODEL_NAME, file_of
 from tltool.run.map_options import MapOptions, Mode, Output, split_options

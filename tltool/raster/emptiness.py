@@ -22,8 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from tltool.errors import ImageError
-from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
-from tltool.raster.source import Source
+from tltool.raster.source import ENVIRONMENT, Source, without_georeference_warning
 
 # Bytes of a block that are compared: at most this many, and where it has more than a few this part
 # of its pixels'.

@@ -9,25 +9,126 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rasterio.control import GroundControlPoint
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from tltool.raster.bands import BandView
-from tltool.raster.closing import Closing
-from tltool.raster.cutting import save_bands
+from tltool.raster.bands import (
+    BandView,
+    Scale,
+    check_numbers,
+    check_scale,
+    in_bands,
+    percentile_limits,
+    views_of,
+)
 from tltool.raster.emptiness import EmptyBlocks, EmptyOverview
-from tltool.raster.georeference import georeference
-from tltool.raster.image import reflect_indices
-from tltool.raster.orientation import Orientation, find_orientation
-from tltool.raster.scaling import Scale, check_numbers, check_scale, percentile_limits
-from tltool.raster.source import Source
-from tltool.raster.thumbnails import brighten, shrink
-from tltool.raster.views import in_bands, views_of
+from tltool.raster.georeference import Orientation, find_orientation, georeference
+from tltool.raster.source import Closing, Source
+from tltool.raster.writing import save_bands
+
+
+def reflect_indices(start: int, stop: int, size: int) -> np.ndarray:
+    """Indices of the positions start..stop-1 in an axis reflected at its ends.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range; may reach over 0 and `size`.
+    size : int
+        Length of the axis.
+
+    Returns
+    -------
+    (stop - start,) integer array, values in 0..size-1. The edge itself is not
+    repeated: position -1 is index 1.
+    """
+    if size == 1:
+        return np.zeros(stop - start, np.intp)
+    period = 2 * (size - 1)
+    folded = np.abs(np.arange(start, stop)) % period
+    return np.where(folded < size, folded, period - folded)
+
+
+class Image(Protocol):
+    """Image that windows can be read from."""
+
+    width: int
+    height: int
+
+    def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Read (height, width, bands) uint8 pixels; outside the image its reflection."""
+        ...
+
+
+class ArrayImage:
+    """Pixels in memory, read like those on disk.
+
+    Parameters
+    ----------
+    pixels : (height, width, bands) uint8 array
+    """
+
+    def __init__(self, pixels: np.ndarray):
+        self._pixels = pixels
+        self.height, self.width = pixels.shape[:2]
+
+    def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Read a window; outside the image its reflection."""
+        rows = reflect_indices(y, y + height, self.height)
+        columns = reflect_indices(x, x + width, self.width)
+        return self._pixels.take(rows, 0).take(columns, 1)
+
+
+# Pixels of an image that are shrunk at once, and rows at most.
+_PIXELS, _ROWS = 16 << 20, 1024
+
+
+def shrink(source: Source, view: BandView, orientation: Orientation, longest: int) -> np.ndarray:
+    """Shrink an image by the smallest whole number that makes its longer side fit.
+
+    Parameters
+    ----------
+    source : Source
+    view : BandView
+    orientation : Orientation
+    longest : int
+        px.
+
+    Returns
+    -------
+    (height, width, bands) uint8 array, upright
+
+    Raises
+    ------
+    ImageError
+        Where the file cannot be read, naming the window.
+    """
+    height, width = orientation.shape(source.dataset.shape)
+    factor = -(-max(width, height) // longest)
+    # In strips: GDAL averages band by band, and would read the whole image for each.
+    rows = factor * max(1, min(_ROWS, _PIXELS // width) // factor)
+    # Class numbers of a palette must not be averaged.
+    averaged = Resampling.nearest if view.palette is not None else Resampling.average
+    strips = []
+    for top in range(0, height, rows):
+        part = min(rows, height - top)
+        window = orientation.stored_window(Window(0, top, width, part), width, height)
+        shape = orientation.shape((-(-part // factor), -(-width // factor)))
+        values = source.read(view.stored, window, out_shape=shape, resampling=averaged)
+        strips.append(orientation.upright(view.pixels(values)))
+    return np.concatenate(strips)
+
+
+def brighten(picture: np.ndarray) -> np.ndarray:
+    """Make the brightest of a picture of 16 bits white: sensors seldom fill them."""
+    top = max(1, int(np.quantile(picture, 0.99)))
+    return (picture.astype(np.uint16) * 255 // top).clip(0, 255).astype(np.uint8)
+
 
 # Bytes of decoded rows that a turned image keeps, of which every tile needs all: 170 megapixels.
 _TURNED_ROWS = 512 << 20

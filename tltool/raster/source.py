@@ -1,21 +1,117 @@
 """A dataset on disk: one call at a time, and failures that name the file and the window."""
 
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import rasterio
 from PIL import Image as PillowImage
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from tltool.errors import ImageError
-from tltool.raster.environment import CACHE_BYTES, ENVIRONMENT, without_georeference_warning
-from tltool.raster.rows import RowCache, Rows
+
+
+class Closing(ABC):
+    """A context manager that gives itself, and that leaving closes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+# Decoded blocks that GDAL keeps, in bytes: rows shared by neighbouring tiles, not the image.
+CACHE_BYTES = 128 << 20
+
+ENVIRONMENT = {
+    "GDAL_CACHEMAX": CACHE_BYTES,
+    # A truncated JPEG would otherwise come out half grey without a word.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+    # So would a truncated PNG, of which the whole is read at once.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+}
+
+
+@contextmanager
+def without_georeference_warning() -> Iterator[None]:
+    """Silence the warning that an image has no georeference: it need not have one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+Rows = tuple[np.ndarray, np.ndarray | None]
+
+# Rows that are decoded at once.
+_CHUNK = 128
+
+
+class RowCache:
+    """Decoded rows, kept while there is room.
+
+    Parameters
+    ----------
+    load : callable
+        Of the first row and their number, giving (bands, rows, columns)
+        pixels and (rows, columns) bool, or None.
+    height : int
+        Of the image, px.
+    budget : int
+        Bytes kept beside the rows of the last window.
+    """
+
+    def __init__(self, load: Callable[[int, int], Rows], height: int, budget: int):
+        self._load, self._height, self.budget = load, height, budget
+        self._chunks: dict[int, Rows] = {}
+
+    def window(self, window: Window) -> Rows:
+        """Pixels and validity of a window inside the image."""
+        x, y, width, height = window.flatten()
+        wanted = range(y // _CHUNK, (y + height - 1) // _CHUNK + 1)
+        self._make_room(wanted)
+        columns, pixels, valid = slice(x, x + width), [], []
+        for number in wanted:
+            first = number * _CHUNK
+            rows = slice(max(0, y - first), y + height - first)
+            chunk, mask = self._chunk(number)
+            pixels.append(chunk[:, rows, columns])
+            if mask is not None:
+                valid.append(mask[rows, columns])
+        return np.concatenate(pixels, 1), np.concatenate(valid) if valid else None
+
+    def _chunk(self, number: int) -> Rows:
+        if number not in self._chunks:
+            first = number * _CHUNK
+            self._chunks[number] = self._load(first, min(_CHUNK, self._height - first))
+        return self._chunks[number]
+
+    def _make_room(self, wanted: range) -> None:
+        spare = sorted((n for n in self._chunks if n not in wanted), reverse=True)
+        size = 0
+        # The lowest rows stay longest: images are read downwards.
+        for number in spare:
+            size += sum(part.nbytes for part in self._chunks[number] if part is not None)
+            if size > self.budget:
+                del self._chunks[number]
+
 
 # Decoded from the first row on, whatever window is asked for.
 _SEQUENTIAL = ("JPEG", "PNG")

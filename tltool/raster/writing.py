@@ -16,15 +16,141 @@ import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from tltool.errors import OutputError
 from tltool.files import atomic_path, output_error, partial_path, remove
-from tltool.raster.encoding import Legend, MapKind
-from tltool.raster.environment import ENVIRONMENT, without_georeference_warning
+from tltool.raster.source import ENVIRONMENT, without_georeference_warning
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Numbers in a file: ``value = stored * scale``, one of them meaning no data.
+
+    Attributes
+    ----------
+    dtype : str
+    scale : float
+    nodata : float
+        The stored number without a value: NaN, or the largest of an integer
+        type, which no value has.
+    """
+
+    dtype: str
+    scale: float = 1.0
+    nodata: float = float("nan")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values are stored as they are."""
+        return np.dtype(self.dtype).kind == "f"
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Store float values, NaN where there are none; rounded to the nearest step, half to even.
+
+        Integers hold 0..``scale * (nodata - 1)``; what lies outside takes the
+        nearer end.
+        """
+        if self.is_float:
+            return values.astype(self.dtype, copy=False)
+        # Of float32 the product would lose the bits that decide the 65,534 steps.
+        steps = np.rint(values.astype(np.float64) / self.scale)
+        steps = steps.clip(0, self.nodata - 1)
+        return np.where(np.isnan(steps), self.nodata, steps).astype(self.dtype)
+
+    def decode(self, stored: np.ndarray) -> np.ndarray:
+        """Values as float32, NaN where there are none."""
+        if self.is_float:
+            return stored.astype(np.float32, copy=False)
+        values = (stored * self.scale).astype(np.float32)
+        values[stored == self.nodata] = np.nan
+        return values
+
+
+# Of probabilities: the top step is 1 exactly, the number above it no data.
+ENCODINGS = {
+    "float32": Encoding("float32"),
+    "uint8": Encoding("uint8", 1 / 254, 255),
+    "uint16": Encoding("uint16", 1 / 65534, 65535),
+}
+
+# Of numbers of classes, from 0.
+CLASS_CODES = {"uint8": Encoding("uint8", 1, 255), "uint16": Encoding("uint16", 1, 65535)}
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Meaning of the numbers of a class map.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Name of class k at place k.
+    colours : tuple of (int, int, int)
+        RGB in 0..255 of each.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class MapKind:
+    """Meaning of a map's bands.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the bands, in their order.
+    encoding : Encoding
+    legend : Legend or None
+        Where the one band holds numbers of classes.
+    """
+
+    names: tuple[str, ...]
+    encoding: Encoding = ENCODINGS["float32"]
+    legend: Legend | None = None
+
+
+_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+def save_bands(
+    path: Path, values: np.ndarray, meanings: Sequence[ColorInterp], **known: Any
+) -> None:
+    """Write (bands, height, width) numbers as they are.
+
+    Parameters
+    ----------
+    path : Path
+    values : (bands, height, width) array
+    meanings : sequence of ColorInterp
+        What each band shows, so that the file is seen as the image it was cut from.
+    **known
+        ``crs``, ``transform`` and ``nodata``, as rasterio's.
+
+    Raises
+    ------
+    OSError
+    """
+    count, height, width = values.shape
+    shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
+    colours = "RGB" if tuple(meanings[:3]) == _RGB else "MINISBLACK"
+    options = {"photometric": colours, "compress": "deflate", **known}
+    try:
+        with (
+            rasterio.Env(),
+            without_georeference_warning(),
+            rasterio.open(path, "w", driver="GTiff", **shape, **options) as file,
+        ):
+            file.colorinterp = list(meanings)
+            file.write(values)
+    except RasterioError as error:
+        raise OSError(str(error.__cause__ or error)) from error
+
 
 # Cells along a side of the file's blocks. Windows that are whole blocks are compressed once;
 # GDAL would append a block that it has to write again, and leave its old bytes in the file.

@@ -7,8 +7,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.files import atomic_path
-from tltool.raster.encoding import MapKind
-from tltool.raster.writing import BLOCK, MapGeoreference
+from tltool.raster.writing import BLOCK, MapGeoreference, MapKind
 
 # The one array of the store.
 ARRAY = "heatmap"

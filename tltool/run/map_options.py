@@ -156,7 +156,7 @@ class MapOptions(_Options):
 
     def __post_init__(self) -> None:
         # Here, so that what only asks for names imports no NumPy.
-        from tltool.raster.scaling import check_scale
+        from tltool.raster.bands import check_scale
 
         set_field = object.__setattr__
         set_field(self, "scales", tuple(self.scales or ()))

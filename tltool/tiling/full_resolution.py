@@ -8,8 +8,8 @@ import rasterio
 from rasterio.windows import Window
 
 from tltool.raster import AnyRaster, MapGeoreference, MapWriter
-from tltool.raster.encoding import ENCODINGS, Encoding, MapKind
-from tltool.raster.environment import without_georeference_warning
+from tltool.raster.source import without_georeference_warning
+from tltool.raster.writing import ENCODINGS, Encoding, MapKind
 from tltool.tiling.interpolation import interpolate
 from tltool.tiling.tiles import Axis, Grid
 

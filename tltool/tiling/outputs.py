@@ -7,8 +7,7 @@ from pathlib import Path
 from tltool.errors import UsageError
 from tltool.files import refuse_existing
 from tltool.raster import MapWriter
-from tltool.raster.encoding import MapKind
-from tltool.raster.writing import MapGeoreference
+from tltool.raster.writing import MapGeoreference, MapKind
 from tltool.raster.zarr_writing import ZarrWriter
 from tltool.run.map_options import FORMATS, Output
 from tltool.tiling.tiles import Grid

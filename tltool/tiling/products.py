@@ -8,7 +8,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.pictures.overlay import class_colours
-from tltool.raster.encoding import CLASS_CODES, ENCODINGS, Encoding, Legend, MapKind
+from tltool.raster.writing import CLASS_CODES, ENCODINGS, Encoding, Legend, MapKind
 from tltool.run.sidecar import Sidecar
 
 # Of classes without a colour: of a class map's legend "nothing here".

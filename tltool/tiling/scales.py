@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tltool.raster import AnyRaster, as_zoom
-from tltool.raster.resampled import ResampledRaster
+from tltool.raster.resampling import ResampledRaster
 from tltool.run.sidecar import Sidecar
 from tltool.tiling.engines import Engine
 from tltool.tiling.interpolation import interpolate
