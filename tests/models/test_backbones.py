@@ -143,14 +143,14 @@ def test_a_failed_download_says_how_to_go_on(monkeypatch):
 
     module = module_of("MobileNet")
     monkeypatch.setattr(module, "file_utils", SimpleNamespace(get_file=unreachable))
-    with pytest.raises(DownloadError, match=r"no route.*--weights PATH.*--weights none"):
+    with pytest.raises(DownloadError, match=r"no route.*`weights=PATH`.*`weights='none'`"):
         build_backbone(BackboneRecipe(name="MobileNet", alpha=0.25), 224)
 
 
 def test_wrong_usage_is_refused():
     with pytest.raises(UsageError, match=r"InceptionV3 needs an input of 75 px or more"):
         build_backbone(BackboneRecipe(name="InceptionV3", weights="none"), 64)
-    with pytest.raises(UsageError, match=r"--alpha: VGG16 has no width multiplier; MobileNet"):
+    with pytest.raises(UsageError, match=r"`alpha`: VGG16 has no width multiplier; MobileNet"):
         build_backbone(BackboneRecipe(name="VGG16", weights="none", alpha=0.5), 64)
 
 

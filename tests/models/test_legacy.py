@@ -538,6 +538,6 @@ def test_weights_only_with_an_architecture(tmp_path, kind, layout):
     else:
         with h5py.File(path, "w") as file:
             write_weights(file, model)
-    with pytest.raises(ModelError, match=r"only.weights.h5 .* weights only .*--architecture"):
+    with pytest.raises(ModelError, match=r"only.weights.h5 .* weights only .*`architecture`"):
         open_model(path)
     same(model, open_model(path, architecture=tmp_path / "config.json"))

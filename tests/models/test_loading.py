@@ -249,7 +249,7 @@ def test_architectures(tmp_path, model):
         open_model(whole, architecture=tmp_path / "config.json")
     only = tmp_path / "only.weights.h5"
     model.save_weights(only)
-    with pytest.raises(ModelError, match=r"--architecture: .*gone.json does not exist"):
+    with pytest.raises(ModelError, match=r"`architecture`: .*gone.json does not exist"):
         open_model(only, architecture=tmp_path / "gone.json")
     (tmp_path / "bad.json").write_text("[1]")
     with pytest.raises(ModelError, match=r"bad.json .*not the configuration of a Keras model"):

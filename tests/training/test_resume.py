@@ -266,7 +266,9 @@ def test_other_data_are_refused(stopped, images, tmp_path):
 
 
 def test_an_unfinished_run_is_not_replaced_unasked(stopped, images, recipe):
-    with pytest.raises(OutputError, match=r"unfinished run already. Go on with it by --resume"):
+    with pytest.raises(
+        OutputError, match=r"unfinished run already. Go on with it by `tltool.resume"
+    ):
         tltool.finetune(images, stopped, recipe)
 
 

@@ -16,6 +16,7 @@ _PARAMETER = re.compile(r"([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 _VERBS = {
     "compare_methods": "explain --compare",
     "preview": "augment-preview",
+    "resume": "finetune --resume",
     "tune_count": "count tune",
 }
 _CALL = re.compile(r"tltool\.(\w+)(?:\((.*)\))?", re.DOTALL)

@@ -124,11 +124,11 @@ def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.
     if side < row.minimum:
         raise UsageError(
             f"{recipe.name} needs an input of {row.minimum} px or more; patch and context times"
-            f" zoom give {side}. Take a larger --patch, --context or --zoom"
+            f" zoom give {side}. Take a larger `patch`, `context` or `zoom`"
         )
     if recipe.alpha is not None and not row.widths:
         having = ", ".join(n for n, b in BACKBONES.items() if b.widths)
-        raise UsageError(f"--alpha: {recipe.name} has no width multiplier; {having} have one")
+        raise UsageError(f"`alpha`: {recipe.name} has no width multiplier; {having} have one")
     options = {} if recipe.alpha is None else {"alpha": recipe.alpha}
     try:
         return row.constructor(
@@ -142,8 +142,8 @@ def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.
             raise
         raise DownloadError(
             f"ImageNet weights of {recipe.name} could not be downloaded ({error})."
-            " Pass a downloaded file with --weights PATH, or start from random weights with"
-            " --weights none"
+            " Pass a downloaded file with `weights=PATH`, or start from random weights with"
+            " `weights='none'`"
         ) from error
 
 
@@ -174,7 +174,7 @@ def _check_weights(backbone: keras.Model, path: Path) -> None:
         if ours != theirs:
             raise WeightsError(
                 f"{path} does not fit {backbone.name}: layer {name} expects {_listed(ours)},"
-                f" the file has {_listed(theirs)} in {found}. Check the backbone and --alpha"
+                f" the file has {_listed(theirs)} in {found}. Check the backbone and `alpha`"
             )
     if len(wanted) != len(stored):
         longer, shorter = sorted((wanted, stored), key=len, reverse=True)

@@ -121,7 +121,7 @@ def _open(stored: Stored, architecture: Path | None) -> Opened:
     if architecture is None:
         raise ModelError(
             "it has weights only (no model_config), so the architecture is needed. Pass the JSON"
-            " that model.to_json() wrote as --architecture, or save the whole model with model.save"
+            " that model.to_json() wrote as `architecture`, or save the whole model with model.save"
         )
     return _open_parts(stored, architecture)
 
@@ -155,7 +155,7 @@ def open_model(path: str | Path, *, architecture: str | Path | None = None) -> O
     path = Path(path)
     stored = read_stored(path)
     if stored.config is not None and architecture is not None:
-        raise UsageError(f"--architecture: {path} holds its architecture itself; leave it out")
+        raise UsageError(f"`architecture`: {path} holds its architecture itself; leave it out")
     try:
         return _open(stored, None if architecture is None else Path(architecture))
     except ModelError as error:

@@ -48,12 +48,12 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if (folder / METRICS_NAME).exists():
         state, hint = "holds a run", ""
     elif (folder / CHECKPOINTS / BEGUN_NAME).exists():
-        state, hint = "holds an unfinished run", f" Go on with it by --resume {folder}."
+        state, hint = "holds an unfinished run", f" Go on with it by `tltool.resume({folder})`."
     else:
         state, hint = "is not empty", ""
     raise OutputError(
         f"{folder} {state} already.{hint} Name another output, or allow replacing it with"
-        " --overwrite"
+        " `overwrite=True`"
     )
 
 

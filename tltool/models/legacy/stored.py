@@ -40,7 +40,7 @@ _OTHERS = {
     ".safetensors": "a file of weights without a network",
     ".npz": "a file of arrays without a network",
     ".json": "an architecture without weights: pass the weights file, and this one as"
-    " --architecture",
+    " `architecture`",
 }
 
 
@@ -194,7 +194,7 @@ def read_architecture(path: Path) -> tuple[dict[str, Any], bool]:
     ModelError
     """
     if not path.is_file():
-        raise ModelError(f"--architecture: {path} does not exist: expected the JSON of to_json()")
+        raise ModelError(f"`architecture`: {path} does not exist: expected the JSON of to_json()")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
