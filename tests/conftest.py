@@ -69,7 +69,7 @@ def without_pictures():
     from PIL import Image
 
     quiet_import("keras")
-    from tltool.conversion import convert as run
+    from tltool.conversion import fidelity as run
     from tltool.mapping import image_map
 
     with pytest.MonkeyPatch.context() as patch:

@@ -316,7 +316,7 @@ def test_what_is_not_known_of_a_model_is_noted(run, net):
         (["--input-size", "32"], 2, "--input-size: "),
         (["--background", "dog"], 2, "--background: expected one of"),
         (["--architecture", "a.json"], 2, "--architecture: "),
-        (["-o", "net.h5"], 2, "-o: expected a folder"),
+        (["-o", "net.h5"], 2, "--out: expected a folder"),
         (["--check-image", "gone.tif"], 1, "gone.tif"),
     ],
 )

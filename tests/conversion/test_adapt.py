@@ -21,11 +21,10 @@ from tltool.conversion.adapt import with_context  # noqa: E402
 from tltool.data.dataset import read_facts  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.surgery import to_fcn  # noqa: E402
-from tltool.inference.foreign import ModelHints  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
 CLASSES = ["adult_females", "adult_males", "backgrounds", "juveniles", "pups", "subadult_males"]
-TOLD = ModelHints(classes=CLASSES)
+HINTS = {"classes": CLASSES}
 
 
 @settings(max_examples=4, deadline=None)
@@ -72,7 +71,7 @@ def net(tmp_path_factory):
 @pytest.fixture(scope="module")
 def adapted(net, bare, tmp_path_factory):
     out = tmp_path_factory.mktemp("adapted") / "out"
-    return tltool.adapt(net, out, data=bare, told=TOLD, epochs=1, windows=40)
+    return tltool.adapt(net, out, data=bare, **HINTS, epochs=1, windows=40)
 
 
 def test_a_foreign_classifier_sees_its_surroundings_afterwards(adapted):
@@ -117,8 +116,8 @@ def test_what_is_adapted_to_the_full_cannot_be_again(adapted):
 
 def test_an_earlier_run_is_not_replaced_unasked(adapted, net, bare):
     run = adapted.conversion.path.parent
-    with pytest.raises(OutputError, match=r"out holds a run already.*overwrite=True"):
-        tltool.adapt(net, run, data=bare, told=TOLD)
+    with pytest.raises(OutputError, match=r"out holds a run already.*overwrite"):
+        tltool.adapt(net, run, data=bare, **HINTS)
 
 
 @pytest.mark.slow
@@ -128,7 +127,7 @@ def test_patches_of_other_sizes_serve(net, survey, tmp_path):
     for size in (21, 48):
         data, out = tmp_path / f"data{size}", tmp_path / f"out{size}"
         tltool.patches([image], points, data, size=size)
-        done = tltool.adapt(net, out, data=data, told=TOLD, epochs=1, windows=9)
+        done = tltool.adapt(net, out, data=data, **HINTS, epochs=1, windows=9)
         assert done.after["argmax_agreement"] == 1.0
         assert out.with_name(f"out{size}-data").exists() == (size == 21)
 
@@ -161,8 +160,8 @@ def test_without_padding_there_is_nothing_to_adapt(tmp_path):
 
 
 def test_a_context_that_cannot_be_is_refused(net, bare, tmp_path):
-    told = {"told": TOLD, "data": bare, "out": tmp_path / "out"}
-    match = r"--context: expected 0 and a multiple of 8 px, .*; received 12"
+    told = {**HINTS, "data": bare, "out": tmp_path / "out"}
+    match = r"`context`: expected 0 and a multiple of 8 px, .*; received 12"
     refused(UsageError, match, net, context=12, **told)
     refused(
         UsageError, r"more than the 0 px .*, 8 for an exact map; received 0", net, context=0, **told
@@ -172,27 +171,27 @@ def test_a_context_that_cannot_be_is_refused(net, bare, tmp_path):
 def test_surroundings_of_enlarged_patches_are_whole_pixels(net, bare, tmp_path):
     """Stride 8 at zoom 1.6 is 5 px, at zoom 3.2 it is 2.5 px."""
     for zoom, whole in ((1, 8), (1.6, 5), (3.2, 5)):
-        told = ModelHints(classes=CLASSES, zoom=zoom)
+        hints = {"classes": CLASSES, "zoom": zoom}
         with pytest.raises(UsageError, match=f"0 and a multiple of {whole} px, .*received 1$"):
-            tltool.adapt(net, tmp_path / "out", data=bare, told=told, context=1)
+            tltool.adapt(net, tmp_path / "out", data=bare, **hints, context=1)
 
 
 def test_several_tasks_are_not_adapted(tmp_path):
     small_run(tmp_path / "run", ZOO, ALIVE)
-    match = r"--adapt: expected one task, .*model.keras has 2"
+    match = r"`adapt`: expected one task, .*model.keras has 2"
     refused(UsageError, match, tmp_path / "run", tmp_path / "out")
 
 
 def test_scores_want_an_activation_first(bare, tmp_path):
     padded(None).save(tmp_path / "net.keras")
-    match = r"outputs of .*net.keras are scores. --activation softmax"
-    refused(UsageError, match, tmp_path / "net.keras", tmp_path / "out", data=bare, told=TOLD)
+    match = r"outputs of .*net.keras are scores. `activation='softmax'`"
+    refused(UsageError, match, tmp_path / "net.keras", tmp_path / "out", data=bare, **HINTS)
 
 
 def test_data_without_surroundings_are_refused(net, tmp_path):
-    refused(UsageError, r"does not say what it was trained on.*--context 8", net, tmp_path / "out")
+    refused(UsageError, r"does not say what it was trained on.*context=8\)", net, tmp_path / "out")
     (tmp_path / "plain" / "a").mkdir(parents=True)
-    match = r"plain: expected patches that tltool patches cut,.*--size 32 --context 8"
+    match = r"plain: expected patches that tltool patches cut,.*size=32, context=8\)"
     for name in ("plain", "plain/gone"):
         refused(
             DataError,
@@ -204,10 +203,10 @@ def test_data_without_surroundings_are_refused(net, tmp_path):
 
 
 def test_classes_are_those_of_the_data_in_their_order(net, bare, tmp_path):
-    told = ModelHints(classes=CLASSES[::-1])
+    hints = {"classes": CLASSES[::-1]}
     with pytest.raises(
         UsageError,
-        match=r"--data: expected the classes of .*, subadult_males, pups,.*; received adult_fem",
+        match=r"`data`: expected the classes of .*, subadult_males, pups,.*; received adult_fem",
     ):
-        tltool.adapt(net, tmp_path / "out", data=bare, told=told, windows=4)
+        tltool.adapt(net, tmp_path / "out", data=bare, **hints, windows=4)
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ def test_the_sidecar_tells_geometry_and_fidelity(run, survey):
     assert 0 < sidecar.fidelity["argmax_agreement"] <= 1
     # Cutting patches with this much context removes the padding.
     assert exact_context(sidecar, done.geometry) == 160
-    assert "--context 160" in done.advice
+    assert "`context=160`" in done.advice
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_without_any_image_it_converts_and_says_so(tmp_path, caplog):
     small_run(tmp_path / "run", ZOO, data=gone)
     done = tltool.convert(tmp_path / "run")
     assert done.sidecar.fidelity is None
-    assert "pass --check-image" in caplog.text
+    assert "pass `check_image`" in caplog.text
 
 
 def test_an_earlier_fcn_is_not_replaced_unasked(tmp_path):

@@ -128,7 +128,7 @@ def test_data_that_cannot_be_read_any_more_cost_the_fidelity_only(tmp_path, capl
     facts = {"data": {"folder": str(data), "fingerprint": "0", "counts": {}}}
     small_run(tmp_path / "run", ALIVE, bands=5, **facts)
     assert tltool.convert(tmp_path / "run").sidecar.fidelity is None
-    assert "no fidelity is measured, pass --check-image for it" in caplog.text
+    assert "no fidelity is measured, pass `check_image` for it" in caplog.text
     assert "3.tif (line 5)" in caplog.text
 
 

@@ -15,7 +15,6 @@ quiet_import("keras")
 
 from small_runs import ALIVE, ZOO, small_model, small_run, write_bands  # noqa: E402
 
-from tltool.inference.foreign import ModelHints  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -82,13 +81,13 @@ def test_an_fcn_without_sidecar_has_the_geometry_of_its_classifier(run, photo, t
 def test_a_foreign_classifier_is_described_by_options(tmp_path, photo):
     model = small_model([ALIVE])
     model.save(tmp_path / "net.h5")
-    told = ModelHints(classes=["no", "yes"])
-    done = tltool.convert(tmp_path / "net.h5", tmp_path / "out", told=told)
-    found = tltool.fidelity(done.path, tmp_path / "net.h5", photo, told=told, windows=20)
+    hints = {"classes": ["no", "yes"]}
+    done = tltool.convert(tmp_path / "net.h5", tmp_path / "out", **hints)
+    found = tltool.fidelity(done.path, tmp_path / "net.h5", photo, **hints, windows=20)
     assert found.numbers["agreement"] == 1.0
     assert found.picture.parent == tmp_path / "out"
     with pytest.raises(UsageError, match=r"model.json beside it tells all that"):
-        tltool.fidelity(done.path, tmp_path / "out", photo, told=told, overwrite=True)
+        tltool.fidelity(done.path, tmp_path / "out", photo, **hints, overwrite=True)
 
 
 def test_what_does_not_belong_together_is_refused(run, photo, tmp_path):

@@ -330,7 +330,9 @@ def test_random_draws_are_the_recipes_and_seeded(zoo, tmp_path):
     np.testing.assert_allclose(first["zoo"], second["zoo"], atol=1e-6)
     assert np.abs(first["zoo"] - third["zoo"]).max() > 1e-3
     for wrong in ("d8", 0, "-1"):
-        with pytest.raises(UsageError, match="tta: expected none, d4 or a number of draws from 1"):
+        with pytest.raises(
+            UsageError, match="`tta`: expected none, d4 or a number of draws from 1"
+        ):
             evaluate(zoo, tmp_path / "data", tta=wrong, overwrite=True)
 
 
@@ -358,7 +360,7 @@ def test_nothing_is_replaced_unasked_and_no_run_is_an_error(zoo, tmp_path):
     with pytest.raises(OutputError, match=r"metrics\.json exists already"):
         evaluate(zoo, tmp_path / "data", out=out)
     for wrong in ({"beta": 0}, {"top_k": 0}, {"resamples": 0}, {"seed": -1}, {"split": "dev"}):
-        with pytest.raises(UsageError, match=rf"{next(iter(wrong))}: expected"):
+        with pytest.raises(UsageError, match=rf"{next(iter(wrong))}`?: expected"):
             evaluate(zoo, tmp_path / "data", **wrong)
     with pytest.raises(ModelError, match=r"expected a run folder with model\.keras"):
         evaluate(tmp_path / "data", tmp_path / "data", out=tmp_path / "other")

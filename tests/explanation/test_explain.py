@@ -230,7 +230,7 @@ def test_a_model_of_ones_own_that_was_converted(tmp_path):
         ]
     )
     model.save(tmp_path / "own.keras")
-    tltool.convert(tmp_path / "own.keras", tmp_path / "run", told=None)
+    tltool.convert(tmp_path / "own.keras", tmp_path / "run")
     paths, pixels = write_images(tmp_path / "images", side=32)
     done = tltool.explain(tmp_path / "run", paths, tmp_path / "out", method="cam")
     assert done.cells == (16, 16)

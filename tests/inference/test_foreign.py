@@ -17,7 +17,7 @@ from small_classifiers import noise, shuffle_weights  # noqa: E402
 
 from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
-from tltool.inference.foreign import PIXELS, ModelHints, describe, read_names  # noqa: E402
+from tltool.inference.foreign import PIXELS, describe, read_names  # noqa: E402
 
 PATH = Path("net.h5")
 RAW = noise(4, 16, 16, 3)
@@ -46,7 +46,7 @@ def net(end=None, size=16, bands=3, front=None):
 
 
 def told_of(model, **told):
-    return describe(model, PATH, ModelHints(**told))
+    return describe(model, str(PATH), **told)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_outputs_tell_what_they_are(end, kind, classes, scores):
     assert [(task.name, task.kind) for task in sidecar.tasks] == [("label", kind)]
     assert sidecar.classes == (classes or sidecar.classes)
     assert sidecar.scores == scores
-    assert any("--activation softmax (or sigmoid) adds" in note for note in notes) == scores
+    assert any("`activation='softmax'` (or sigmoid) adds" in note for note in notes) == scores
 
 
 def test_outputs_of_one_cell_are_a_vector():
@@ -139,18 +139,18 @@ def test_a_model_of_other_pixels_says_on_raw_ones_what_it_said_on_its_own(pixels
 
 
 def test_pixels_that_cannot_be_are_refused():
-    with pytest.raises(UsageError, match=r"--pixels: expected one of 0\.\.255, .*; received 0\.\."):
+    with pytest.raises(UsageError, match=r"`pixels`: expected one of 0\.\.255, .*; received 0\.\."):
         told_of(net(), pixels="0..2")
-    with pytest.raises(UsageError, match=r"--pixels caffe is for RGB; net.h5 takes 5 bands"):
+    with pytest.raises(UsageError, match=r"`pixels='caffe'` is for RGB; net.h5 takes 5 bands"):
         told_of(net(bands=5), pixels="caffe")
     assert told_of(net(bands=5), pixels="0..1")[1].bands == 5
-    with pytest.raises(UsageError, match=r"--activation: expected softmax or sigmoid; .*relu"):
+    with pytest.raises(UsageError, match=r"`activation`: expected softmax or sigmoid; .*relu"):
         told_of(net(), activation="relu")
 
 
 def test_a_model_of_any_size_is_given_one():
     model = net(size=None)
-    with pytest.raises(UsageError, match=r"net.h5 takes images of any size: say with --input-size"):
+    with pytest.raises(UsageError, match=r"net.h5 takes images of any size: say with `input_size`"):
         told_of(model)
     whole, sidecar, _ = told_of(model, input_size=16)
     assert whole.input_shape == (None, 16, 16, 3)
@@ -344,11 +344,11 @@ def test_numbered_names_lose_their_numbers_only(tmp_path_factory, names):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ant,bee,ant", "--classes: expected different names, received ant twice"),
+        ("ant,bee,ant", "`classes`: expected different names, received ant twice"),
         ("ant,,bee", "received an empty one"),
         (",", "received an empty one"),
         ("", "received an empty one"),
-        ("none.txt", "--classes: none.txt does not exist"),
+        ("none.txt", "`classes`: none.txt does not exist"),
     ],
 )
 def test_names_that_do_not_name_are_refused(text, message):
@@ -367,9 +367,9 @@ def test_what_does_not_fit_the_model_is_refused():
         told_of(net(), classes=["ant", "bee"])
     with pytest.raises(UsageError, match=r"wants 2 names \(of a single output the negative"):
         told_of(net(dense(1, "sigmoid")), classes=["ant"])
-    with pytest.raises(UsageError, match=r"--background: expected one of .* ant, .*received dog"):
+    with pytest.raises(UsageError, match=r"`background`: expected one of .* ant, .*received dog"):
         told_of(net(), classes=ABC, background="dog")
-    with pytest.raises(UsageError, match=r"--zoom: net.h5 takes 16 px, which 3 does not divide"):
+    with pytest.raises(UsageError, match=r"`zoom`: net.h5 takes 16 px, which 3 does not divide"):
         told_of(net(), zoom=3)
     with pytest.raises(UsageError, match=r"`zoom`: expected a number from 1 to 8.*received 0.5"):
         told_of(net(), zoom=0.5)
@@ -422,12 +422,12 @@ def test_who_tells_the_pixels_is_not_asked():
 
 def test_a_scaling_behind_the_first_convolution_does_not_count():
     model = net(lambda x: dense()(layers.BatchNormalization()(x)))
-    assert "--pixels 0..1, -1..1, caffe or torch" in told_of(model, classes=ABC)[2][0]
+    assert "`pixels='0..1'`, -1..1, caffe or torch" in told_of(model, classes=ABC)[2][0]
 
 
 def test_a_note_tells_the_default_names():
     assert (
-        "the classes are called class_0, class_1, class_2; --classes names them"
+        "the classes are called class_0, class_1, class_2; `classes` names them"
         in (told_of(net())[2])
     )
     assert not any("--classes" in note for note in told_of(net(), classes=ABC)[2])

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tltool.cli import options
-from tltool.cli.model_options import architecture, model_options, read_hints
+from tltool.cli.model_options import architecture, model_options
 
 
 @click.command(short_help="Turn a classifier into a fully convolutional network.")
@@ -72,7 +72,7 @@ def convert(
     epochs: int | None,
     architecture: Path | None,
     overwrite: bool,
-    **told: Any,
+    **hints: Any,
 ) -> None:
     """Turn a classifier into fcn.keras and measure how far it can be trusted.
 
@@ -87,7 +87,7 @@ def convert(
     import tltool
 
     shared: dict[str, Any] = {
-        "told": read_hints(**told),
+        **hints,
         "architecture": architecture,
         "check_image": check_image,
         "windows": windows,
@@ -129,6 +129,7 @@ def _show_adaptation(adapted: Any) -> None:
 
 def _show(done: Any) -> None:
     from tltool.cli import show
+    from tltool.cli.flags import to_flags
     from tltool.conversion.agreement import describe_fidelity
 
     sidecar = done.sidecar
@@ -136,10 +137,10 @@ def _show(done: Any) -> None:
     for line in done.mended:
         show.line(f"mended: {line}")
     for note in done.notes:
-        show.line(f"note: {note}")
+        show.line(f"note: {to_flags(note)}")
     show.line(f"{done.path}: a cell every {sidecar.stride:g} px, receptive field {field} px")
     show.line(f"difference at the classifier's own size: {done.difference:.1g}")
     show.line(f"fidelity: {describe_fidelity(sidecar)}")
-    show.line(f"{'why' if sidecar.fidelity else 'expect'}: {done.advice}")
+    show.line(f"{'why' if sidecar.fidelity else 'expect'}: {to_flags(done.advice)}")
     if done.picture:
         show.line(f"{done.picture}")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tltool.cli import options
-from tltool.cli.model_options import model_options, read_hints
+from tltool.cli.model_options import model_options
 
 
 @click.command(short_help="Measure how far a map says what its classifier says.")
@@ -35,7 +35,7 @@ def fidelity(
     out: Path | None,
     windows: int,
     overwrite: bool,
-    **told: Any,
+    **hints: Any,
 ) -> None:
     """Compare the map of FCN with the classifier MODEL on the same windows of IMAGE.
 
@@ -44,9 +44,7 @@ def fidelity(
     """
     import tltool
 
-    done = tltool.fidelity(
-        fcn, model, image, out, told=read_hints(**told), windows=windows, overwrite=overwrite
-    )
+    done = tltool.fidelity(fcn, model, image, out, windows=windows, overwrite=overwrite, **hints)
 
     from tltool.cli import show
 

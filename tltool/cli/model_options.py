@@ -1,7 +1,6 @@
 """The options that say of a model file what it does not say itself."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -43,20 +42,10 @@ _OPTIONS = (
 
 
 def model_options(command: Command) -> Command:
-    """Add the options that `read_hints` takes."""
+    """Add the options that say something of a model."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def read_hints(classes: str | None, **values: Any) -> Any:
-    """Collect what the options say of the model; imports Keras."""
-    from tltool.runtime import quiet_import
-
-    quiet_import("keras")
-    from tltool.inference.foreign import ModelHints, read_names
-
-    return ModelHints(classes=None if classes is None else read_names(classes), **values)
 
 
 architecture = click.option(

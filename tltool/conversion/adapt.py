@@ -5,14 +5,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers
 
-from tltool.conversion.agreement import compare
-from tltool.conversion.check_image import check_image as open_check_image
-from tltool.conversion.convert import Conversion, convert, fcn_sidecar
+from tltool.conversion.check_image import open_check_image
+from tltool.conversion.convert import Conversion, convert
+from tltool.conversion.fidelity import measure
 from tltool.data.dataset import PatchFacts, read_facts
 from tltool.data.folders import read_dataset
 from tltool.data.patch_folder import cut_again
@@ -20,19 +20,24 @@ from tltool.data.stream import load_patches
 from tltool.errors import DataError, UsageError
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import to_fcn
-from tltool.inference.foreign import ModelHints
-from tltool.inference.source import Source, read_source
+from tltool.inference.network import (
+    LoadedNetwork,
+    ModelHints,
+    Openable,
+    fcn_sidecar,
+    open_network,
+)
 from tltool.models.graph import Copier, replay
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom
-from tltool.recipe import Recipe, StageRecipe, load_recipe
+from tltool.recipe import Recipe, StageRecipe
 from tltool.run.folder import RECIPE_NAME, check_folder
 from tltool.tasks.task import Task
 from tltool.training.finetune import finetune
 from tltool.training.prepare import Network, Sizes
 from tltool.training.split_metrics import split_metrics
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Of all layers, gently; the head alone learns ten times as fast before.
 RATE = 3e-4
@@ -93,166 +98,110 @@ def with_context(model: keras.Model, cells: int, stride: int) -> keras.Model:
     return keras.Model(inputs, outputs, name=model.name)
 
 
-def _context(source: Source, geometry: Geometry, context: int | None) -> int:
-    """The context that is wanted, checked: more than the classifier has, and one it can have."""
-    sidecar, zoom = source.sidecar, as_zoom(source.sidecar.zoom)
+def _context(network: LoadedNetwork, geometry: Geometry, context: int | None) -> int:
+    """Check the context that is wanted: more than the classifier has, and one it can have."""
+    sidecar, zoom = network.sidecar, as_zoom(network.zoom)
     # Surroundings are whole strides wide and whole pixels of the image.
     step = (geometry.stride / zoom).numerator
     exact = sidecar.context + math.ceil(geometry.missing_context / zoom / step) * step
     if geometry.missing_context == 0:
         raise UsageError(
-            f"--adapt: {source.path} sees no padding, its context of {sidecar.context} px covers"
+            f"`adapt`: {network.name} sees no padding, its context of {sidecar.context} px covers"
             " the receptive field; there is nothing to adapt"
         )
     wanted = exact if context is None else context
     if wanted <= sidecar.context:
         raise UsageError(
-            f"--context: expected more than the {sidecar.context} px that {source.path} sees"
+            f"`context`: expected more than the {sidecar.context} px that {network.name} sees"
             f" already, {exact} for an exact map; received {wanted}"
         )
     if (wanted - sidecar.context) % step:
         raise UsageError(
-            f"--context: expected {sidecar.context} and a multiple of {step} px, in which the"
+            f"`context`: expected {sidecar.context} and a multiple of {step} px, in which the"
             f" network's stride is whole; received {wanted}"
         )
     return wanted
 
 
-def _data(source: Source, data: str | Path | None, context: int) -> tuple[Path, PatchFacts]:
-    """Patches that know their surroundings: those given, or the run's own."""
+def _data(network: LoadedNetwork, data: str | Path | None, context: int) -> tuple[Path, PatchFacts]:
+    """Find patches that know their surroundings: those given, or the run's own."""
     if data is None:
-        if not source.sidecar.data:
+        if not network.sidecar.data:
             raise UsageError(
-                f"--adapt: {source.path} does not say what it was trained on. Pass patches of it,"
-                f" cut with tltool patches --context {context}, as --data"
+                f"`adapt`: {network.name} does not say what it was trained on. Pass patches of it,"
+                f" cut with `tltool.patches(context={context})`, as `data`"
             )
-        data = Path(source.sidecar.data["folder"])
+        data = Path(network.sidecar.data["folder"])
         data = data.parent if data.is_file() else data
     data = Path(data)
     facts = read_facts(data) if data.is_dir() else None
     if facts is None:
         raise DataError(
             f"{data}: expected patches that tltool patches cut, which know their surroundings;"
-            f" images in class folders have none. Cut patches with tltool patches --size"
-            f" {source.sidecar.patch} --context {context} and pass them as --data"
+            " images in class folders have none. Cut patches with"
+            f" `tltool.patches(size={network.sidecar.patch}, context={context})` and pass them as"
+            " `data`"
         )
     return data, facts
 
 
-def _wide_enough(
-    source: Source,
-    data: tuple[Path, PatchFacts],
-    context: int,
-    folder: Path,
-    overwrite: bool,
-) -> Path:
-    """Patches with that context: the same, or cut anew."""
-    patches, facts = data
-    # Larger patches have some of it inside.
-    context -= (facts.patch - source.sidecar.patch) // 2
-    if facts.context >= context:
-        return patches
-    wider = folder.with_name(f"{folder.name}-data")
-    logger.info("%s: the patches are cut anew, with %d px of context", wider, context)
-    cut_again(patches, wider, context, overwrite=overwrite)
-    return wider
-
-
-def _recipe(source: Source, context: int, epochs: int) -> Recipe:
-    path = source.path.with_name(RECIPE_NAME)
-    own = not source.foreign and path.exists()
-    recipe = load_recipe(path) if own else Recipe(augment=[], zoom=source.sidecar.zoom)
+def _recipe(network: LoadedNetwork, context: int, epochs: int) -> Recipe:
+    sidecar, own = network.sidecar, network.recipe
+    recipe = own or Recipe(augment=[], zoom=sidecar.zoom)
     stages = [
         # On other features the head begins anew; a frozen backbone computes them once a draw.
         StageRecipe(train="head", epochs=10, learning_rate=10 * RATE, draws=2),
         StageRecipe(train="all", epochs=epochs, learning_rate=RATE, patience=max(1, epochs)),
     ]
-    weights = str(source.path.resolve()) if own else "none"
+    weights = str(network.path.resolve()) if own and network.path else "none"
     return recipe.model_copy(
         update={
-            "patch": source.sidecar.patch,
+            "patch": sidecar.patch,
             "context": context,
-            "task": source.sidecar.tasks[0].kind if source.sidecar.tasks else recipe.task,
-            "background": source.sidecar.background or recipe.background,
+            "task": sidecar.tasks[0].kind if sidecar.tasks else recipe.task,
+            "background": sidecar.background or recipe.background,
             "backbone": recipe.backbone.model_copy(update={"weights": weights}),
             "training": recipe.training.model_copy(update={"stages": stages}),
         }
     )
 
 
-def _network(source: Source, geometry: Geometry, context: int) -> Network | None:
-    """What gives the classifier its surroundings; None: its recipe's backbone does."""
-    if not source.foreign and source.path.with_name(RECIPE_NAME).exists():
+def _builder(network: LoadedNetwork, geometry: Geometry, context: int) -> Network | None:
+    """Give the classifier its surroundings; None: its recipe's backbone does."""
+    if network.recipe is not None:
         return None
-    zoom = as_zoom(source.sidecar.zoom)
-    cells = int((context - source.sidecar.context) * zoom) // geometry.stride
+    cells = int((context - network.sidecar.context) * as_zoom(network.zoom)) // geometry.stride
 
     def build(tasks: Sequence[Task], sizes: Sizes) -> Classifier:
-        model = with_context(source.model, cells, geometry.stride)
+        model = with_context(network.model, cells, geometry.stride)
         *names, _ = [layer.name for layer in model.layers if layer.weights]
         return Classifier(model, [names], tuple(tasks))
 
     return build
 
 
-def _check_classes(source: Source, tasks: Sequence[Task]) -> None:
-    told = source.sidecar.tasks[0].classes if source.sidecar.tasks else source.sidecar.classes
-    found = list(tasks[0].classes)
-    if found != list(told):
-        raise UsageError(
-            f"--data: expected the classes of {source.path} in their order, {', '.join(told)};"
-            f" received {', '.join(found)}. --classes names the outputs"
-        )
-
-
-def _accuracy(source: Source, data: Path, recipe: Recipe) -> tuple[str, float]:
-    """Of the classifier as it is, on the patches without what they show around it."""
+def _accuracy(network: LoadedNetwork, data: Path, recipe: Recipe) -> tuple[str, float]:
+    """Evaluate the classifier as it is, on the patches without what they show around it."""
     dataset = read_dataset(data, recipe)
     split = next(name for name in ("test", "valid", "train") if dataset.samples[name])
     patches = load_patches(
-        dataset.samples[split], source.sidecar.window, crop=True, bands=recipe.bands
+        dataset.samples[split], network.sidecar.window, crop=True, bands=recipe.bands
     )
-    batch, zoom = recipe.training.batch_size, as_zoom(source.sidecar.zoom)
-    judged = split_metrics(source.whole, patches, dataset.tasks, batch, zoom, recipe.tta == "d4")
-    return split, float(judged["accuracy"])
-
-
-def _fidelity(
-    source: Source,
-    fcn: keras.Model,
-    geometry: Geometry,
-    data: Path,
-    image: Path | None,
-    windows: int,
-) -> dict[str, Any] | None:
-    """Of the classifier as it is."""
-    sidecar = fcn_sidecar(source.sidecar, geometry)
-    sidecar = sidecar.model_copy(update={"data": {"folder": str(data)}})
-    with open_check_image(image, source.path.parent, sidecar) as (name, pixels):
-        if pixels is None:
-            return None
-        compared = compare(fcn, source.model, sidecar, pixels, windows)
-        return {"image": name, **compared.numbers()}
-
-
-def _home(source: Source) -> Path:
-    if not source.foreign:
-        return source.path.parent.with_name(f"{source.path.parent.name}-adapted")
-    return Path(f"{source.path.stem}-adapted")
+    found = split_metrics(network, patches, recipe.training.batch_size, recipe.tta == "d4")
+    return split, float(found["accuracy"])
 
 
 def adapt(
-    model: str | Path,
+    model: Openable,
     out: str | Path | None = None,
     *,
     data: str | Path | None = None,
     context: int | None = None,
     epochs: int = EPOCHS,
-    told: ModelHints | None = None,
-    architecture: str | Path | None = None,
     check_image: str | Path | None = None,
     windows: int = 1024,
     overwrite: bool = False,
+    **hints: Unpack[ModelHints],
 ) -> Adaptation:
     """Train a classifier on for a few epochs with real surroundings, and convert it.
 
@@ -262,8 +211,8 @@ def adapt(
 
     Parameters
     ----------
-    model : str or Path
-        A run folder, or a Keras classifier in a file, of one task.
+    model : str, Path, Network or keras.Model
+        A run folder, a Keras classifier in a file or in memory, of one task.
     out : str or Path, optional
         Run folder to write, with ``fcn.keras`` in it. Default: the run's name
         with ``-adapted``. Where patches are cut anew they go beside it,
@@ -275,8 +224,8 @@ def adapt(
         px. Default: from where on the map is exact.
     epochs : int
         Of all layers; the head alone trains before.
-    told, architecture, check_image, windows
-        As `tltool.convert`.
+    check_image, windows, **hints
+        As of `tltool.convert`.
     overwrite : bool
         Replace an earlier run in `out`.
 
@@ -293,30 +242,53 @@ def adapt(
         Patches that do not know their surroundings.
     ConversionError, ModelError, ImageError, OutputError
     """
-    source = read_source(model, told, architecture)
-    if len(source.sidecar.tasks) > 1:
+    network = open_network(model, **hints)
+    sidecar, name = network.sidecar, network.name
+    if len(sidecar.tasks) > 1:
         raise UsageError(
-            f"--adapt: expected one task, {source.path} has {len(source.sidecar.tasks)}. Train it"
-            " anew on patches with context"
+            f"`adapt`: expected one task, {name} has {len(sidecar.tasks)}. Train it anew on patches"
+            " with context"
         )
-    if source.sidecar.scores:
+    if sidecar.scores:
         raise UsageError(
-            f"--adapt: expected probabilities, which losses are made for; the outputs of"
-            f" {source.path} are scores. --activation softmax (or sigmoid) adds what is missing"
+            f"`adapt`: expected probabilities, which losses are made for; the outputs of {name} are"
+            " scores. `activation='softmax'` (or sigmoid) adds what is missing"
         )
-    fcn, geometry = to_fcn(source.model), trace(source.model)
-    context = _context(source, geometry, context)
-    folder = _home(source) if out is None else Path(out)
+    fcn, geometry = to_fcn(network.model), trace(network.model)
+    context = _context(network, geometry, context)
+    if out is not None:
+        folder = Path(out)
+    elif network.path is None:
+        raise UsageError("`out`: expected a folder, for a model in memory is adapted")
+    elif network.foreign:
+        folder = Path(f"{network.path.stem}-adapted")
+    else:
+        folder = network.path.parent.with_name(f"{network.path.parent.name}-adapted")
     check_folder(folder, overwrite)
-    found, recipe = _data(source, data, context), _recipe(source, context, epochs)
-    _check_classes(source, read_dataset(found[0], recipe).tasks)
-    patches = _wide_enough(source, found, context, folder, overwrite)
-    split, accuracy = _accuracy(source, patches, recipe)
-    image = None if check_image is None else Path(check_image)
-    before = _fidelity(source, fcn, geometry, patches, image, windows)
-    network = _network(source, geometry, context)
-    run = finetune(patches, folder, recipe, overwrite=overwrite, network=network)
-    if network is not None:
+    (patches, facts), recipe = _data(network, data, context), _recipe(network, context, epochs)
+    classes = list(sidecar.tasks[0].classes if sidecar.tasks else sidecar.classes)
+    found = list(read_dataset(patches, recipe).tasks[0].classes)
+    if found != classes:
+        raise UsageError(
+            f"`data`: expected the classes of {name} in their order, {', '.join(classes)};"
+            f" received {', '.join(found)}. `classes` names the outputs"
+        )
+    # Larger patches have some of the context inside.
+    wanted = context - (facts.patch - sidecar.patch) // 2
+    if facts.context < wanted:
+        wider = folder.with_name(f"{folder.name}-data")
+        logger.info("%s: the patches are cut anew, with %d px of context", wider, wanted)
+        cut_again(patches, wider, wanted, overwrite=overwrite)
+        patches = wider
+    split, accuracy = _accuracy(network, patches, recipe)
+    before = None
+    converted = fcn_sidecar(sidecar, geometry).model_copy(update={"data": {"folder": str(patches)}})
+    with open_check_image(check_image, network, converted) as (shown, pixels):
+        if pixels is not None:
+            before = measure(fcn, network.model, converted, (shown, pixels), windows).fidelity
+    builder = _builder(network, geometry, context)
+    run = finetune(patches, folder, recipe, overwrite=overwrite, network=builder)
+    if builder is not None:
         # It names a backbone, and this is none of them.
         (folder / RECIPE_NAME).unlink()
     after = convert(folder, check_image=check_image, windows=windows, overwrite=overwrite)

@@ -12,54 +12,54 @@ from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.patch_folder import patch_rows
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.inference.image_opening import open_image
+from tltool.inference.network import LoadedNetwork
 from tltool.raster import ArrayImage, Image
-from tltool.recipe import Recipe, load_recipe
-from tltool.run.folder import RECIPE_NAME
+from tltool.recipe import Recipe
 from tltool.run.sidecar import Sidecar
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Patches along a side of the mosaic that stands in for a real image.
 _MOSAIC = 8
 
 
 @contextmanager
-def check_image(
-    given: Path | None, run: Path, sidecar: Sidecar
+def open_check_image(
+    given: str | Path | None, network: LoadedNetwork, sidecar: Sidecar
 ) -> Iterator[tuple[str, Image | None]]:
-    """The image to measure on and its name: the given one, a source of the patches, a mosaic.
+    """Open the image to measure on: the given one, a source of the patches, or a mosaic of them.
 
     Parameters
     ----------
-    given : Path or None
-    run : Path
-        Folder of the classifier; its recipe tells how its patches are read.
+    given : str, Path, array or PIL image, optional
+    network : LoadedNetwork
+        The classifier; its recipe tells how its patches are read.
     sidecar : Sidecar
-        Tells where the data lie.
+        Of the FCN; tells where the data lie.
 
     Yields
     ------
     The name, and None where there is nothing to measure on.
     """
     data = Path(sidecar.data["folder"]) if sidecar.data else None
-    sources = [given] if given else _source_images(data, "test") if data else []
+    sources: list[str | Path] = [given] if given is not None else []
+    if not sources and data is not None:
+        sources += _source_images(data, "test")
     if sources:
         with open_image(sources[0], sidecar) as raster:
             yield raster.path.name, raster
     elif data is not None and data.exists():
-        yield f"a mosaic of patches from {data}", _readable_mosaic(data, run, sidecar)
+        try:
+            recipe = network.recipe or Recipe(bands=sidecar.band_numbers)
+            mosaic = _mosaic(data, recipe, sidecar)
+        except (DataError, UsageError) as error:
+            logger.warning("no fidelity is measured, pass `check_image` for it: %s", error)
+            mosaic = None
+        yield f"a mosaic of patches from {data}", mosaic
     else:
         what = "the training patches are gone" if data else "no training data are known"
-        logger.warning("%s: pass --check-image for the fidelity", what)
+        logger.warning("%s: pass `check_image` for the fidelity", what)
         yield "", None
-
-
-def _readable_mosaic(data: Path, run: Path, sidecar: Sidecar) -> ArrayImage | None:
-    try:
-        return _mosaic(data, _recipe_of(run, sidecar), sidecar)
-    except (DataError, UsageError) as error:
-        logger.warning("no fidelity is measured, pass --check-image for it: %s", error)
-        return None
 
 
 def _source_images(data: Path, split: str) -> list[Path]:
@@ -67,11 +67,6 @@ def _source_images(data: Path, split: str) -> list[Path]:
     rows = patch_rows(data)
     wanted = [row["image"] for row in rows if row["split"] == split] or [r["image"] for r in rows]
     return [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
-
-
-def _recipe_of(run: Path, sidecar: Sidecar) -> Recipe:
-    path = run / RECIPE_NAME
-    return load_recipe(path) if path.exists() else Recipe(bands=sidecar.band_numbers)
 
 
 def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayImage:

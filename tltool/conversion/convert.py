@@ -3,21 +3,26 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 import keras
 
-from tltool.conversion.agreement import compare
-from tltool.conversion.check_image import check_image as open_check_image
-from tltool.conversion.fidelity_picture import draw_fidelity
+from tltool.conversion.check_image import open_check_image
+from tltool.conversion.fidelity import measure
 from tltool.errors import ConversionError, UsageError
 from tltool.fcn.atrous import choose_stride, possible_strides, to_dense
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import check_equal, to_fcn
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.foreign import ModelHints
 from tltool.inference.image_opening import open_image
-from tltool.inference.source import Source, read_source
-from tltool.raster import Image, as_zoom
+from tltool.inference.network import (
+    LoadedNetwork,
+    ModelHints,
+    Openable,
+    fcn_sidecar,
+    open_network,
+)
+from tltool.raster import as_zoom
 from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.sidecar import Sidecar, sidecar_path
 
@@ -28,21 +33,23 @@ class Conversion:
 
     Attributes
     ----------
-    path : Path
-        The FCN; its sidecar lies beside it.
+    path : Path or None
+        File of the FCN, its sidecar beside it; None: nothing was written.
+    fcn : keras.Model
     sidecar : Sidecar
     geometry : Geometry
     difference : float
-        From the classifier at its own input size, largest of any class.
+        Difference from the classifier at its own input size, largest of any class.
     advice : str
         What the fidelity means and what would raise it, in one sentence.
     picture : Path or None
-        Where map and classifier differ; None: there was no image to compare on.
+        Picture of where map and classifier differ; None: not drawn.
     mended, notes : list of str
-        Of `tltool.inference.source.Source`.
+        What was changed to read the model, and how it was understood.
     """
 
-    path: Path
+    path: Path | None
+    fcn: keras.Model = field(repr=False)
     sidecar: Sidecar
     geometry: Geometry
     difference: float
@@ -52,28 +59,8 @@ class Conversion:
     notes: list[str] = field(default_factory=list)
 
 
-def fcn_sidecar(classifier: Sidecar, geometry: Geometry) -> Sidecar:
-    """The sidecar of the FCN that a classifier becomes."""
-    zoom = as_zoom(classifier.zoom)
-    return classifier.model_copy(
-        update={
-            "stride": float(geometry.stride / zoom),
-            "offset": float(classifier.context),
-            "receptive_field": math.ceil(geometry.receptive_field / zoom),
-            "reach": (geometry.first, geometry.last),
-        }
-    )
-
-
-def _denser(fcn: keras.Model, sidecar: Sidecar, stride: float) -> tuple[keras.Model, Sidecar]:
-    zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
-    wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
-    update = {"stride": float(wanted / zoom)}
-    return to_dense(fcn, side, wanted), sidecar.model_copy(update=update)
-
-
 def exact_context(sidecar: Sidecar, geometry: Geometry) -> int:
-    """Context from which on the classifier sees no padding, px: a multiple of the stride."""
+    """Compute the context from which on the classifier sees no padding, px: whole strides."""
     cell_size = geometry.stride / as_zoom(sidecar.zoom)
     wanted = sidecar.context + geometry.missing_context / as_zoom(sidecar.zoom)
     return math.ceil(math.ceil(wanted / cell_size) * cell_size)
@@ -89,68 +76,33 @@ def _advice(sidecar: Sidecar, geometry: Geometry) -> str:
         return "the context covers the receptive field, so map and classifier see the same pixels"
     return (
         "at its borders the classifier saw zeros where the map sees the image; patches cut with"
-        f" --context {exact_context(sidecar, geometry)} make the two equal, and less already helps;"
-        " --adapt trains on with them"
+        f" `context={exact_context(sidecar, geometry)}` make the two equal, and less already helps;"
+        " `adapt` trains on with them"
     )
 
 
-def measure(
-    fcn: keras.Model,
-    classifier: keras.Model,
-    sidecar: Sidecar,
-    image: tuple[str, Image],
-    windows: int,
-    picture: Path,
-) -> Sidecar:
-    """Measure the fidelity on a named image, draw it, and give the sidecar that tells it."""
-    name, pixels = image
-    compared = compare(fcn, classifier, sidecar, pixels, windows)
-    sidecar = sidecar.model_copy(update={"fidelity": {"image": name, **compared.numbers()}})
-    drawn = draw_fidelity(compared, pixels, sidecar)
-    with atomic_path(picture) as partial:
-        drawn.save(partial)
-    return sidecar
+def _lies_at(network: LoadedNetwork, path: Path) -> bool:
+    """Whether `path` is this classifier, with its sidecar beside it."""
+    own = network.path if not network.foreign else None
+    return own is not None and path.exists() and path.samefile(own)
 
 
-def _save_classifier(source: Source, folder: Path) -> None:
-    if source.lies_at(folder / MODEL_NAME):
-        return
-    with atomic_path(folder / MODEL_NAME) as partial:
-        source.whole.save(partial)
-    source.sidecar.save(folder / MODEL_NAME)
-
-
-def _converted(source: Source, folder: Path) -> tuple[keras.Model, Geometry]:
-    try:
-        return to_fcn(source.model), trace(source.model)
-    except ConversionError as error:
-        if not source.foreign:
-            raise
-        # What was told of it is kept, so that it can be slid as it is.
-        _save_classifier(source, folder)
-        raise ConversionError(f"{error}. {folder} holds it, ready for that") from error
-
-
-def _refuse_outputs(source: Source, path: Path, overwrite: bool) -> None:
-    if path.parent.suffix in (".keras", ".h5", ".hdf5"):
-        raise UsageError(f"-o: expected a folder, received the name of a file, {path.parent}")
-    refuse_existing(path, overwrite)
-    classifier = path.with_name(MODEL_NAME)
-    if not source.lies_at(classifier):
-        refuse_existing(classifier, overwrite)
-        refuse_existing(sidecar_path(classifier), overwrite)
+def _save_classifier(network: LoadedNetwork, folder: Path) -> None:
+    if not _lies_at(network, folder / MODEL_NAME):
+        with atomic_path(folder / MODEL_NAME) as partial:
+            network.keras.save(partial)
+        network.sidecar.save(folder / MODEL_NAME)
 
 
 def convert(
-    model: str | Path,
+    model: Openable,
     out: str | Path | None = None,
     *,
-    told: ModelHints | None = None,
-    architecture: str | Path | None = None,
     check_image: str | Path | None = None,
     windows: int = 1024,
     stride: float | None = None,
     overwrite: bool = False,
+    **hints: Unpack[ModelHints],
 ) -> Conversion:
     """Convert a classifier to a fully convolutional network and measure its fidelity.
 
@@ -159,30 +111,30 @@ def convert(
 
     Parameters
     ----------
-    model : str or Path
-        A run folder with ``model.keras`` and ``model.json``, or a Keras
-        classifier in a file of any Keras (`tltool.open_model`).
+    model : str, Path, Network or keras.Model
+        A run folder with ``model.keras`` and ``model.json``, a Keras
+        classifier in a file of any Keras, or what `tltool.open` takes or gave.
     out : str or Path, optional
         Folder for ``fcn.keras``, ``fcn.json`` and ``fcn.fidelity.png``, and of
-        a file without tltool's sidecar the classifier as a current
-        ``model.keras`` with its ``model.json``. Default: the run folder; for
-        such a file ``<stem>-fcn`` in the current directory.
-    told : ModelHints, optional
-        What a file without tltool's sidecar does not tell: class names, input
-        size, range of pixels (`tltool.inference.foreign.ModelHints`).
-    architecture : str or Path, optional
-        JSON of ``model.to_json()``, for a file that has weights only.
-    check_image : str or Path, optional
+        a model without tltool's sidecar the classifier as a current
+        ``model.keras`` with its ``model.json``. Default: the run folder; for a
+        file without sidecar ``<stem>-fcn`` in the current directory; of a
+        model in memory nothing is written.
+    check_image : str, Path, array or PIL image, optional
         A real image to measure the fidelity on. Default: an image that the
         patches of the test split came from; else a mosaic of patches.
     windows : int
         How many windows to compare.
     stride : float, optional
         px of the image between cells, one that divides the network's own: the
-        denser network of `tltool.fcn.atrous.to_dense` is written, as
+        denser network of `tltool.fcn.atrous.to_dense` is made, and written as
         ``fcn-stride<px>.keras``.
     overwrite : bool
         Replace an earlier ``fcn.keras``.
+    **hints
+        What a model without tltool's sidecar does not tell: classes,
+        background, input_size, zoom, pixels, activation and architecture, as
+        of `tltool.open`.
 
     Returns
     -------
@@ -194,36 +146,60 @@ def convert(
         Names the layer that cannot be converted, or the difference where the
         result is not the classifier's at its own size (above 1e-5). No FCN is
         written then; of a file without tltool's sidecar that does not convert
-        the classifier is, for ``heatmap --mode patches``.
+        the classifier is, for ``tltool.heatmap(mode='patches')``.
     UsageError
-        A stride that the network cannot have; what was told does not fit the
-        model.
+        A stride that the network cannot have; hints that do not fit the model.
     ModelError, ImageError, OutputError
     """
-    source = read_source(model, told, architecture)
-    folder = source.home if out is None else Path(out)
-    path = folder / (FCN_NAME if stride is None else f"fcn-stride{stride:g}.keras")
-    _refuse_outputs(source, path, overwrite)
-    given = Path(check_image) if check_image is not None else None
-    if given is not None:
-        open_image(given, source.sidecar).close()
-    fcn, geometry = _converted(source, folder)
-    sidecar = fcn_sidecar(source.sidecar, geometry)
+    network = open_network(model, **hints)
+    folder = None if out is None else Path(out)
+    if folder is None and network.path is not None:
+        folder = Path(f"{network.path.stem}-fcn") if network.foreign else network.path.parent
+    path = None
+    if folder is not None:
+        if folder.suffix in (".keras", ".h5", ".hdf5"):
+            raise UsageError(f"`out`: expected a folder, received the name of a file, {folder}")
+        path = folder / (FCN_NAME if stride is None else f"fcn-stride{stride:g}.keras")
+        refuse_existing(path, overwrite)
+        if not _lies_at(network, folder / MODEL_NAME):
+            refuse_existing(folder / MODEL_NAME, overwrite)
+            refuse_existing(sidecar_path(folder / MODEL_NAME), overwrite)
+    if check_image is not None:
+        open_image(check_image, network.sidecar).close()
+    try:
+        fcn, geometry = to_fcn(network.model), trace(network.model)
+    except ConversionError as error:
+        if not network.foreign or folder is None:
+            raise
+        # What was given of it is kept, so that it can be slid as it is.
+        _save_classifier(network, folder)
+        raise ConversionError(f"{error}. {folder} holds it, ready for that") from error
+    sidecar = fcn_sidecar(network.sidecar, geometry)
     if stride is not None:
-        fcn, sidecar = _denser(fcn, sidecar, stride)
-    difference = check_equal(source.model, fcn)
-    picture = None
-    with open_check_image(given, source.path.parent, sidecar) as (name, image):
+        zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
+        wanted = choose_stride(stride, zoom, possible_strides(fcn, side))
+        fcn = to_dense(fcn, side, wanted)
+        sidecar = sidecar.model_copy(update={"stride": float(wanted / zoom)})
+    difference, picture = check_equal(network.model, fcn), None
+    with open_check_image(check_image, network, sidecar) as (name, image):
         if image is not None:
-            picture = path.with_suffix(".fidelity.png")
-            sidecar = measure(fcn, source.model, sidecar, (name, image), windows, picture)
+            picture = path.with_suffix(".fidelity.png") if path else None
+            sidecar = measure(fcn, network.model, sidecar, (name, image), windows, picture)
             facts = {**(sidecar.fidelity or {}), "own_size_difference": difference}
             sidecar = sidecar.model_copy(update={"fidelity": facts})
-    _save_classifier(source, folder)
-    with atomic_path(path) as partial:
-        fcn.save(partial)
-    sidecar.save(path)
-    advice = _advice(sidecar, geometry)
+    if folder is not None and path is not None:
+        _save_classifier(network, folder)
+        with atomic_path(path) as partial:
+            fcn.save(partial)
+        sidecar.save(path)
     return Conversion(
-        path, sidecar, geometry, difference, advice, picture, source.mended, source.notes
+        path,
+        fcn,
+        sidecar,
+        geometry,
+        difference,
+        _advice(sidecar, geometry),
+        picture,
+        network.mended,
+        network.notes,
     )

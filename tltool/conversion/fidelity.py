@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from tltool.conversion.convert import fcn_sidecar, measure
+import keras
+
+from tltool.conversion.agreement import compare
+from tltool.conversion.fidelity_picture import draw_fidelity
 from tltool.errors import ModelError
 from tltool.fcn.geometry import trace
-from tltool.files import refuse_existing
-from tltool.inference.foreign import ModelHints
+from tltool.files import atomic_path, refuse_existing
 from tltool.inference.image_opening import open_image
-from tltool.inference.source import Source, read_source
+from tltool.inference.network import ModelHints, Openable, fcn_sidecar, open_network
 from tltool.models.loading import load_network
+from tltool.raster import Image
 from tltool.run.folder import FCN_NAME, file_of
 from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
 
@@ -34,15 +37,34 @@ class Checked:
     picture: Path
 
 
+def measure(
+    fcn: keras.Model,
+    classifier: keras.Model,
+    sidecar: Sidecar,
+    image: tuple[str, Image],
+    windows: int,
+    picture: Path | None = None,
+) -> Sidecar:
+    """Measure the fidelity on a named image, draw it, and give the sidecar with it."""
+    name, pixels = image
+    compared = compare(fcn, classifier, sidecar, pixels, windows)
+    sidecar = sidecar.model_copy(update={"fidelity": {"image": name, **compared.numbers()}})
+    if picture is not None:
+        drawn = draw_fidelity(compared, pixels, sidecar)
+        with atomic_path(picture) as partial:
+            drawn.save(partial)
+    return sidecar
+
+
 def fidelity(
     fcn: str | Path,
-    model: str | Path,
+    model: Openable,
     image: str | Path,
     out: str | Path | None = None,
     *,
-    told: ModelHints | None = None,
     windows: int = 1024,
     overwrite: bool = False,
+    **hints: Unpack[ModelHints],
 ) -> Checked:
     """Compare an FCN's map with its classifier on the same windows of an image.
 
@@ -51,18 +73,18 @@ def fidelity(
     fcn : str or Path
         An FCN, or the run folder that holds one. Without a sidecar its
         geometry is that of `model`.
-    model : str or Path
-        The classifier: a run folder or a model file, as `tltool.convert` takes.
-    image : str or Path
+    model : str, Path, Network or keras.Model
+        The classifier, as `tltool.open` takes it.
+    image : str, Path, array or PIL image
     out : str or Path, optional
         Picture of where the two differ. Default: ``<image>.fidelity.png``
         beside the FCN.
-    told : ModelHints, optional
-        As `tltool.convert`.
     windows : int
         How many windows to compare at most.
     overwrite : bool
         Replace an earlier picture.
+    **hints
+        As of `tltool.convert`.
 
     Returns
     -------
@@ -74,37 +96,33 @@ def fidelity(
         The two do not belong together.
     ImageError, UsageError, OutputError
     """
-    path, image = file_of(Path(fcn), FCN_NAME), Path(image)
-    picture = path.with_name(f"{image.stem}.fidelity.png") if out is None else Path(out)
+    path = file_of(Path(fcn), FCN_NAME)
+    stem = Path(image).stem if isinstance(image, str | Path) else "image"
+    picture = path.with_name(f"{stem}.fidelity.png") if out is None else Path(out)
     refuse_existing(picture, overwrite)
-    source = read_source(model, told)
-    network = load_network(path)
-    sidecar = _sidecar_of(path, source)
-    if network.inputs[0].shape[1] is not None:
+    classifier, converted = open_network(model, **hints), load_network(path)
+    if sidecar_path(path).exists():
+        sidecar = load_sidecar(path)
+        sizes = [(s.patch, s.context, s.zoom, s.input_side) for s in (sidecar, classifier.sidecar)]
+        if sizes[0] != sizes[1]:
+            raise ModelError(
+                f"{path} and {classifier.name} do not belong together: expected the same patch,"
+                f" context, zoom and input side, received {sizes[0]} and {sizes[1]}"
+            )
+    else:
+        sidecar = fcn_sidecar(classifier.sidecar, trace(classifier.model))
+    if converted.inputs[0].shape[1] is not None:
         raise ModelError(
             f"{path}: expected an FCN, which takes images of any size; received a network of"
-            f" {network.inputs[0].shape[1]} px"
+            f" {converted.inputs[0].shape[1]} px"
         )
-    outputs = network.outputs[0].shape[-1]
-    if outputs != len(sidecar.classes) or outputs != len(source.sidecar.classes):
+    outputs, expected = converted.outputs[0].shape[-1], len(classifier.sidecar.classes)
+    if outputs != len(sidecar.classes) or outputs != expected:
         raise ModelError(
-            f"{path} has {outputs} outputs, {source.path} has {len(source.sidecar.classes)}:"
+            f"{path} has {outputs} outputs, {classifier.name} has {expected}:"
             " expected an FCN and the classifier that it was made from"
         )
     with open_image(image, sidecar) as raster:
         named = (raster.path.name, raster)
-        sidecar = measure(network, source.model, sidecar, named, windows, picture)
+        sidecar = measure(converted, classifier.model, sidecar, named, windows, picture)
     return Checked(sidecar.fidelity or {}, sidecar, picture)
-
-
-def _sidecar_of(path: Path, source: Source) -> Sidecar:
-    if not sidecar_path(path).exists():
-        return fcn_sidecar(source.sidecar, trace(source.model))
-    sidecar = load_sidecar(path)
-    sizes = [(s.patch, s.context, s.zoom, s.input_side) for s in (sidecar, source.sidecar)]
-    if sizes[0] != sizes[1]:
-        raise ModelError(
-            f"{path} and {source.path} do not belong together: expected the same patch, context,"
-            f" zoom and input side, received {sizes[0]} and {sizes[1]}"
-        )
-    return sidecar

@@ -14,6 +14,7 @@ from tltool.demonstration.paint import paint_survey
 from tltool.errors import DownloadError
 from tltool.files import refuse_existing
 from tltool.recipe import load_recipe
+from tltool.run.folder import FCN_NAME
 from tltool.run.sidecar import Sidecar, load_sidecar
 
 if TYPE_CHECKING:
@@ -146,14 +147,14 @@ def demo(
     with _timed(result, "finetune"):
         result.weights = _finetune(data, run, weights, seed, overwrite)
     with _timed(result, "convert"):
-        fcn = tltool.convert(run, overwrite=overwrite).path
+        tltool.convert(run, overwrite=overwrite)
     unseen, maps = _of_split(data, images, "test"), folder / "maps"
     with _timed(result, "mine"):
         # Dark stones pass for pups until the network has been shown those that did.
         others = [image for image in images if image not in unseen]
         result.rounds = tltool.mine(run, others, points, data, radius=_RADIUS).rounds
         # It leaves the classifier and the FCN that came of it.
-        result.accuracy, result.sidecar = _accuracy(run), load_sidecar(fcn)
+        result.accuracy, result.sidecar = _accuracy(run), load_sidecar(run / FCN_NAME)
     with _timed(result, "heatmap"):
         result.maps = tltool.heatmap(run, unseen, maps, stride=_STRIDE, overwrite=overwrite)
     with _timed(result, "tune"):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tltool.data.dataset import Dataset
+from tltool.errors import UsageError
 from tltool.evaluation.labelled import Timed, choose_samples, predict_samples, read_labelled
 from tltool.evaluation.task_metrics import (
     Choices,
@@ -16,7 +17,7 @@ from tltool.evaluation.task_metrics import (
 from tltool.evaluation.temperature import Temperature, temperatures
 from tltool.files import atomic_path, refuse_existing
 from tltool.inference.labelled_predictions import LabelledPredictions, write_labelled_predictions
-from tltool.inference.opened_run import OpenedRun, open_run
+from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.views import Views
 from tltool.metrics.bootstrap import LEVEL
 from tltool.report import MAP_NAME, REPORT_NAME
@@ -30,7 +31,7 @@ _OF_REPORT = (REPORT_NAME, MAP_NAME)
 
 
 def _head(
-    run: OpenedRun, dataset: Dataset, judged: LabelledPredictions, choices: Choices
+    network: LoadedNetwork, dataset: Dataset, judged: LabelledPredictions, choices: Choices
 ) -> dict[str, Any]:
     """What was judged, and how."""
     lacking = {
@@ -43,7 +44,7 @@ def _head(
     }
     return {
         "format": 1,
-        "run": str(run.path.parent),
+        "run": network.name if network.path is None else str(network.path.parent),
         "data": str(dataset.source),
         "split": judged.split,
         "samples": len(judged),
@@ -104,7 +105,7 @@ def _write(folder: Path, metrics: dict[str, Any], judged: LabelledPredictions) -
 
 
 def evaluate(
-    run: str | Path,
+    network: Openable,
     data: str | Path,
     out: str | Path | None = None,
     *,
@@ -124,14 +125,15 @@ def evaluate(
 
     Parameters
     ----------
-    run : str or Path
-        A run folder, or a ``model.keras`` with its ``model.json``.
+    network : str, Path, Network or keras.Model
+        A run folder, a model file, or what `tltool.open` takes or gave.
     data : str or Path
         Class folders, what `tltool.patches` wrote, or a manifest, as
         `tltool.finetune` reads them.
     out : str or Path, optional
         Folder for ``metrics.json`` and ``predictions.csv``. Default:
-        ``evaluation`` in the run folder.
+        ``evaluation`` in the run folder; of a model in memory nothing is
+        written.
     split : 'train', 'valid', 'test', 'all' or None
         None: ``test`` where the data has splits or is what the run was trained
         on, else all of it.
@@ -228,10 +230,15 @@ def evaluate(
     ``train`` or ``test`` is judged, and stored in the run's sidecars.
     """
     choices = Choices(beta, top_k, resamples, seed)
-    opened = open_run(run)
-    folder = Path(out) if out is not None else opened.path.parent / EVALUATION_NAME
+    opened = open_network(network)
+    folder = None if out is None else Path(out)
+    if folder is None and opened.path is not None:
+        folder = opened.path.parent / EVALUATION_NAME
+    if report and (folder is None or opened.path is None):
+        raise UsageError("`report`: expected a run folder, received a model in memory")
     for name in (METRICS_NAME, PREDICTIONS_NAME, *_OF_REPORT):
-        refuse_existing(folder / name, overwrite)
+        if folder is not None:
+            refuse_existing(folder / name, overwrite)
     views = opened.views(tta, seed)
     dataset = read_labelled(data, opened)
     name, samples = choose_samples(dataset, split)
@@ -241,7 +248,7 @@ def evaluate(
         **_head(opened, dataset, timed.judged, choices),
         **_numbers(timed, temperature, choices, views),
     }
-    files = _write(folder, metrics, timed.judged)
+    files = _write(folder, metrics, timed.judged) if folder else []
     done = Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
     if report:
         # Only here, for it is slow to import.

@@ -1,21 +1,21 @@
-"""A run's answers to the images of a split."""
+"""Predictions of the labelled images of a split."""
 
 import logging
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.inference.labelled_predictions import LabelledPredictions
-from tltool.inference.network import Probabilities, check_finite, join
-from tltool.inference.opened_run import OpenedRun
-from tltool.inference.reading import Batch, WindowReader, read_batches
-from tltool.inference.views import Views, mean_of_views
-from tltool.progress import Bar, progress_bar
+from tltool.inference.network import LoadedNetwork, Probabilities
+from tltool.inference.predict_batches import join, predict_batches
+from tltool.inference.views import Views
+from tltool.progress import progress_bar
 from tltool.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Timed:
-    """What was judged, and the time that it took without reading, s.
+    """Predictions and the time that they took without reading, s.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Timed:
     averaged: float
 
 
-def read_labelled(data: str | Path, run: OpenedRun) -> Dataset:
-    """The labelled images of `data` with the classes of a run.
+def read_labelled(data: str | Path, network: LoadedNetwork) -> Dataset:
+    """Read the labelled images of `data` with the classes of a run.
 
     Returns
     -------
@@ -55,10 +55,10 @@ def read_labelled(data: str | Path, run: OpenedRun) -> Dataset:
         As `tltool.data.folders.read_dataset`; patches cut with less context
         than the run needs.
     """
-    recipe = run.recipe or Recipe()
-    dataset = read_dataset(data, recipe, run.tasks)
-    _check_facts(dataset, run)
-    trained_on = (run.sidecar.data or {}).get("fingerprint")
+    recipe = network.recipe or Recipe()
+    dataset = read_dataset(data, recipe, network.tasks)
+    _check_facts(dataset, network)
+    trained_on = (network.sidecar.data or {}).get("fingerprint")
     if not dataset.divided or dataset.summary()["fingerprint"] == trained_on:
         return replace(dataset, divided=False)
     everything = [sample for split in SPLITS for sample in dataset.samples[split]]
@@ -66,18 +66,18 @@ def read_labelled(data: str | Path, run: OpenedRun) -> Dataset:
     return replace(dataset, samples={"train": [], "valid": [], "test": everything})
 
 
-def _check_facts(dataset: Dataset, run: OpenedRun) -> None:
-    facts, sidecar = dataset.facts, run.sidecar
+def _check_facts(dataset: Dataset, network: LoadedNetwork) -> None:
+    facts, sidecar = dataset.facts, network.sidecar
     if facts is not None and facts.patch + 2 * facts.context < sidecar.window:
         raise DataError(
             f"{dataset.folder} holds patches of {facts.patch} px with {facts.context} px of"
-            f" context; {run.path} sees {sidecar.patch} px with {sidecar.context} px. Cut them anew"
-            f" with `tltool.patches(size={sidecar.patch}, context={sidecar.context})`"
+            f" context; {network.name} sees {sidecar.patch} px with {sidecar.context} px. Cut them"
+            f" anew with `tltool.patches(size={sidecar.patch}, context={sidecar.context})`"
         )
 
 
 def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sample]]:
-    """The split to judge and its images.
+    """Choose the split to evaluate and its images.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
         Another name.
     """
     if split not in (None, ALL, *SPLITS):
-        raise UsageError(f"split: expected one of {', '.join((*SPLITS, ALL))}; received {split}")
+        raise UsageError(f"`split`: expected one of {', '.join((*SPLITS, ALL))}; received {split}")
     if split == ALL or dataset.divided:
         if split not in (None, ALL):
             raise DataError(
@@ -112,65 +112,8 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     return name, dataset.samples[name]
 
 
-class _Predictor:
-    """Asks a network for batches and keeps what it says, and how long that took."""
-
-    def __init__(self, run: OpenedRun, views: Views | None):
-        self._run, self._views = run, views
-        self._told: list[Probabilities] = []
-        self._means: list[Probabilities] = []
-        self.paths: list[Path] = []
-        self.places: list[int] = []
-        self.unreadable: list[ImageError] = []
-        self.plain = self.averaged = 0.0
-
-    def __call__(self, batch: Batch) -> None:
-        self.unreadable += batch.unreadable
-        if not batch.paths:
-            return
-        if self._views is not None and not self.paths:
-            # Its graph is made in the first call, which would make the other look cheap.
-            self._run.network(batch.prepared)
-        self.paths += batch.paths
-        self.places += batch.places
-        started = time.perf_counter()
-        self._told.append(self._run.network(batch.prepared))
-        seen = time.perf_counter()
-        if self._views is not None:
-            self._means.append(
-                mean_of_views(self._run.network, batch.images, self._views, batch.places)
-            )
-            self.averaged += time.perf_counter() - seen
-        self.plain += seen - started
-
-    def told(self) -> tuple[Probabilities, Probabilities | None]:
-        """Probabilities, and those averaged over the views."""
-        return join(self._told), join(self._means) if self._means else None
-
-
-def _warn_unreadable(errors: Sequence[ImageError], images: int) -> None:
-    if errors:
-        shown = "; ".join(str(error) for error in errors[:3])
-        logger.warning(
-            "%d of %d images cannot be read and are left out: %s%s",
-            len(errors),
-            images,
-            shown,
-            "; ..." if len(errors) > 3 else "",
-        )
-
-
-def _ask(asker: _Predictor, samples: Sequence[Sample], batches: Iterable[Batch], bar: Bar) -> None:
-    for batch in batches:
-        asker(batch)
-        bar.advance(len(batch.paths) + len(batch.unreadable))
-    if not asker.paths:
-        raise ImageError(f"not one of {len(samples)} images can be read: {asker.unreadable[0]}")
-    _warn_unreadable(asker.unreadable, len(samples))
-
-
 def predict_samples(
-    run: OpenedRun,
+    network: LoadedNetwork,
     dataset: Dataset,
     split: str,
     samples: Sequence[Sample],
@@ -178,11 +121,11 @@ def predict_samples(
     batch_size: int = 32,
     strict: bool = False,
 ) -> Timed:
-    """Ask a run for the images of a split.
+    """Predict the images of a split.
 
     Parameters
     ----------
-    run : OpenedRun
+    network : LoadedNetwork
     dataset : Dataset
         The samples' own.
     split : str
@@ -203,21 +146,55 @@ def predict_samples(
         Outputs that are no numbers.
     """
     cut = dataset.facts is not None
-    reader, asker = WindowReader(run.sidecar, lambda _: cut), _Predictor(run, views)
-    paths = [sample.path for sample in samples]
-    with progress_bar(f"judging {split}", len(paths), "images") as bar:
-        batches = read_batches(paths, reader, run.network, batch_size, strict)
-        _ask(asker, samples, batches, bar)
-    told, means = asker.told()
-    for answers in (told, means or {}):
-        check_finite(run.path, asker.paths, answers)
-    kept = [samples[place] for place in asker.places]
+    paths: list[Path] = []
+    indices: list[int] = []
+    unreadable: list[ImageError] = []
+    ways = [None] if views is None else [None, views]
+    parts: list[list[Probabilities]] = [[] for _ in ways]
+    seconds = np.zeros(len(ways))
+    with progress_bar(f"evaluating {split}", len(samples), "images") as bar:
+        for batch in predict_batches(
+            network,
+            [sample.path for sample in samples],
+            batch_size=batch_size,
+            views=ways,
+            crop=lambda _: cut,
+            strict=strict,
+        ):
+            unreadable += batch.unreadable
+            bar.advance(len(batch))
+            if batch.names:
+                paths += [samples[index].path for index in batch.indices]
+                indices += batch.indices
+                seconds += batch.seconds
+                for part, found in zip(parts, batch.probabilities, strict=True):
+                    part.append(found)
+    if not paths:
+        raise ImageError(f"not one of {len(samples)} images can be read: {unreadable[0]}")
+    if unreadable:
+        logger.warning(
+            "%d of %d images cannot be read and are left out: %s%s",
+            len(unreadable),
+            len(samples),
+            "; ".join(str(error) for error in unreadable[:3]),
+            "; ..." if len(unreadable) > 3 else "",
+        )
+    plain, *means = [join(part) for part in parts]
+    for found in (plain, *means):
+        network.check_finite(paths, found)
+    kept = [samples[index] for index in indices]
     targets = {
         task.name: task.encode([sample.labels[place] for sample in kept])
-        for place, task in enumerate(run.tasks)
+        for place, task in enumerate(network.tasks)
     }
-    groups = [sample.group for sample in kept]
-    judged = LabelledPredictions(
-        split, asker.paths, run.tasks, targets, told, means, groups, asker.unreadable
+    labelled = LabelledPredictions(
+        split,
+        paths,
+        network.tasks,
+        targets,
+        plain,
+        means[0] if means else None,
+        [sample.group for sample in kept],
+        unreadable,
     )
-    return Timed(judged, asker.plain, asker.averaged)
+    return Timed(labelled, float(seconds[0]), float(seconds[1:].sum()))

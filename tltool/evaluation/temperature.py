@@ -7,7 +7,7 @@ from pathlib import Path
 from tltool.data.dataset import Dataset
 from tltool.errors import OutputError
 from tltool.evaluation.labelled import predict_samples
-from tltool.inference.opened_run import OpenedRun
+from tltool.inference.network import LoadedNetwork
 from tltool.metrics.calibration import fit_temperature
 from tltool.run.sidecar import load_sidecar, sidecar_path
 from tltool.tasks.answers import answers
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Temperature:
-    """Of a task.
+    """The temperature of a task.
 
     Attributes
     ----------
@@ -31,16 +31,16 @@ class Temperature:
 
 
 def temperatures(
-    run: OpenedRun, dataset: Dataset, split: str, batch_size: int, strict: bool
+    run: LoadedNetwork, dataset: Dataset, split: str, batch_size: int, strict: bool
 ) -> dict[str, Temperature]:
     """Find the temperature of every task.
 
     Parameters
     ----------
-    run : OpenedRun
+    run : LoadedNetwork
     dataset : Dataset
     split : str
-        The one that is judged, to be judged at the temperature too.
+        The one that is evaluated, also at the temperature.
     batch, strict
         As of `predict_samples`.
 
@@ -48,7 +48,7 @@ def temperatures(
     -------
     dict of task name to Temperature
         Fitted on the images of the validation split and stored in the run's
-        sidecars; where there are none, or they are judged, as it was stored
+        sidecars; where there are none, or they are evaluated, as it was stored
         before. Without the tasks that have none.
     """
     stored = {name: Temperature(value, None) for name, value in run.sidecar.temperature.items()}
@@ -60,15 +60,16 @@ def temperatures(
     ).judged
     found = {}
     for task in run.tasks:
-        told = answers(task, judged.probabilities[task.name], judged.targets[task.name])
-        value = fit_temperature(told)
+        own = answers(task, judged.probabilities[task.name], judged.targets[task.name])
+        value = fit_temperature(own)
         if value is None:
             logger.warning(
-                "%s: the %d validation images do not determine a temperature", task.name, len(told)
+                "%s: the %d validation images do not determine a temperature", task.name, len(own)
             )
         else:
-            found[task.name] = Temperature(value, len(told))
-    store_temperature(run.path, {name: each.value for name, each in found.items()})
+            found[task.name] = Temperature(value, len(own))
+    if run.path is not None:
+        store_temperature(run.path, {name: each.value for name, each in found.items()})
     return found
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from tltool.errors import UsageError
 from tltool.explanation.flat import Flat, lay_flat
 from tltool.explanation.subject import Subject, open_at
-from tltool.inference.network import check_finite
-from tltool.inference.opened_run import OpenedRun
-from tltool.inference.reading import Batch
+from tltool.inference.network import LoadedNetwork
+from tltool.inference.predict_batches import Batch
 from tltool.tasks.answers import with_negatives
 from tltool.tasks.task import Task
 
@@ -73,14 +72,14 @@ class Asked:
 
     Attributes
     ----------
-    run : OpenedRun
+    network : LoadedNetwork
     task : Task
     subject : Subject
     first : int
         Place of the task's first output in the subject's.
     """
 
-    run: OpenedRun
+    network: LoadedNetwork
     task: Task
     subject: Subject
     first: int
@@ -96,13 +95,13 @@ class Asked:
 
     def scores(self, prepared: np.ndarray) -> np.ndarray:
         """Probability of every class of the task: (n, classes)."""
-        return with_negatives(self.task, self.run.network(prepared)[self.task.name])
+        return with_negatives(self.task, self.network(prepared)[self.task.name])
 
     def checked_scores(self, read: Batch) -> np.ndarray:
         """Scores of images from files; a `ModelError` names those where it is no number."""
-        scores = self.scores(read.prepared)
-        check_finite(self.run.path, read.paths, {self.task.name: scores})
-        return scores
+        found = read.probabilities[0][self.task.name]
+        self.network.check_finite(read.names, {self.task.name: found})
+        return with_negatives(self.task, found)
 
 
 def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | None, int]:
@@ -113,7 +112,7 @@ def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | 
     return (task.name if task.name in flat.outputs else place), 0
 
 
-def ask(run: OpenedRun, task: str | None, layer: str | None = None) -> Asked:
+def ask(network: LoadedNetwork, task: str | None, layer: str | None = None) -> Asked:
     """Open a run's network at a layer, to ask about a task.
 
     Raises
@@ -121,8 +120,8 @@ def ask(run: OpenedRun, task: str | None, layer: str | None = None) -> Asked:
     UsageError
         No such task or layer; see `tltool.explanation.flat.Flat.find`.
     """
-    chosen = choose_task(run.tasks, task)
-    side, bands = run.sidecar.input_side, run.sidecar.bands
-    flat = lay_flat(run.model, (side, side, bands))
-    output, first = _output(flat, run.tasks, chosen)
-    return Asked(run, chosen, open_at(flat, layer, output), first)
+    chosen = choose_task(network.tasks, task)
+    side, bands = network.sidecar.input_side, network.sidecar.bands
+    flat = lay_flat(network.keras, (side, side, bands))
+    output, first = _output(flat, network.tasks, chosen)
+    return Asked(network, chosen, open_at(flat, layer, output), first)

@@ -26,8 +26,8 @@ from tltool.explanation.worth import (
     points_at,
 )
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.opened_run import is_cut, open_run
-from tltool.inference.reading import Batch
+from tltool.inference.network import Openable, open_network
+from tltool.inference.predict_batches import Batch, is_cut
 from tltool.progress import progress_bar
 from tltool.run.folder import write_json
 from tltool.text import with_numbers
@@ -172,7 +172,7 @@ class _Comparison:
         """Ask for each image and class of a thing in it where the map of that class points."""
         wanted = [
             (place, label, things)
-            for place, path in enumerate(read.paths)
+            for place, path in enumerate(map(Path, read.names))
             for label, things in self._things(path, int(classes[place])).items()
         ]
         if not wanted:
@@ -183,16 +183,16 @@ class _Comparison:
         if other.any():
             images, targets = read.prepared[places[other]], self.asked.targets(labels[other])
             own[other] = make(images, targets)
-        side = self.asked.run.sidecar.window
+        side = self.asked.network.sidecar.window
         for (place, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
-            path = read.paths[place]
-            window, _ = place_window(path, self.asked.run.sidecar, self.cut(path))
+            path = Path(read.names[place])
+            window, _ = place_window(path, self.asked.network.sidecar, self.cut(path))
             boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
             tally.hits.append(points_at(heat, boxes))
 
     def _tolerance(self, thing: Truth) -> float:
         """Of a thing, px of the window."""
-        sidecar = self.asked.run.sidecar
+        sidecar = self.asked.network.sidecar
         if thing.is_point:
             return POINT_TOLERANCE * sidecar.patch
         return TOLERANCE * sidecar.window
@@ -209,7 +209,7 @@ class _Comparison:
 
 
 def compare_methods(
-    run: str | Path,
+    network: Openable,
     images: Sequence[str | Path],
     out: str | Path | None = None,
     *,
@@ -232,7 +232,7 @@ def compare_methods(
 
     Parameters
     ----------
-    run, images, class_name, task, layer, batch, strict, overwrite
+    network, images, class_name, task, layer, batch, strict, overwrite
         As of `tltool.explain`.
     out : str or Path, optional
         Folder for ``methods.csv`` and ``methods.json``. None: nothing is
@@ -255,7 +255,7 @@ def compare_methods(
         refuse_existing(path, overwrite)
     paths, cut = list(gather(images)), is_cut()
     true = {} if truth is None else read_truth(Path(truth), paths)
-    asked = ask(open_run(run), task, layer)
+    asked = ask(open_network(network), task, layer)
     _warn_of_unknown(true.values(), asked.task.classes, truth)
     allowed, refused = allowed_methods(asked.subject)
     comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
@@ -298,9 +298,9 @@ def _judge_all(
         for read in read_all(comparison.asked, paths, comparison.cut, batch_size, strict):
             unreadable += read.unreadable
             for name, make in makers.items():
-                if read.paths:
+                if read.names:
                     comparison.judge(read, make, tallies[name])
-                bar.advance(len(read.paths) + len(read.unreadable), name)
+                bar.advance(len(read.names) + len(read.unreadable), name)
     return tallies, unreadable
 
 

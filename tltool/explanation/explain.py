@@ -16,8 +16,8 @@ from tltool.explanation.names import DEFAULT_METHOD
 from tltool.explanation.truth import Truth, read_truth
 from tltool.explanation.windows import gather, shrink_to_window
 from tltool.explanation.written import COCO_NAME, CSV_NAME, write_boxes
-from tltool.inference.opened_run import is_cut, open_run
-from tltool.inference.reading import Batch, WindowReader, read_batches
+from tltool.inference.network import Openable, open_network
+from tltool.inference.predict_batches import Batch, is_cut, predict_batches
 from tltool.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class _Job:
 
     def explain(self, read: Batch) -> list[Explained]:
         """The images of a batch."""
-        asked, side = self.asked, self.asked.run.sidecar.window
+        asked, side = self.asked, self.asked.network.sidecar.window
         scores = asked.checked_scores(read)
         predicted = scores.argmax(axis=1)
         chosen = (
@@ -75,7 +75,9 @@ class _Job:
         heats = shrink_to_window(on_image(asked.subject, maps), side)
         return [
             self._finish(*each)
-            for each in zip(read.paths, read.images, heats, scores, chosen.tolist(), strict=True)
+            for each in zip(
+                map(Path, read.names), read.images, heats, scores, chosen.tolist(), strict=True
+            )
         ]
 
     def _finish(
@@ -87,7 +89,7 @@ class _Job:
         lines = [f"{class_name} {probability:.2f}", f"{image.name}, {self._how()}"]
         if predicted != class_name:
             lines[0] += f" (most probable: {predicted} {scores.max():.2f})"
-        sidecar = self.asked.run.sidecar
+        sidecar = self.asked.network.sidecar
         picture = self.files.draw(image, pixels, heat, lines, located, sidecar)
         raw = self.files.write_raw(image, heat)
         return Explained(image, class_name, probability, predicted, heat, picture, raw, located)
@@ -97,7 +99,7 @@ class _Job:
 
 
 def explain(
-    run: str | Path,
+    network: Openable,
     images: Sequence[str | Path],
     out: str | Path,
     *,
@@ -117,8 +119,8 @@ def explain(
 
     Parameters
     ----------
-    run : str or Path
-        A run folder, or a ``model.keras`` with its ``model.json``.
+    network : str, Path, Network or keras.Model
+        A run folder, a model file, or what `tltool.open` takes or gave.
     images : sequence of str or Path
         Image files, folders of them (of folders too), or patterns. They are
         read as the run reads its patches: of those that `tltool.patches` cut
@@ -178,9 +180,9 @@ def explain(
     files = Files(Path(out), named, method, raw)
     files.refuse(overwrite, *((COCO_NAME, CSV_NAME) if boxes else ()))
     true = {} if truth is None else _boxes_alone(Path(truth), list(named))
-    asked = ask(open_run(run), task, layer)
+    asked = ask(open_network(network), task, layer)
     asked = asked.at(subject_for(asked.subject, method))
-    locator = Locator(asked.run.sidecar, box_threshold, true, cut) if boxes else None
+    locator = Locator(asked.network.sidecar, box_threshold, true, cut) if boxes else None
     job = _Job(asked, choose_class(asked.task, class_name), files, locator, batch_size)
     made, unreadable = _explain_all(job, cut, strict)
     written = write_boxes(files.folder, made) if boxes else []
@@ -222,12 +224,12 @@ def read_all(
     ImageError
         Where `strict`; or not one can be read.
     """
-    reader, readable = WindowReader(asked.run.sidecar, cut), 0
-    last: ImageError | None = None
-    for each in read_batches(paths, reader, asked.run.network, batch_size, strict):
+    readable, last = 0, None
+    batches = predict_batches(asked.network, paths, batch_size=batch_size, crop=cut, strict=strict)
+    for each in batches:
         for last in each.unreadable:
             logger.warning("left out: %s", last)
-        readable += len(each.paths)
+        readable += len(each.names)
         yield each
     if last is not None and not readable:
         raise last
@@ -242,6 +244,6 @@ def _explain_all(
     with progress_bar(job.files.method, len(paths), "images") as bar:
         for read in read_all(job.asked, paths, cut, job.batch_size, strict):
             unreadable += read.unreadable
-            made += job.explain(read) if read.paths else []
-            bar.advance(len(read.paths) + len(read.unreadable))
+            made += job.explain(read) if read.names else []
+            bar.advance(len(read.names) + len(read.unreadable))
     return made, unreadable

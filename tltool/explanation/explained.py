@@ -114,7 +114,7 @@ class Locator:
     truth : dict of Path to list of Truth
         Boxes alone.
     cut : callable
-        As of `tltool.inference.opened_run.is_cut`.
+        As of `tltool.inference.predict_batches.is_cut`.
     """
 
     sidecar: Sidecar

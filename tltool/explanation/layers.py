@@ -1,11 +1,10 @@
 """The layers of a run whose maps can be looked at."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tltool.explanation.chosen import ask
 from tltool.explanation.placement import pitches
-from tltool.inference.opened_run import open_run
+from tltool.inference.network import Openable, open_network
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class MapLayer:
     default: bool
 
 
-def list_layers(run: str | Path, task: str | None = None) -> list[MapLayer]:
+def list_layers(network: Openable, task: str | None = None) -> list[MapLayer]:
     """The layers of a run that have maps and that a task depends on, from the image upward.
 
     Parameters
     ----------
-    run : str or Path
-        A run folder, or a ``model.keras`` with its ``model.json``.
+    network : str, Path, Network or keras.Model
+        A run folder, a model file, or what `tltool.open` takes or gave.
     task : str, optional
         Where the run tells several.
 
@@ -46,8 +45,8 @@ def list_layers(run: str | Path, task: str | None = None) -> list[MapLayer]:
     ------
     ModelError, UsageError
     """
-    asked = ask(open_run(run), task)
-    subject, zoom = asked.subject, asked.run.sidecar.zoom
+    asked = ask(open_network(network), task)
+    subject, zoom = asked.subject, asked.network.sidecar.zoom
     found = pitches(subject.flat, 0)
     calls = [c for c in subject.flat.leading_to(subject.output) if c.spatial]
     return [

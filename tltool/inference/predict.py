@@ -1,39 +1,26 @@
-"""`tltool predict`: what a run says to images, a batch at a time."""
+"""`tltool predict`: the classes of images, a batch at a time."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
 from tltool.errors import ImageError
-from tltool.files import walk_images
-from tltool.inference.network import Probabilities, check_finite
-from tltool.inference.opened_run import OpenedRun, is_cut, open_run
+from tltool.inference.network import LoadedNetwork, Openable, open_network
+from tltool.inference.predict_batches import Images, each_image, predict_batches
 from tltool.inference.predictions import FORMATS, Prediction
-from tltool.inference.reading import Batch, WindowReader, read_batches
-from tltool.inference.views import Views, mean_of_views
+from tltool.inference.views import Views
 from tltool.metrics.calibration import soften
 from tltool.progress import progress_bar
+from tltool.tasks.answers import with_negatives
 
-logger = logging.getLogger("tltool")
-
-Source = str | Path
-
-
-def _expand(sources: Iterable[Source]) -> Iterator[Path]:
-    for source in map(Path, sources):
-        if not source.is_dir():
-            yield source
-            continue
-        inside = None
-        for inside in walk_images(source):
-            yield inside
-        if inside is None:
-            raise ImageError(f"{source}: expected images in the folder, found none")
+logger = logging.getLogger(__name__)
 
 
 class Predictions:
-    """What a run says to images; made while one goes through them, once.
+    """Predictions of images, made while one goes through them, once.
 
     Attributes
     ----------
@@ -44,8 +31,8 @@ class Predictions:
 
     def __init__(
         self,
-        run: OpenedRun,
-        paths: Iterable[Path],
+        network: LoadedNetwork,
+        images: Images,
         *,
         views: Views | None,
         temperature: dict[str, float] | None,
@@ -53,58 +40,70 @@ class Predictions:
         strict: bool,
         progress: bool,
     ):
-        self.tasks = run.tasks
+        self.tasks = network.tasks
         self.read = self.unreadable = 0
-        self._run, self._paths, self._views = run, paths, views
-        self._temperature, self._batch = temperature, batch_size
-        self._strict, self._progress = strict, progress
+        self._network, self._views, self._temperature = network, views, temperature
+        self._batch_size, self._strict, self._progress = batch_size, strict, progress
+        # What has an end is gone through at once, so that an empty folder is named by the call.
+        expanded, whole = each_image(images), isinstance(images, str | Path | Sequence)
+        self._images = list(expanded) if whole else expanded
+        self._total = len(self._images) if isinstance(self._images, list) else None
+        if isinstance(images, np.ndarray):
+            self._total = 1 if images.ndim < 4 else len(images)
 
     def __iter__(self) -> Iterator[Prediction]:
-        reader = WindowReader(self._run.sidecar, is_cut())
-        total = len(self._paths) if isinstance(self._paths, Sequence) else None
-        batches = read_batches(self._paths, reader, self._run.network, self._batch, self._strict)
-        with progress_bar("predicting", total, "images", shown=self._progress) as bar:
+        batches = predict_batches(
+            self._network,
+            self._images,
+            batch_size=self._batch_size,
+            views=[self._views],
+            strict=self._strict,
+        )
+        with progress_bar("predicting", self._total, "images", shown=self._progress) as bar:
             for batch in batches:
-                self._tell(batch)
-                yield from self._predictions(batch)
-                bar.advance(len(batch.paths) + len(batch.unreadable))
-        self._end()
-
-    def _tell(self, batch: Batch) -> None:
-        self.read += len(batch.paths)
-        self.unreadable += len(batch.unreadable)
-        for error in batch.unreadable:
-            logger.warning("left out: %s", error)
-
-    def _end(self) -> None:
+                self.read += len(batch.names)
+                self.unreadable += len(batch.unreadable)
+                for error in batch.unreadable:
+                    logger.warning("left out: %s", error)
+                for found in batch.probabilities:
+                    self._network.check_finite(batch.names, found)
+                    if self._temperature is not None:
+                        found = {
+                            task.name: soften(
+                                task.kind, found[task.name], self._temperature[task.name]
+                            )
+                            for task in self.tasks
+                        }
+                    for row, (index, name) in enumerate(
+                        zip(batch.indices, batch.names, strict=True)
+                    ):
+                        path = name if isinstance(name, Path) else None
+                        probabilities = {task: values[row] for task, values in found.items()}
+                        yield Prediction(path, self.tasks, probabilities, index)
+                bar.advance(len(batch))
         if self.unreadable:
-            whole = self.read + self.unreadable
-            text = f"{self.unreadable} of {whole} images cannot be read"
+            text = f"{self.unreadable} of {self.read + self.unreadable} images cannot be read"
             if not self.read:
                 raise ImageError(text)
             logger.warning("%s", text)
         elif not self.read:
-            raise ImageError("expected images, received none")
+            raise ImageError("`images`: expected images, received none")
 
-    def _probabilities(self, batch: Batch) -> Probabilities:
-        if self._views is None:
-            told = self._run.network(batch.prepared)
-        else:
-            told = mean_of_views(self._run.network, batch.images, self._views, batch.places)
-        check_finite(self._run.path, batch.paths, told)
-        if self._temperature is None:
-            return told
-        return {
-            task.name: soften(task.kind, told[task.name], self._temperature[task.name])
+    def to_array(self) -> np.ndarray | dict[str, np.ndarray]:
+        """Go through all images and give the probability of every class.
+
+        Returns
+        -------
+        (n, classes) float32 array, of several tasks a dict of these by name.
+        Images that cannot be read are left out: `Prediction.index` tells the
+        place of the others.
+        """
+        every = [each.probabilities for each in self]
+        found = {
+            task.name: with_negatives(task, np.stack([each[task.name] for each in every]))
             for task in self.tasks
         }
-
-    def _predictions(self, batch: Batch) -> Iterator[Prediction]:
-        if not batch.paths:
-            return
-        told = self._probabilities(batch)
-        for row, path in enumerate(batch.paths):
-            yield Prediction(path, self.tasks, {name: told[name][row] for name in told})
+        return found if len(found) > 1 else next(iter(found.values()))
 
     def write(self, file: TextIO, form: str = "csv", top_k: int = 1) -> None:
         """Write them as they are made.
@@ -113,7 +112,7 @@ class Predictions:
         ----------
         file : text file
         form : str
-            Of `tltool.inference.predictions.FORMATS`.
+            One of `tltool.inference.predictions.FORMATS`.
         top_k : int
             Most probable classes to tell of each image.
         """
@@ -121,8 +120,8 @@ class Predictions:
 
 
 def predict(
-    run: str | Path,
-    images: Source | Iterable[Source],
+    network: Openable,
+    images: Images,
     *,
     tta: str | int | None = None,
     calibrated: bool = False,
@@ -131,18 +130,19 @@ def predict(
     strict: bool = False,
     progress: bool = True,
 ) -> Predictions:
-    """Tell the classes of images.
+    """Predict the classes of images.
 
     Parameters
     ----------
-    run : str or Path
-        A run folder, or a ``model.keras`` with its ``model.json``.
-    images : str, Path or iterable of them
-        Image files, and folders with images at any depth. Taken as they are
-        needed: it may be a generator without end.
+    network : str, Path, Network or keras.Model
+        A run folder, a model file, or what `tltool.open` takes or gave.
+    images : str, Path, array, PIL image or iterable of them
+        Image files, folders with images at any depth, arrays (height, width,
+        bands) or (n, height, width, bands) of numbers in 0..255. Taken as they
+        are needed: it may be a generator without end.
     tta : 'd4', int or None
-        Tell the mean over the eight flips and rotations, or over so many
-        random draws of the recipe's augmentation.
+        Average the eight flips and rotations, or so many random draws of the
+        recipe's augmentation.
     calibrated : bool
         Probabilities at the temperature that `tltool.evaluate` stored, in
         place of the network's own. It changes no answer.
@@ -159,14 +159,16 @@ def predict(
     Returns
     -------
     Predictions
-        An iterable of `tltool.inference.predictions.Prediction`, with
-        ``write(file, form, top_k)``.
+        An iterable of `Prediction`, with ``write(file, form, top_k)`` and
+        ``to_array()``.
 
     Raises
     ------
     ModelError
-        No run there, no temperature stored, or outputs that are no numbers.
+        No classifier there, no temperature stored, or outputs that are no
+        numbers.
     UsageError
+        An array that is no image for the network, naming what is wrong.
     ImageError
         Where `strict`, or not one image can be read; while going through them.
 
@@ -178,16 +180,12 @@ def predict(
     resized until its shorter side is that, and its middle square is taken; the
     first that has another size is warned of.
     """
-    opened = open_run(run)
-    views = opened.views(tta, seed)
-    temperature = opened.temperature() if calibrated else None
-    given = [images] if isinstance(images, str | Path) else images
-    expanded = _expand(given)
+    opened = open_network(network)
     return Predictions(
         opened,
-        list(expanded) if isinstance(given, Sequence) else expanded,
-        views=views,
-        temperature=temperature,
+        images,
+        views=opened.views(tta, seed),
+        temperature=opened.temperature() if calibrated else None,
         batch_size=batch_size,
         strict=strict,
         progress=progress,

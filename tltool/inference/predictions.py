@@ -16,18 +16,27 @@ from tltool.tasks.task import Task
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says to an image.
+    """The prediction of one image.
 
     Attributes
     ----------
-    path : Path
+    path : Path or None
+        None: an image in memory.
     tasks : tuple of Task
     probabilities : dict of task name to (outputs,) array
+    index : int
+        Among all images that were given, from 0.
     """
 
-    path: Path
+    path: Path | None
     tasks: tuple[Task, ...]
     probabilities: dict[str, np.ndarray]
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        """Path of the image; of one in memory ``image <index>``."""
+        return f"image {self.index}" if self.path is None else str(self.path)
 
 
 def join_names(task: Task, places: Iterable[int]) -> str:
@@ -95,7 +104,7 @@ def write_csv(
             # Not before there is something to tell.
             writer.writerow(["image", *header])
         cells = [c for task in tasks for c in _cells(task, each.probabilities[task.name], top_k)]
-        writer.writerow([each.path, *cells])
+        writer.writerow([each.name, *cells])
 
 
 def _object(task: Task, probabilities: np.ndarray, top_k: int) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def write_json_lines(
     for each in predictions:
         told = {task.name: _object(task, each.probabilities[task.name], top_k) for task in tasks}
         content = {"tasks": told} if len(tasks) > 1 else told[tasks[0].name]
-        line = json.dumps({"image": str(each.path), **content}, ensure_ascii=False)
+        line = json.dumps({"image": each.name, **content}, ensure_ascii=False)
         file.write(f"{line}\n")
 
 

@@ -205,7 +205,7 @@ def upgrade(
     """
     out = Path(out)
     if out.suffix != ".keras":
-        raise UsageError(f"-o: expected a name that ends in .keras, received {out}")
+        raise UsageError(f"`out`: expected a name that ends in .keras, received {out}")
     refuse_existing(out, overwrite)
     opened = open_model(model_path, architecture=architecture)
     with atomic_path(out) as partial:

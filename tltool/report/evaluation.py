@@ -15,9 +15,9 @@ class Evaluation:
 
     Attributes
     ----------
-    run : Path
-        The run's ``model.keras``.
-    folder : Path
+    run : Path or None
+        The run's ``model.keras``; None: a model in memory.
+    folder : Path or None
         Where the files were written.
     metrics : dict
         Content of ``metrics.json``, see `evaluate`.
@@ -31,8 +31,8 @@ class Evaluation:
         What was written.
     """
 
-    run: Path
-    folder: Path
+    run: Path | None
+    folder: Path | None
     metrics: dict[str, Any] = field(repr=False)
     judged: LabelledPredictions
     dataset: Dataset

@@ -13,7 +13,7 @@ from tltool.data.dataset import Sample
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Patches, load_patches
 from tltool.errors import TltoolError
-from tltool.inference.opened_run import OpenedRun
+from tltool.inference.network import LoadedNetwork
 from tltool.metrics.answers import Answers
 from tltool.models.network import Classifier, build_classifier
 from tltool.models.normalisation import normalisation_layers
@@ -64,7 +64,7 @@ class Material:
 
     Parameters
     ----------
-    run : OpenedRun
+    run : LoadedNetwork
     evaluation : Evaluation
         Of this run.
     batch_size : int
@@ -72,10 +72,15 @@ class Material:
         Of what is drawn where there are too many images.
     """
 
-    def __init__(self, run: OpenedRun, evaluation: Evaluation, batch_size: int = 32, seed: int = 0):
+    def __init__(
+        self, run: LoadedNetwork, evaluation: Evaluation, batch_size: int = 32, seed: int = 0
+    ):
         self.evaluation, self.batch_size, self.seed = evaluation, batch_size, seed
-        self.model, self.recipe = run.network.model, run.recipe
-        self.as_input = run.network.prepare
+        assert run.path is not None
+        assert evaluation.folder is not None
+        self.path, self.folder = run.path, evaluation.folder
+        self.model, self.recipe = run.model, run.recipe
+        self.as_input = run.prepare
         self.sidecar, self.dataset, self.tasks = run.sidecar, evaluation.dataset, run.tasks
         self.zoom = as_zoom(self.sidecar.zoom)
 

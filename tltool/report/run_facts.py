@@ -98,7 +98,7 @@ def _versions() -> list[tuple[str, str]]:
 
 def environment(material: Material) -> list[tuple[str, str]]:
     """Names and values: files, data, machine and versions."""
-    run, facts = material.evaluation.run, material.sidecar.data or {}
+    run, facts = material.path, material.sidecar.data or {}
     digest = hashlib.sha256(run.read_bytes()).hexdigest()[:16]
     trained = facts.get("folder", "unknown")
     return [
@@ -116,7 +116,7 @@ def environment(material: Material) -> list[tuple[str, str]]:
 
 def commands(material: Material) -> list[str]:
     """What to type to get the same again."""
-    metrics, folder = material.evaluation.metrics, material.evaluation.run.parent
+    metrics, folder = material.evaluation.metrics, material.path.parent
     judge = ["tltool", "evaluate", str(folder), str(metrics["data"]), "--split", metrics["split"]]
     tta = metrics.get("tta")
     if tta:

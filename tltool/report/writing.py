@@ -9,7 +9,7 @@ from typing import Any
 
 from tltool.data.splits import SPLITS
 from tltool.files import atomic_path, write_text
-from tltool.inference.opened_run import OpenedRun
+from tltool.inference.network import LoadedNetwork
 from tltool.pictures.pages import render_page
 from tltool.report import MAP_NAME, REPORT_NAME, plots, tables, words
 from tltool.report.comparison import Compared
@@ -146,7 +146,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
     palette : Palette
     """
     evaluation, recipe = material.evaluation, material.recipe
-    metrics, folder = evaluation.metrics, evaluation.run.parent
+    metrics, folder = evaluation.metrics, material.path.parent
     told: dict[str, Any] = {"topics": None, "stages": []}
     if recipe is not None:
         told["topics"], told["stages"] = describe_recipe(recipe)
@@ -176,7 +176,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
 
 
 def write_report(
-    run: OpenedRun,
+    run: LoadedNetwork,
     evaluation: Evaluation,
     *,
     feature_map: bool = True,
@@ -191,7 +191,7 @@ def write_report(
 
     Parameters
     ----------
-    run : OpenedRun
+    run : LoadedNetwork
     evaluation : Evaluation
         Of this run.
     feature_map : bool
@@ -210,7 +210,7 @@ def write_report(
     material = Material(run, evaluation, batch_size, seed)
     palette = _palette(material)
     found = _task_views(material, palette, feature_map)
-    report, picture = evaluation.folder / REPORT_NAME, evaluation.folder / MAP_NAME
+    report, picture = material.folder / REPORT_NAME, material.folder / MAP_NAME
     write_text(report, render_report(material, found, palette))
     written = [report]
     if feature_map and _save_maps(found, material, picture):

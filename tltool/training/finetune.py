@@ -9,9 +9,9 @@ from typing import Any
 
 from tltool.data.overview import DataReport
 from tltool.errors import DataError
+from tltool.inference.network import LoadedNetwork
 from tltool.models.graph import give_weights
 from tltool.models.network import Classifier
-from tltool.raster import as_zoom
 from tltool.recipe import Recipe, load_recipe
 from tltool.run.folder import (
     HISTORY_NAME,
@@ -62,15 +62,11 @@ def _settle_determinism(recipe: Recipe) -> None:
 
 
 def _judge(prepared: Prepared, classifier: Classifier) -> dict[str, Any]:
-    recipe = prepared.recipe
+    recipe, tasks = prepared.recipe, tuple(prepared.dataset.tasks)
+    network = LoadedNetwork(None, prepared.sidecar, tasks, classifier.model)
     return {
         split: split_metrics(
-            classifier.model,
-            prepared.loaded[split],
-            prepared.dataset.tasks,
-            recipe.training.batch_size,
-            as_zoom(recipe.zoom),
-            recipe.tta == "d4",
+            network, prepared.loaded[split], recipe.training.batch_size, recipe.tta == "d4"
         )
         for split in ("valid", "test")
         if len(prepared.loaded[split])

@@ -23,13 +23,12 @@ from keras import layers  # noqa: E402
 from legacy_files import write_hdf5  # noqa: E402
 from small_runs import ALIVE, PATCH, ZOO, small_model, small_run, write_bands  # noqa: E402
 
-from tltool.inference.foreign import ModelHints  # noqa: E402
-from tltool.inference.source import read_source  # noqa: E402
+from tltool.inference.network import open_network  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-CLASSES = ModelHints(classes=["bird", "none", "seal"], background="none")
+CLASSES = {"classes": ["bird", "none", "seal"], "background": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def done(model, photo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("foreign")
     model.save(folder / "net.h5")
     return tltool.convert(
-        folder / "net.h5", folder / "out", told=CLASSES, check_image=photo, windows=30
+        folder / "net.h5", folder / "out", **CLASSES, check_image=photo, windows=30
     )
 
 
@@ -147,11 +146,10 @@ def weights_only(path, model):
 def test_files_of_every_keras_are_read(tmp_path, model, photo, name, write):
     path = tmp_path / name
     options = write(path, model)
-    source = read_source(path, CLASSES, **(options if isinstance(options, dict) else {}))
-    np.testing.assert_allclose(source.model(pixels_of(photo)), model(pixels_of(photo)), atol=1e-5)
-    assert source.foreign
-    assert source.sidecar.classes == ["bird", "none", "seal"]
-    assert str(source.home) == f"{path.stem}-fcn"
+    network = open_network(path, **CLASSES, **(options if isinstance(options, dict) else {}))
+    np.testing.assert_allclose(network.model(pixels_of(photo)), model(pixels_of(photo)), atol=1e-5)
+    assert network.foreign
+    assert network.sidecar.classes == ["bird", "none", "seal"]
 
 
 def test_the_default_folder_is_named_after_the_file(tmp_path, monkeypatch, caplog):
@@ -165,8 +163,8 @@ def test_the_default_folder_is_named_after_the_file(tmp_path, monkeypatch, caplo
     assert done.mended[0].startswith("Sequential model given as a list of layers")
     # Scores of some hundred: rounding them is no difference.
     assert (done.picture, done.sidecar.fidelity) == (None, None)
-    assert "no training data are known: pass --check-image for the fidelity" in caplog.text
-    assert any("--classes names them" in note for note in done.notes)
+    assert "no training data are known: pass `check_image` for the fidelity" in caplog.text
+    assert any("`classes` names them" in note for note in done.notes)
 
 
 @pytest.mark.parametrize(
@@ -197,26 +195,26 @@ def test_files_that_are_no_model_are_named(tmp_path, model, name, content, messa
 
 def test_weights_alone_ask_for_their_architecture(tmp_path, model):
     weights_only(tmp_path / "net.weights.h5", model)
-    with pytest.raises(ModelError, match=r"weights only .*--architecture"):
+    with pytest.raises(ModelError, match=r"weights only .*`architecture`"):
         tltool.convert(tmp_path / "net.weights.h5", tmp_path / "out")
 
 
 def test_an_architecture_of_the_same_stem_is_no_sidecar(tmp_path, model):
     model.save(tmp_path / "net.keras")
     (tmp_path / "net.json").write_text(model.to_json())
-    assert read_source(tmp_path / "net.keras", CLASSES).foreign
+    assert open_network(tmp_path / "net.keras", **CLASSES).foreign
     for text in ("[]", "{", '"classes"'):
         (tmp_path / "net.json").write_text(text)
-        assert read_source(tmp_path / "net.keras", CLASSES).foreign
+        assert open_network(tmp_path / "net.keras", **CLASSES).foreign
 
 
 def test_options_about_the_model_are_not_for_a_run(tmp_path):
     small_run(tmp_path / "run", ALIVE)
     for path in (tmp_path / "run", tmp_path / "run" / "model.keras"):
-        for more in ({"told": CLASSES}, {"architecture": tmp_path / "a.json"}):
+        for more in (CLASSES, {"architecture": tmp_path / "a.json"}):
             with pytest.raises(UsageError, match=r"model.json beside it tells all that. Leave"):
                 tltool.convert(path, **more)
-        assert not read_source(path, ModelHints()).foreign
+        assert not open_network(path, zoom=1).foreign
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
@@ -239,7 +237,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, model):
     (out / "fcn.keras").unlink()
     with pytest.raises(OutputError, match=r"model.keras exists already.*overwrite=True"):
         tltool.convert(tmp_path / "net.keras", out)
-    tltool.convert(tmp_path / "net.keras", out, overwrite=True, told=CLASSES)
+    tltool.convert(tmp_path / "net.keras", out, overwrite=True, **CLASSES)
     assert load_sidecar(out / "model.keras").classes == ["bird", "none", "seal"]
     assert not list(out.glob(".partial*"))
 
@@ -249,7 +247,7 @@ def test_the_users_own_files_are_never_overwritten_unasked(tmp_path, model):
     model.save(own)
     before = own.read_bytes()
     with pytest.raises(OutputError, match=r"model.keras exists already"):
-        tltool.convert(own, tmp_path, told=ModelHints(pixels="0..1"))
+        tltool.convert(own, tmp_path, pixels="0..1")
     own.rename(tmp_path / "net.keras")
     (tmp_path / "model.json").write_text(model.to_json())
     with pytest.raises(OutputError, match=r"model.json exists already"):
@@ -261,7 +259,7 @@ def test_the_users_own_files_are_never_overwritten_unasked(tmp_path, model):
 @pytest.mark.parametrize("name", ["x.keras", "x.h5", "x.hdf5"])
 def test_the_output_is_a_folder(tmp_path, model, name):
     model.save(tmp_path / "net.keras")
-    with pytest.raises(UsageError, match=f"-o: expected a folder, received .*{name}"):
+    with pytest.raises(UsageError, match=f"`out`: expected a folder, received .*{name}"):
         tltool.convert(tmp_path / "net.keras", tmp_path / name)
 
 
@@ -272,7 +270,7 @@ def test_a_run_of_several_tasks_is_copied_as_it_is(tmp_path, photo):
     assert sorted(copied.output) == ["alive", "zoo"]
     for name, expected in model(pixels_of(photo)).items():
         np.testing.assert_allclose(copied(pixels_of(photo))[name], expected, atol=1e-6)
-    assert not read_source(tmp_path / "copy").foreign
+    assert not open_network(tmp_path / "copy").foreign
     # By another spelling the folder is its own still, and its classifier stays.
     before = (tmp_path / "run" / "model.keras").read_bytes()
     tltool.convert(tmp_path / "run", os.path.relpath(tmp_path / "run"))
@@ -320,9 +318,9 @@ def test_what_does_not_convert_is_kept_ready_to_be_slid(tmp_path, photo):
     model = keras.Model(inputs, outputs)
     model.layers[-1].set_weights([w / 99 for w in model.layers[-1].get_weights()])
     model.save(tmp_path / "net.keras")
-    told = ModelHints(classes=["bird", "none", "seal"], pixels="0..1")
+    hints = {"classes": ["bird", "none", "seal"], "pixels": "0..1"}
     with pytest.raises(ConversionError, match=r"no layer slides over the.*out holds it, ready"):
-        tltool.convert(tmp_path / "net.keras", tmp_path / "out", told=told)
+        tltool.convert(tmp_path / "net.keras", tmp_path / "out", **hints)
     tltool.heatmap(tmp_path / "out", [photo], tmp_path, mode="patches", stride=8)
     with rasterio.open(tmp_path / "a.heatmap.tif") as file:
         values = file.read()
