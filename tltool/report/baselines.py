@@ -25,7 +25,7 @@ _FOLDS = 3
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one method answers.
+    """Predictions of one simple method.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def _answer(
 
 
 def majority(labels: np.ndarray, number: int) -> Baseline:
-    """Always the commonest class of the training images; of several labels each one's commonest.
+    """Predict the commonest class of the training images; of several labels each one's.
 
     Parameters
     ----------

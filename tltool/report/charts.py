@@ -67,7 +67,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the template needs of a line chart; all places are px.
+    """Chart of lines as the template draws it; all positions are px.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """From numbers to px; `first` and `last` are where `low` and `high` lie."""
+    """Axis from numbers to px; `first` and `last` are where `low` and `high` lie."""
 
     low: float
     high: float

@@ -30,7 +30,7 @@ def _before_last_weights(model: keras.Model, output: Any) -> Any:
 
 
 def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Model]:
-    """For each task a network from images to what its last layer with weights sees.
+    """Build for each task a network from images to what its last layer with weights sees.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Mo
 
 
 def backbone_features(classifier: Classifier) -> keras.Model:
-    """From images to the mean of the backbone's feature map over the patch: (b, features)."""
+    """Build a network from images to the mean feature map over the patch: (b, features)."""
     inside = {layer.name for layer in classifier.backbone_layers}
     rest = [
         layer

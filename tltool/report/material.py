@@ -85,7 +85,7 @@ class Material:
         self.zoom = as_zoom(self.sidecar.zoom)
 
     def answers(self, task: Task) -> Answers:
-        """What the run says to the images that are labelled for a task."""
+        """Predictions of the run for the images that are labelled for a task."""
         judged = self.evaluation.judged
         return answers(task, judged.probabilities[task.name], judged.targets[task.name])
 
@@ -130,12 +130,12 @@ class Material:
         return self.load([samples[place] for place in self._drawn(samples, _LEARNT)])
 
     def features(self, network: keras.Model, patches: Patches, title: str) -> np.ndarray:
-        """Of all images: (n, features)."""
+        """Features of all images: (n, features)."""
         return compute_features(network, patches, self.tasks, self.batch_size, self.zoom, title)
 
     @cached_property
     def last_features(self) -> dict[str, np.ndarray]:
-        """What the run's last layer sees of the images at `asked`, for each task."""
+        """Features that the run's last layer sees of the images at `asked`, for each task."""
         networks = penultimate(self.model, self.tasks)
         return {
             name: self.features(network, self.evaluated_patches, "features of the last layer")
@@ -181,7 +181,7 @@ class Material:
         )
 
     def no_baselines(self) -> str:
-        """Why baselines have nothing to learn of, or an empty text."""
+        """Reason why baselines have nothing to learn from, or an empty text."""
         if self.evaluation.judged.split in ("train", "all"):
             return "The judged images are those that baselines would learn of."
         if not len(self.train_patches):
@@ -213,7 +213,7 @@ class Material:
         return compare(told, places, made, own, self.seed)
 
     def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
-        """For each task its baselines and the run's network, judged on the same images.
+        """Baselines of each task and the run's network, evaluated on the same images.
 
         Tasks that no training image or no judged one is labelled for are left
         out.

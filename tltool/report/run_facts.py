@@ -115,7 +115,7 @@ def environment(material: Material) -> list[tuple[str, str]]:
 
 
 def commands(material: Material) -> list[str]:
-    """What to type to get the same again."""
+    """Commands that give the same again."""
     metrics, folder = material.evaluation.metrics, material.path.parent
     judge = ["tltool", "evaluate", str(folder), str(metrics["data"]), "--split", metrics["split"]]
     tta = metrics.get("tta")
@@ -132,7 +132,7 @@ def commands(material: Material) -> list[str]:
 
 
 def fidelity(folder: Path) -> str | None:
-    """How far the run's FCN says what its classifier says; None where there is none."""
+    """Fidelity of the run's FCN to its classifier; None where there is none."""
     path = folder / FCN_NAME
     if not path.exists():
         return None

@@ -215,7 +215,7 @@ def calibration_rows(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Each class with F1 at 0.5, and the threshold of the best F1 with what it gives."""
+    """Rows of each class with F1 at 0.5, and the threshold of the best F1 with what it gives."""
     found = []
     for name, rows in (numbers.get("thresholds") or {}).items():
         best = next((row for row in rows if row["best"]), None)
@@ -232,7 +232,7 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def gain_sentence(rows: Sequence[Compared]) -> str:
-    """How far the network is above the best baseline, in words."""
+    """Sentence on how far the network is above the best baseline."""
     best = max(rows[:-1], key=lambda row: row.accuracy)
     assert best.gain is not None
     better = "above" if best.gain >= 0 else "below"

@@ -62,7 +62,7 @@ class MapPicture:
 
 @dataclass
 class TaskView:
-    """All that the report shows of a task.
+    """View of a task: everything that the report shows of it.
 
     Attributes
     ----------
@@ -202,7 +202,7 @@ def add_examples(view: TaskView, material: Material) -> None:
 def true_colours(
     view: TaskView, material: Material, rows: np.ndarray
 ) -> list[tuple[int, int, int]]:
-    """Of the true class of labelled images; of several labels the first one, grey without any."""
+    """Colours of the true class of images; of several labels the first one, grey without any."""
     known = colours_of(view.task.classes, material.sidecar.background)
     truth = material.answers(view.task).truth[rows]
     return [known[int(row.argmax())] if row.any() else GREY for row in truth]

@@ -34,7 +34,7 @@ from tltool.report.task_view import (
 )
 from tltool.run.folder import HISTORY_NAME
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Lightness (OKLCH) of the classes' lines on white.
 _ON_WHITE = 0.56

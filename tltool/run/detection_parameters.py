@@ -9,7 +9,7 @@ Goal = Literal["f1", "count"]
 
 
 class PeakRule(BaseModel):
-    """When a peak counts.
+    """Rule that says which peaks count.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class PeakRule(BaseModel):
 
 
 class Validation(BaseModel):
-    """How detections of validation images compare with the truth.
+    """Comparison of detections on validation images with the truth.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 class DetectionParameters(BaseModel):
-    """How points are found in the maps of a run, and how well that went on validation images.
+    """Parameters of how points are found in a run's maps, and how well that went in validation.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ class TaskFacts(BaseModel):
 
 
 class Sidecar(BaseModel):
-    """What must be known of a classifier or FCN beyond the network itself.
+    """Facts of a classifier or FCN beyond the network itself.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Sidecar(BaseModel):
 
 
 def sidecar_path(model_path: Path) -> Path:
-    """Where the sidecar of a model lies."""
+    """Path of the sidecar of a model."""
     return model_path.with_suffix(".json")
 
 
