@@ -3,9 +3,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tltool.augment.levels import decode_srgb, encode_srgb, from_light, to_light
 from tltool.augment.pipeline import Augmenter
-from tltool.augment.presets import add_sensor_noise, defocus, disc, expose
+from tltool.augment.presets import (
+    add_sensor_noise,
+    decode_srgb,
+    defocus,
+    disc,
+    encode_srgb,
+    expose,
+    from_light,
+    to_light,
+)
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
 

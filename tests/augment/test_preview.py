@@ -121,9 +121,9 @@ def test_existing_file_is_not_replaced(data, tmp_path):
 
 def test_wrong_usage(data, tmp_path):
     for options, message in (
-        ({"variants": 0}, "variants: expected 1 or more"),
-        ({"images": 0}, "images: expected 1 or more"),
-        ({"seed": -1}, "seed: expected 0 or more"),
+        ({"variants": 0}, "`variants`: expected 1 or more"),
+        ({"images": 0}, "`images`: expected 1 or more"),
+        ({"seed": -1}, "`seed`: expected 0 or more"),
     ):
         with pytest.raises(UsageError, match=message):
             preview(recipe("D4"), data, tmp_path / "x.png", **options)
@@ -157,3 +157,29 @@ def test_command(data, tmp_path, capsys):
 )
 def test_describing_an_entry(entry, told):
     assert describe_entry(entry) == told
+
+
+def test_images_in_memory_and_a_recipe_as_a_dict(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    flips = {"augment": [{"HorizontalFlip": {"p": 1}}]}
+    for name, given in (("array", images), ("list", list(images)), ("floats", images / 1.0)):
+        out = preview(flips, given, tmp_path / f"{name}.png", variants=2)
+        found = tiles(out, 3, 3)
+        np.testing.assert_array_equal(found[:, 0], images)
+        np.testing.assert_array_equal(found[:, 1], images[:, :, ::-1])
+    out = preview(flips, images[0], tmp_path / "one.png", variants=2)
+    np.testing.assert_array_equal(tiles(out, 3, 1)[0, 2], images[0, :, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((2, 8)), "`data`: expected images"),
+        (np.full((1, 8, 8, 3), 300), "`data`: expected .*0..255, received .*300"),
+        (np.full((1, 8, 8, 3), np.nan), "`data`: expected"),
+        (np.empty((0, 8, 8, 3)), "`data`: expected images"),
+    ],
+)
+def test_what_are_no_images_is_refused(tmp_path, wrong, message):
+    with pytest.raises(UsageError, match=message):
+        preview({"augment": ["D4"]}, wrong, tmp_path / "a.png")

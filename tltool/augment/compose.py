@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from tltool.augment.entries import SuperimposeEntry, SwapBackgroundEntry
-from tltool.augment.levels import saturate
 from tltool.augment.pictures import Pictures
+from tltool.augment.presets import saturate
 from tltool.errors import RecipeError
 
 # Row and column, px.

@@ -1,7 +1,9 @@
 """A contact sheet of what a recipe's ``augment`` list makes of some training images."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tltool.augment.pipeline import Augmenter
-from tltool.data.dataset import Dataset, Sample
+from tltool.data.dataset import Dataset, PatchFacts, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.files import atomic_path, refuse_existing
 from tltool.pictures.typeface import load_font, typeface_for
-from tltool.recipe import Recipe, load_recipe
+from tltool.recipe import Recipe, load_recipe, make_recipe
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
-MOST_ROWS = 6  # where the number of images is not told
+MOST_ROWS = 6  # where the number of images is not given
 # Px. Smaller images are enlarged by whole factors, larger ones shrunk.
 SMALLEST_TILE, LARGEST_TILE = 88, 160
 EM, GAP = 15, 3  # size of the text and space between tiles, px
@@ -43,14 +45,14 @@ class _Sizes:
     cut: bool
 
 
-def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> _Sizes:
+def _sizes(recipe: Recipe, facts: PatchFacts | None, first: np.ndarray) -> _Sizes:
     # As training decides.
     height, width = first.shape[:2]
     context = recipe.context or 0
-    if dataset.facts is not None:
-        patch, cut = recipe.patch or dataset.facts.patch, dataset.facts
+    if facts is not None:
+        patch = recipe.patch or facts.patch
         if recipe.context is None:
-            context = min(cut.context, (cut.patch + 2 * cut.context - patch) // 2)
+            context = min(facts.context, (facts.patch + 2 * facts.context - patch) // 2)
         return _Sizes(min(patch + 2 * context, height, width), max(0, context), cut=True)
     if recipe.patch is not None:
         return _Sizes(recipe.patch + 2 * context, context, cut=False)
@@ -60,41 +62,46 @@ def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> _Sizes:
 
 def _classes(dataset: Dataset, sample: Sample) -> tuple[str, ...]:
     pairs = zip(dataset.tasks, sample.labels, strict=True)
-    return tuple(task.classes[index] for task, told in pairs for index in told or ())
-
-
-def _order(dataset: Dataset, seed: int) -> list[Sample]:
-    """Training samples at random, in turn of each set of classes."""
-    samples = dataset.samples["train"]
-    by_class: dict[tuple[str, ...], list[Sample]] = {}
-    for place in np.random.default_rng(seed).permutation(len(samples)):
-        by_class.setdefault(_classes(dataset, samples[place]), []).append(samples[place])
-    queues = [by_class[name] for name in sorted(by_class)]
-    longest = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return tuple(task.classes[index] for task, label in pairs for index in label or ())
 
 
 def _choose(dataset: Dataset, recipe: Recipe, number: int | None, seed: int) -> list[_Row]:
-    kinds = {_classes(dataset, sample) for sample in dataset.samples["train"]}
-    wanted = min(len(kinds), MOST_ROWS) if number is None else number
+    """Readable training samples at random, in turn of each set of classes."""
+    samples = dataset.samples["train"]
+    by_class: dict[tuple[str, ...], list[Sample]] = {}
+    for index in np.random.default_rng(seed).permutation(len(samples)):
+        by_class.setdefault(_classes(dataset, samples[index]), []).append(samples[index])
+    wanted = min(len(by_class), MOST_ROWS) if number is None else number
+    turns = zip_longest(*(by_class[names] for names in sorted(by_class)))
     rows: list[_Row] = []
-    for sample in _order(dataset, seed):
+    for sample in filter(None, chain.from_iterable(turns)):
         if len(rows) == wanted:
             break
-        try:
+        with suppress(ImageError):
             image = read_image(sample.path, recipe.bands)
-        except ImageError:
-            continue
-        rows.append(_Row(image, _classes(dataset, sample), sample.path.name))
+            rows.append(_Row(image, _classes(dataset, sample), sample.path.name))
     if not rows:
         raise DataError(f"{dataset.source}: not one image of the training split can be read")
     return rows
 
 
-def _cut_to(rows: Sequence[_Row], sizes: _Sizes) -> list[_Row]:
-    adapt = cut_middle if sizes.cut else fit_side
-    fitting = [row for row in rows if not sizes.cut or min(row.image.shape[:2]) >= sizes.side]
-    return [_Row(adapt(row.image, sizes.side), row.classes, row.file) for row in fitting]
+def _rows_of_arrays(data: Any, number: int | None) -> list[_Row]:
+    images = [data] if isinstance(data, np.ndarray) and data.ndim == 3 else list(data)
+    rows = []
+    for index, given in enumerate(images[: number or MOST_ROWS]):
+        image = np.asarray(given)
+        numbers = image.dtype.kind in "buif" and image.ndim == 3 and image.size
+        if not numbers or not (image.min() >= 0 and image.max() <= 255):
+            received = f"{image.dtype} of shape {image.shape}"
+            if numbers:
+                received += f", {image.min():g} to {image.max():g}"
+            raise UsageError(
+                f"`data`: expected images (height, width, bands) of 0..255, received {received}"
+            )
+        rows.append(_Row(np.rint(image).astype(np.uint8), (), f"image {index}"))
+    if not rows:
+        raise UsageError("`data`: expected images, received none")
+    return rows
 
 
 def _variant(
@@ -166,20 +173,9 @@ def _label(row: _Row) -> str:
     return ", ".join(row.classes) or "not labelled"
 
 
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    if image.shape[2] < 3:
-        return np.repeat(image[..., :1], 3, axis=2)
-    return image[..., :3]
-
-
-def _tile_side(side: int) -> int:
-    if side < SMALLEST_TILE:
-        return side * -(-SMALLEST_TILE // side)
-    return min(side, LARGEST_TILE)
-
-
 def _tile(image: np.ndarray, side: int) -> np.ndarray:
-    shown = np.ascontiguousarray(_as_rgb(image))
+    rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    shown = np.ascontiguousarray(rgb)
     if shown.shape[0] == side:
         return shown
     method = Image.Resampling.NEAREST if shown.shape[0] < side else Image.Resampling.LANCZOS
@@ -195,12 +191,12 @@ def _plain(value: Any) -> str:
 
 
 def describe_entry(entry: Any) -> tuple[str, str]:
-    """Name and settings of an entry of the ``augment`` list, in one line."""
+    """Describe an entry of the ``augment`` list in one line: its name, its settings."""
     name, settings = (entry, None) if isinstance(entry, str) else next(iter(entry.items()))
     settings = {"transforms": settings} if isinstance(settings, list) else dict(settings or {})
     inner = [" ".join(describe_entry(e)).strip() for e in settings.pop("transforms", ())]
-    told = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items())
-    return name, "; ".join(part for part in (" | ".join(inner), told) if part)
+    given = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items())
+    return name, "; ".join(part for part in (" | ".join(inner), given) if part)
 
 
 def _lines(entries: Sequence[Any]) -> list[tuple[str, str]]:
@@ -216,18 +212,16 @@ def _head(page: _Page, title: str, note: str, lines: Sequence[tuple[str, str]]) 
     left, room = 2 * EM, page.picture.width - 4 * EM
     width = page.write((left, 2.6 * EM), title, room, 1.6)
     page.write((left + width + EM, 2.75 * EM), note, room - width - EM, ink=FAINT_INK)
-    for number, (name, told) in enumerate(lines):
+    for number, (name, given) in enumerate(lines):
         y = (4.7 + 1.45 * number) * EM
         width = page.write((left, y), name, room)
-        page.write((left + width + 0.6 * EM, y), told, room - width - EM, ink=FAINT_INK)
+        page.write((left + width + 0.6 * EM, y), given, room - width - EM, ink=FAINT_INK)
 
 
 def _foot(sizes: _Sizes, augmenter: Augmenter) -> list[str]:
     notes = []
     if sizes.context:
-        notes.append(
-            "Corners mark the patch that is judged; around it is what the network sees besides."
-        )
+        notes.append("Corners mark the patch itself; around it is what the network sees besides.")
     if augmenter.mixer is not None:
         notes.append("Mixed with the other rows of the same column.")
     if augmenter.normalising:
@@ -253,13 +247,13 @@ def draw_sheet(
     variants : sequence of (rows, side, side, bands) uint8 arrays
         A column each.
     context : int
-        Margin around the judged patch, px of the images.
+        Margin around the patch, px of the images.
     title, note : str
         The heading, and what stands faintly beside it.
     lines : sequence of (str, str)
         Names and settings, above the images.
     foot : sequence of str
-        Beneath them.
+        Lines beneath the images.
 
     Returns
     -------
@@ -267,7 +261,8 @@ def draw_sheet(
         RGB on white.
     """
     image_side = rows[0].image.shape[0]
-    side = _tile_side(image_side)
+    enlarged = image_side * -(-SMALLEST_TILE // image_side)
+    side = min(image_side, LARGEST_TILE) if image_side >= SMALLEST_TILE else enlarged
     labels = [(_label(row), 1.0) for row in rows] + [(row.file, 0.8) for row in rows]
     longest = max(
         load_font(round(EM * k), typeface_for(text)).getlength(text) for text, k in labels
@@ -283,9 +278,14 @@ def draw_sheet(
     for column in range(len(variants)):
         x = first + column * (side + GAP)
         page.write((x, top - 0.8 * EM), str(column + 1), side, 0.85, ink=FAINT_INK)
-    for place, row in enumerate(rows):
-        y = top + place * (side + GAP)
-        _draw_row(page, row, [v[place] for v in variants], (left, first, y), side)
+    for index, row in enumerate(rows):
+        y = top + index * (side + GAP)
+        middle, room = y + side / 2, left - 3 * EM
+        page.write((2 * EM, middle - 0.6 * EM), _label(row), room)
+        page.write((2 * EM, middle + 0.7 * EM), row.file, room, 0.8, ink=FAINT_INK)
+        page.paste(_tile(row.image, side), left, y)
+        for column, images in enumerate(variants):
+            page.paste(_tile(images[index], side), first + column * (side + GAP), y)
         if context:
             inner = round(context * side / image_side)
             page.corners((left + inner, y + inner, left + side - 1 - inner, y + side - 1 - inner))
@@ -296,27 +296,9 @@ def draw_sheet(
     return page.picture
 
 
-def _draw_row(
-    page: _Page, row: _Row, images: Sequence[np.ndarray], where: tuple[int, int, int], side: int
-) -> None:
-    left, first, y = where
-    middle, room = y + side / 2, left - 3 * EM
-    page.write((2 * EM, middle - 0.6 * EM), _label(row), room)
-    page.write((2 * EM, middle + 0.7 * EM), row.file, room, 0.8, ink=FAINT_INK)
-    page.paste(_tile(row.image, side), left, y)
-    for column, image in enumerate(images):
-        page.paste(_tile(image, side), first + column * (side + GAP), y)
-
-
-def _check_numbers(images: int | None, variants: int, seed: int) -> None:
-    for name, value, least in (("images", images, 1), ("variants", variants, 1), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise UsageError(f"{name}: expected {least} or more, received {value}")
-
-
 def preview(
-    recipe: Recipe | str | Path | None,
-    data: str | Path,
+    recipe: Recipe | dict[str, Any] | str | Path | None,
+    data: str | Path | np.ndarray | Sequence[np.ndarray],
     out: str | Path,
     *,
     images: int | None = None,
@@ -328,10 +310,13 @@ def preview(
 
     Parameters
     ----------
-    recipe : Recipe, str or Path, optional
-        A recipe, a YAML file or an installed recipe's name; None: defaults.
-    data : str or Path
-        What `tltool.finetune` takes; images are drawn from the training split.
+    recipe : Recipe, dict, str or Path, optional
+        A recipe, its keys, a YAML file or an installed recipe's name; None:
+        defaults.
+    data : str, Path, (n, h, w, bands) array, (h, w, bands) array or list of the latter
+        A folder or manifest that `tltool.finetune` takes, whose training split
+        images are drawn from at random; or images in memory, 0..255, of which
+        the first are shown and which have no class.
     out : str or Path
         The PNG to write.
     images : int, optional
@@ -339,7 +324,7 @@ def preview(
     variants : int
         Columns beside the originals.
     seed : int
-        Of the choice of images and of their variants.
+        Seeds the choice of images and their variants.
     overwrite : bool
         Allow replacing `out`.
 
@@ -354,24 +339,40 @@ def preview(
     """
     out = Path(out)
     if out.suffix.lower() != ".png":
-        raise UsageError(f"out: expected the name of a PNG file, received {out}")
-    _check_numbers(images, variants, seed)
+        raise UsageError(f"`out`: expected the name of a PNG file, received {out}")
+    for name, value, least in (("images", images, 1), ("variants", variants, 1), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise UsageError(f"`{name}`: expected {least} or more, received {value}")
     refuse_existing(out, overwrite)
-    name = "" if recipe is None or isinstance(recipe, Recipe) else f"{Path(recipe).stem}: "
+    title = "augmentation"
+    if isinstance(recipe, str | Path):
+        title = f"{Path(recipe).stem}: {title}"
+    if isinstance(recipe, dict):
+        recipe = make_recipe(recipe)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     augmenter = Augmenter(recipe.augment)
-    dataset = read_dataset(data, recipe)
-    augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
-    chosen = _choose(dataset, recipe, images, seed)
-    sizes = _sizes(recipe, dataset, chosen[0].image)
-    rows = _cut_to(chosen, sizes)
+    source, facts = "arrays", None
+    if isinstance(data, str | Path):
+        dataset = read_dataset(data, recipe)
+        augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
+        chosen = _choose(dataset, recipe, images, seed)
+        source, facts = str(dataset.source), dataset.facts
+    else:
+        chosen = _rows_of_arrays(data, images)
+    sizes = _sizes(recipe, facts, chosen[0].image)
+    adapt = cut_middle if sizes.cut else fit_side
+    rows = [
+        _Row(adapt(row.image, sizes.side), row.classes, row.file)
+        for row in chosen
+        if not sizes.cut or min(row.image.shape[:2]) >= sizes.side
+    ]
     if not rows:
-        raise DataError(f"{dataset.source}: every image is smaller than {sizes.side} px")
+        raise DataError(f"{source}: every image is smaller than {sizes.side} px")
     augmenter.check_bands(rows[0].image.shape[2], sizes.side)
     drawn = [_variant(rows, augmenter, sizes.context, seed, n) for n in range(variants)]
-    note = f"{dataset.source}, {sizes.side} px, {variants} variants, seed {seed}"
+    note = f"{source}, {sizes.side} px, {variants} variants, seed {seed}"
     lines, foot = _lines(recipe.augment), _foot(sizes, augmenter)
-    sheet = draw_sheet(rows, drawn, sizes.context, f"{name}augmentation", note, lines, foot)
+    sheet = draw_sheet(rows, drawn, sizes.context, title, note, lines, foot)
     with atomic_path(out) as partial:
         sheet.save(partial, optimize=True)
     return out

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tltool.augment import ImageDataGenerator
 from tltool.augment.keras2 import affine
 from tltool.augment.keras2.affine import quick_matrix
-from tltool.augment.levels import saturate
 from tltool.augment.pipeline import Augmenter, _random_state
+from tltool.augment.presets import saturate
 from tltool.errors import RecipeError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)

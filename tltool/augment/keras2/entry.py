@@ -11,7 +11,7 @@ import numpy as np
 
 from tltool.augment.entries import ImageDataGeneratorEntry
 from tltool.augment.keras2 import affine
-from tltool.augment.levels import saturate
+from tltool.augment.presets import saturate
 from tltool.data.targets import UNLABELLED
 from tltool.errors import RecipeError
 from tltool.runtime import quiet_import
