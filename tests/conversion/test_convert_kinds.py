@@ -11,7 +11,7 @@ import tltool
 from tltool.data.images import read_image
 from tltool.data.patches import MANIFEST_COLUMNS
 from tltool.errors import ImageError, ModelError
-from tltool.raster import ArrayImage
+from tltool.raster import ArrayRaster
 from tltool.recipe import Recipe
 from tltool.run.sidecar import load_sidecar
 from tltool.runtime import quiet_import
@@ -57,7 +57,7 @@ def test_measured_with_the_classifier_as_it_was_trained(tmp_path):
     model = small_run(tmp_path / "run", ZOO, ALIVE)
     write_bands(tmp_path / "a.tif", 3)
     done = tltool.convert(tmp_path / "run", check_image=tmp_path / "a.tif", windows=20)
-    image = ArrayImage(read_image(tmp_path / "a.tif"))
+    image = ArrayRaster(read_image(tmp_path / "a.tif"))
     found = tltool.measure_fidelity(load_network(done.path), model, done.sidecar, image, 20)
     assert found["agreement"] == 1.0
 

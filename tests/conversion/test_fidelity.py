@@ -7,7 +7,7 @@ from PIL import Image
 import tltool
 from tltool.data.images import read_image
 from tltool.errors import ImageError, ModelError, OutputError, UsageError
-from tltool.raster import ArrayImage
+from tltool.raster import ArrayRaster
 from tltool.run.sidecar import load_sidecar
 from tltool.runtime import quiet_import
 
@@ -49,7 +49,7 @@ def test_the_numbers_are_those_of_the_measurement_and_drawn_once(run, photo):
     other.save(run / "model.keras")
     done = tltool.fidelity(run, run, photo, windows=40)
     sidecar = load_sidecar(run / "fcn.keras")
-    image = ArrayImage(read_image(photo))
+    image = ArrayRaster(read_image(photo))
     fcn = load_network(run / "fcn.keras")
     expected = tltool.measure_fidelity(fcn, other, sidecar, image, 40)
     assert done.numbers == {"image": "a.tif", **expected}

@@ -3,7 +3,7 @@ import pytest
 
 from tltool.conversion.agreement import Comparison
 from tltool.conversion.fidelity_picture import _APART, _RING, _WORST, _worst, draw_fidelity
-from tltool.raster import ArrayImage, Raster
+from tltool.raster import ArrayRaster, Raster
 from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.runtime import quiet_import
 
@@ -51,7 +51,7 @@ def drawn(found, bands=3, image=None):
     sidecar = found.sidecar
     told = {"fidelity": {"image": "a.tif", **found.numbers()}}
     pixels = np.full((SIDE, SIDE, bands), 90, np.uint8)
-    return draw_fidelity(found, image or ArrayImage(pixels), sidecar.model_copy(update=told))
+    return draw_fidelity(found, image or ArrayRaster(pixels), sidecar.model_copy(update=told))
 
 
 def ringed(picture):

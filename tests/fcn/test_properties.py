@@ -16,7 +16,7 @@ from tltool.fcn.atrous import possible_strides, shift_and_stitch, to_dense  # no
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
-from tltool.raster import ArrayImage  # noqa: E402
+from tltool.raster import ArrayRaster  # noqa: E402
 from tltool.tiling.inference import run_tiles  # noqa: E402
 from tltool.tiling.tiles import Axis, Grid  # noqa: E402
 
@@ -55,7 +55,7 @@ def tiled_as_whole(model):
     single = as_single(model)
     fcn, geometry = to_fcn(single), trace(single)
     side, stride = geometry.side, geometry.stride
-    image = ArrayImage(noise(side + 5 * stride + 9, side + 30, model.inputs[0].shape[-1]))
+    image = ArrayRaster(noise(side + 5 * stride + 9, side + 30, model.inputs[0].shape[-1]))
     axes = [
         Axis(length, side, 0, Fraction(1), side, stride, geometry.first, geometry.last)
         for length in (image.height, image.width)

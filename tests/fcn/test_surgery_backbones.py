@@ -16,7 +16,7 @@ from networks import calibrate, random_classifier, varied_images  # noqa: E402
 from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
-from tltool.raster import ArrayImage  # noqa: E402
+from tltool.raster import ArrayRaster  # noqa: E402
 from tltool.tiling.engines import TensorFlowEngine  # noqa: E402
 from tltool.tiling.inference import run_tiles  # noqa: E402
 from tltool.tiling.tiles import Axis, Grid  # noqa: E402
@@ -80,7 +80,7 @@ def _map(classifier, fcn, rows, columns, tile_cells):
     pixels = varied_images(1, max(rows, columns) * STRIDE, 5)[
         0, : rows * STRIDE, : columns * STRIDE
     ]
-    image = ArrayImage(pixels.astype(np.uint8))
+    image = ArrayRaster(pixels.astype(np.uint8))
     axes = Axis(image.height, *shared), Axis(image.width, *shared)
     grid = Grid(*axes)
     result = np.full((4, axes[0].cells, axes[1].cells), np.nan, np.float32)

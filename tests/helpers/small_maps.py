@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 from rasterio.transform import Affine
 
-from tltool.raster import ArrayImage, MapGeoreference, MapWriter
+from tltool.raster import ArrayRaster, MapGeoreference, MapWriter
 from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.tiling.pipeline import EnginePredictor
 from tltool.tiling.products import choose_product
@@ -61,7 +61,7 @@ def image_of(rows, columns, seed=0):
     """An image of so many cells."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (rows, columns, 3), np.uint8)
-    return ArrayImage(np.kron(pixels, np.ones((STRIDE, STRIDE, 1), np.uint8)))
+    return ArrayRaster(np.kron(pixels, np.ones((STRIDE, STRIDE, 1), np.uint8)))
 
 
 def tiles_of(image, tile):

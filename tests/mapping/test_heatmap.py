@@ -10,7 +10,7 @@ import tltool
 from tltool.errors import ImageError, ModelError, OutputError, UsageError
 from tltool.models.graph import is_layer  # noqa: F401 - imports Keras quietly first
 from tltool.models.loading import load_network
-from tltool.raster import ArrayImage, as_zoom, enlarge
+from tltool.raster import ArrayRaster, as_zoom, enlarge
 from tltool.run.sidecar import Sidecar, load_sidecar
 
 
@@ -69,7 +69,7 @@ def test_each_cell_is_the_classifier_on_its_own_window(tmp_path, patch, context,
     with rasterio.open(made.map_path) as source:
         values = source.read()
     assert values.shape == (3, facts["rows"], facts["columns"])
-    classifier, image = load_network(run / "model.keras"), ArrayImage(pixels)
+    classifier, image = load_network(run / "model.keras"), ArrayRaster(pixels)
     side, compared = patch + 2 * context, 0
     for row, column in np.ndindex(values.shape[1:]):
         top = row * facts["stride"] + facts["offset"] - context

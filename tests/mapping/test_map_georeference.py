@@ -26,7 +26,7 @@ from small_runs import ZOO, padded_run, small_run  # noqa: E402
 from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.mapping.mapper import load_mapper  # noqa: E402
 from tltool.models.loading import load_network  # noqa: E402
-from tltool.raster import ArrayImage, Raster, ResampledRaster, as_zoom, enlarge  # noqa: E402
+from tltool.raster import ArrayRaster, Raster, ResampledRaster, as_zoom, enlarge  # noqa: E402
 from tltool.run.map_options import MapOptions, Output  # noqa: E402
 from tltool.run.sidecar import load_sidecar  # noqa: E402
 
@@ -129,7 +129,7 @@ def test_the_map_of_a_place_is_the_network_on_the_pixels_around_it(
         assert source.crs.to_epsg() == 32633
     check_places(
         made.map_path,
-        ArrayImage(pixels.transpose(1, 2, 0)),
+        ArrayRaster(pixels.transpose(1, 2, 0)),
         transform,
         (mappers[tile].sidecar, fcn),
         shares,

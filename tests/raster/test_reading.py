@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from tltool.data.images import read_image
 from tltool.errors import ImageError
 from tltool.files import list_images
-from tltool.raster import ArrayImage, Raster
+from tltool.raster import ArrayRaster, Raster
 from tltool.raster.reading import reflect_indices
 
 HEIGHT, WIDTH = 23, 37
@@ -76,7 +76,7 @@ def test_indices_reflect_like_numpy(start, length, size):
 @given(offsets, offsets, sides, sides)
 def test_window_is_that_of_the_image_reflected(png, x, y, width, height):
     expected = reflected_window(PIXELS, x, y, width, height)
-    np.testing.assert_array_equal(ArrayImage(PIXELS).read(x, y, width, height), expected)
+    np.testing.assert_array_equal(ArrayRaster(PIXELS).read(x, y, width, height), expected)
     with Raster(png) as raster:
         np.testing.assert_array_equal(raster.read(x, y, width, height), expected)
 

@@ -11,7 +11,7 @@ quiet_import("keras")
 from small_runs import ZOO, small_model  # noqa: E402
 
 from tltool.fcn.surgery import to_fcn  # noqa: E402
-from tltool.raster import ArrayImage  # noqa: E402
+from tltool.raster import ArrayRaster  # noqa: E402
 from tltool.tiling.engines import ShiftAndStitchEngine, TensorFlowEngine, make_engine  # noqa: E402
 from tltool.tiling.inference import read_tile  # noqa: E402
 from tltool.tiling.tile_choice import (  # noqa: E402
@@ -30,7 +30,7 @@ def fcn():
 @pytest.fixture(scope="module")
 def image():
     pixels = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
-    return ArrayImage(pixels)
+    return ArrayRaster(pixels)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def opened(image: ImageSource) -> Iterator[AnyRaster]:
 
 def path_of(image: ImageSource) -> Path:
     """The file of an image."""
-    return Path(image) if isinstance(image, str | Path) else image.path
+    return Path(image) if isinstance(image, str | Path) else image.path or Path(image.name)
 
 
 def to_points(
@@ -182,7 +182,7 @@ def _pixels(found: Sequence[MapPoint], path: Path, image: ImageSource) -> np.nda
             own = [index for index, point in enumerate(found) if point.crs == crs]
             if crs == PIXELS and raster.world_crs is not None:
                 raise DataError(
-                    f"{path}: its coordinates have no CRS, {raster.path.name} is in"
+                    f"{path}: its coordinates have no CRS, {raster.name} is in"
                     f" {raster.world_crs}. Set the layer's CRS to the one it is in"
                 )
             named = None if crs == PIXELS else crs

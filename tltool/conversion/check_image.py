@@ -13,7 +13,7 @@ from tltool.data.patch_folder import patch_rows
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.inference.image_opening import open_image
 from tltool.inference.network import LoadedNetwork
-from tltool.raster import ArrayImage, Image
+from tltool.raster import ArrayRaster, Image
 from tltool.recipe import Recipe
 from tltool.run.sidecar import Sidecar
 
@@ -47,7 +47,7 @@ def open_check_image(
         sources += _source_images(data, "test")
     if sources:
         with open_image(sources[0], sidecar) as raster:
-            yield raster.path.name, raster
+            yield raster.name, raster
     elif data is not None and data.exists():
         try:
             recipe = network.recipe or Recipe(bands=sidecar.band_numbers)
@@ -69,7 +69,7 @@ def _source_images(data: Path, split: str) -> list[Path]:
     return [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
 
 
-def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayImage:
+def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayRaster:
     dataset = read_dataset(data, recipe)
     samples = dataset.samples["test"] or dataset.samples["valid"] or dataset.samples["train"]
     order = np.random.default_rng(0).permutation(len(samples))
@@ -90,4 +90,4 @@ def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayImage:
         )
     filled = [squares[i % len(squares)] for i in range(_MOSAIC**2)]
     rows = [np.concatenate(filled[i : i + _MOSAIC], 1) for i in range(0, _MOSAIC**2, _MOSAIC)]
-    return ArrayImage(np.concatenate(rows, 0))
+    return ArrayRaster(np.concatenate(rows, 0))

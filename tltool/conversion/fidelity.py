@@ -123,6 +123,6 @@ def fidelity(
             " expected an FCN and the classifier that it was made from"
         )
     with open_image(image, sidecar) as raster:
-        named = (raster.path.name, raster)
+        named = (raster.name, raster)
         sidecar = measure(converted, classifier.model, sidecar, named, windows, picture)
     return Checked(sidecar.fidelity or {}, sidecar, picture)

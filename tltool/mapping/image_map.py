@@ -134,6 +134,7 @@ def map_fingerprint(
     dict that JSON can hold
     """
     engine, sidecar = mapper.engine.name, mapper.sidecar
+    assert raster.path is not None  # what has no file is not written here
     try:
         engine_version = version(engine)
     except PackageNotFoundError:
@@ -185,7 +186,7 @@ def with_best_tile(
     chosen = choose_tile(
         mapper.engine, grid, candidates, lambda tile: read_tile(raster, tile, zoom), repeats=1
     )
-    logger.info("%s: tiles of %d px are fastest", raster.path.name, chosen.length)
+    logger.info("%s: tiles of %d px are fastest", raster.name, chosen.length)
     return replace(mapper, tile=chosen.length)
 
 
@@ -243,7 +244,7 @@ def write_map(
             started = time.perf_counter()
             resumed, without_data, predicted = len(work.done), 0, 0.0
             cell = float(grid.x.cell_size * grid.y.cell_size) / 1e6
-            with progress_bar(raster.path.name, megapixels, "Mpx") as bar:
+            with progress_bar(raster.name, megapixels, "Mpx") as bar:
                 bar.advance(sum(tiles[index].cells for index in work.done) * cell)
 
                 def advance(tile: Tile, has_data: bool) -> None:
@@ -304,7 +305,7 @@ def map_facts(
     """Put down what made a map; `facts` are those of `Mapper.facts`, `aoi` and `limits`."""
     sidecar = mapper.sidecar
     return MapFacts(
-        image=str(raster.path),
+        image=raster.label,
         model=network,
         width=raster.width,
         height=raster.height,

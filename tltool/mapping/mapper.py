@@ -136,7 +136,7 @@ class Mapper:
             return mapper
         classifier = load_network(self.classifier)
         fidelity = measure_fidelity(self.engine, classifier, self.sidecar, raster, _WINDOWS)
-        fidelity = {"image": raster.path.name, **fidelity}
+        fidelity = {"image": raster.name, **fidelity}
         sidecar = self.sidecar.model_copy(update={"fidelity": fidelity})
         logger.info("fidelity: %s", describe_fidelity(sidecar))
         return replace(mapper, sidecar=sidecar, classifier=None)

@@ -58,7 +58,7 @@ def write_overlay(
         product.names,
         product.nothing,
         (left, top, right, bottom),
-        title=raster.path.name,
+        title=raster.name,
         exclusive=product.exclusive,
     )
     with atomic_path(path, durable=True) as partial:

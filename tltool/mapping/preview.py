@@ -219,7 +219,7 @@ def write_preview(
     """Write the page of a map; parameters as of `write_overlay` and `render_preview`."""
     values, factor = shrunk(work, product, MAP_SIDE)
     page = render_preview(
-        raster.path.name,
+        raster.name,
         photograph,
         values,
         product.names,

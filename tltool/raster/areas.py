@@ -233,7 +233,7 @@ def load_area(path: str | Path, raster: AnyRaster, *, may_miss: bool = False) ->
     area = Area([Polygon(Ring(rings[0]), [Ring(r) for r in rings[1:]]) for rings in polygons])
     if not may_miss and not area.overlaps(0, 0, raster.width, raster.height):
         raise DataError(
-            f"{path}: expected an area that lies on {raster.path.name}, which reaches from"
+            f"{path}: expected an area that lies on {raster.name}, which reaches from"
             f" {_extent(raster, (0, 0, raster.width, raster.height))}, received one that reaches"
             f" from {_extent(raster, area.bounds)}, in {_crs_name(raster)}"
         )
@@ -303,7 +303,7 @@ def _naming(source: CRS | None, path: Path, raster: AnyRaster) -> Iterator[None]
     except (CPLE_BaseError, CRSError, ValueError) as error:
         raise DataError(
             f"{path}: its coordinates in {source} cannot be transformed to those of"
-            f" {raster.path.name}, {_crs_name(raster)}: {str(error).splitlines()[0]:.200}"
+            f" {raster.name}, {_crs_name(raster)}: {str(error).splitlines()[0]:.200}"
         ) from error
 
 
@@ -332,7 +332,7 @@ def _source_crs(crs: str | None, path: Path, raster: AnyRaster) -> CRS | None:
         # Programs write it unasked; nothing can be meant but the image's own coordinates.
         return None
     raise DataError(
-        f"{path}: its coordinates are in {crs}, {raster.path.name} has no CRS to transform"
+        f"{path}: its coordinates are in {crs}, {raster.name} has no CRS to transform"
         " them to. Give them in pixels of the image, without a crs"
     )
 

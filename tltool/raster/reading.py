@@ -65,25 +65,6 @@ class Image(Protocol):
         ...
 
 
-class ArrayImage:
-    """Pixels in memory, read like those on disk.
-
-    Parameters
-    ----------
-    pixels : (height, width, bands) uint8 array
-    """
-
-    def __init__(self, pixels: np.ndarray):
-        self._pixels = pixels
-        self.height, self.width = pixels.shape[:2]
-
-    def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Read a window; outside the image its reflection."""
-        rows = reflect_indices(y, y + height, self.height)
-        columns = reflect_indices(x, x + width, self.width)
-        return self._pixels.take(rows, 0).take(columns, 1)
-
-
 # Pixels of an image that are shrunk at once, and rows at most.
 _PIXELS, _ROWS = 16 << 20, 1024
 
@@ -158,6 +139,8 @@ class Raster(Closing):
     Attributes
     ----------
     path : Path
+    name, label : str
+        How titles and messages call it: the file's name, the whole path.
     width, height : int
         Size in pixels, as a person sees the image; of chosen bands of a TIFF,
         as they are stored.
@@ -198,6 +181,7 @@ class Raster(Closing):
     def __init__(self, path: str | Path, bands: Sequence[int] | None = None, scale: Scale = None):
         check_scale(scale)
         self.path = Path(path)
+        self.name, self.label = self.path.name, str(path)
         self._source = Source(self.path)
         self._blocks: EmptyBlocks | None = None
         self._proofs_lock = threading.Lock()

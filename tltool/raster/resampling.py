@@ -10,6 +10,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
 from tltool.errors import ImageError, UsageError
+from tltool.raster.array import ArrayRaster
 from tltool.raster.reading import Raster
 from tltool.raster.source import Closing
 
@@ -86,7 +87,7 @@ class ResampledRaster(Closing):
 
     Attributes
     ----------
-    path, bands, limits, has_mask, crs
+    path, name, label, bands, limits, has_mask, crs
         As those of `Raster`.
     width, height : int
         Of the result, px.
@@ -101,7 +102,9 @@ class ResampledRaster(Closing):
         A factor below 1/16 or above 16, or one that leaves no pixel.
     """
 
-    path: Path
+    path: Path | None
+    name: str
+    label: str
     bands: int
     limits: list[tuple[float, float]] | None
     has_mask: bool
@@ -112,13 +115,14 @@ class ResampledRaster(Closing):
     transform: Affine
     gsd: float | None
 
-    def __init__(self, raster: "Raster | ResampledRaster", factor: float):
+    def __init__(self, raster: "AnyRaster", factor: float):
         if not _SMALLEST <= factor <= _LARGEST:
             raise ImageError(
-                f"{raster.path}: expected to be resampled by 1/16 to 16, received {factor:g}. The"
+                f"{raster.label}: expected to be resampled by 1/16 to 16, received {factor:g}. The"
                 " image's ground sample distance or the network's is not what it is said to be"
             )
         self._raster, self.path, self.bands = raster, raster.path, raster.bands
+        self.name, self.label = raster.name, raster.label
         self.limits, self.has_mask, self.crs = raster.limits, raster.has_mask, raster.crs
         self.world_crs = raster.world_crs
         self.width = max(1, round(raster.width * factor))
@@ -195,7 +199,7 @@ class ResampledRaster(Closing):
 
 
 # What can be mapped.
-AnyRaster = Raster | ResampledRaster
+AnyRaster = Raster | ResampledRaster | ArrayRaster
 
 
 def _under(start: int, length: int, factor: float) -> np.ndarray:
