@@ -46,6 +46,7 @@ DOCSTRINGS_LEFT: dict[str, int] = {
     "mapping": 2,
     "metrics": 7,
     "points": 16,
+    "raster": 1,
     "tasks": 1,
     "tiling": 20,
     "training": 6,
