@@ -9,6 +9,7 @@ from PIL import Image
 
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
+from tltool.data.targets import UNLABELLED, Targets
 from tltool.errors import ImageError, OutputError, TltoolError
 from tltool.raster import enlarge
 from tltool.tasks.task import Task
@@ -242,3 +243,51 @@ def test_decoded_patches_stay_as_they_are(drawn, stream, samples):
         pixels_of(batches)
         batches.on_epoch_end()
     np.testing.assert_array_equal(batches._patches.images, before)
+
+
+class MaskTask(Task):
+    """A task that says where: a mask a sample, as a kind to come may have it."""
+
+    def encode_targets(self, targets, size):
+        empty = np.full(size, UNLABELLED, np.uint8)
+        return np.stack([empty if own is None else own.mask for own in targets])[..., None]
+
+
+@pytest.mark.parametrize(("side", "crop"), [(SIDE, False), (6, True), (24, False)])
+def test_masks_boxes_and_keypoints_stay_with_their_image(stream, tmp_path, side, crop):
+    samples = []
+    for index in range(5):
+        pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+        pixels[3 : 6 + index, 4:8] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        mask = (pixels[..., 0] > 0).astype(int)
+        boxes, corner = [(4, 3, 8, 6 + index)], [(4, 3)]
+        targets = None if index == 4 else Targets(mask, boxes, [1], corner)
+        samples.append(Sample(tmp_path / f"{index}.png", (None,), targets=targets))
+    patches = stream.load_patches(samples, side, crop=crop)
+    task = MaskTask("where", ("ground", "seal"))
+    augmenter = Augmenter(["D4"])
+    batches = stream.Batches(patches, [task], 5, Fraction(2), augmenter, seed=3)
+    images, masks = batches[0]
+    assert images.shape == (5, 2 * side, 2 * side, 3)
+    assert masks.shape == (5, 2 * side, 2 * side, 1)
+    unknown = (masks == UNLABELLED).all(axis=(1, 2, 3))
+    assert unknown.sum() == 1
+    agree = (images[~unknown, :, :, :1] > 127) == (masks[~unknown] == 1)
+    assert agree.mean() > 0.95
+    assert (masks[~unknown] == 1).any(axis=(1, 2, 3)).all()
+    again, same = stream.Batches(patches, [task], 5, Fraction(2), augmenter, seed=3)[0]
+    np.testing.assert_array_equal(again, images)
+    np.testing.assert_array_equal(same, masks)
+
+
+def test_targets_follow_a_resized_and_cut_image(stream, tmp_path):
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    targets = Targets(boxes=[(10, 0, 30, 20)], keypoints=[(15, 10), (5, 5)])
+    sample = Sample(tmp_path / "a.png", (None,), targets=targets)
+    found = stream.load_patches([sample], 40).samples[0].targets
+    assert found.boxes.tolist() == [[0, 0, 40, 40]]
+    np.testing.assert_array_equal(found.keypoints, [(10, 20), (np.nan, np.nan)])
+    found = stream.load_patches([sample], 10, crop=True).samples[0].targets
+    assert found.boxes.tolist() == [[0, 0, 10, 10]]
+    np.testing.assert_array_equal(found.keypoints, [(0, 5), (np.nan, np.nan)])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tltool.data.splits import SPLITS
+from tltool.data.targets import Targets
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Kind
 from tltool.tasks.task import Task
@@ -34,11 +35,14 @@ class Sample:
         task, any number of a multi-label one. None: not labelled.
     group : str
         Samples of one group stay in one split; empty: a group of its own.
+    targets : Targets or None
+        What it shows where: mask, boxes, keypoints.
     """
 
     path: Path
     labels: Labels
     group: str = ""
+    targets: Targets | None = None
 
 
 @dataclass(frozen=True)

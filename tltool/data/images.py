@@ -102,6 +102,26 @@ def _fit(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC))
 
 
+def window_matrix(shape: Sequence[int], side: int, crop: bool) -> np.ndarray:
+    """Compute where positions go in `cut_middle` (`crop`), else in `fit_side`.
+
+    Parameters
+    ----------
+    shape : (height, width, ...)
+        Of the image before, px.
+    side : int
+    crop : bool
+
+    Returns
+    -------
+    (2, 3) array, from (x, y, 1) of the image to (x, y) of the window, px.
+    """
+    factor = 1.0 if crop else side / min(shape[:2])
+    height, width = (length * factor - side for length in shape[:2])
+    left, top = (width // 2, height // 2) if crop else (width / 2, height / 2)
+    return np.array([[factor, 0, -left], [0, factor, -top]])
+
+
 def cut_middle(pixels: np.ndarray, side: int) -> np.ndarray:
     """Cut the middle square of `side` px, which must fit."""
     top, left = ((length - side) // 2 for length in pixels.shape[:2])

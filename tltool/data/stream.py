@@ -1,11 +1,10 @@
 """From image files to batches: decoded once, augmented and enlarged batch by batch."""
 
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,15 +13,14 @@ import keras
 import numpy as np
 
 from tltool.data.dataset import Sample
-from tltool.data.images import cut_middle, fit_side, read_image
+from tltool.data.images import cut_middle, fit_side, read_image, window_matrix
 from tltool.data.sampling import sample_indices
+from tltool.data.targets import Targets
 from tltool.errors import DataError, ImageError, OutputError
 from tltool.prefetch import prefetch
 from tltool.raster import enlarge
 from tltool.recipe import Sampling
 from tltool.tasks.task import Task
-
-logger = logging.getLogger("tltool")
 
 # Beyond this many bytes decoded patches live in a temporary file, not in memory.
 _MEMORY_LIMIT = 2 << 30
@@ -37,9 +35,9 @@ class Patches:
     images : (n, side, side, bands) uint8 array
         In memory, or in a temporary file where they are too many.
     samples : list of Sample
-        Of the same order.
+        In the same order; their targets in px of `images`.
     unreadable : list of ImageError
-        Of the files that were left out.
+        Errors of the files that were left out.
     """
 
     images: np.ndarray
@@ -50,10 +48,14 @@ class Patches:
         return len(self.samples)
 
     def targets(self, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
-        """What the network should say: task name to (n, outputs) float32; see `Task.encode`."""
+        """Encode labels: task name to (n, outputs) float32, see `Task.encode`.
+
+        Tasks that say where things are have theirs batch by batch, see `Batches`.
+        """
         return {
-            task.name: task.encode([sample.labels[place] for sample in self.samples])
-            for place, task in enumerate(tasks)
+            task.name: task.encode([sample.labels[index] for sample in self.samples])
+            for index, task in enumerate(tasks)
+            if not hasattr(task, "encode_targets")
         }
 
 
@@ -89,9 +91,9 @@ def to_window(pixels: np.ndarray, path: Path, side: int, crop: bool) -> np.ndarr
     ----------
     pixels : (height, width, b) uint8 array
     path : Path
-        It was read from.
+        The file it was read from.
     side : int
-        Of the result, px.
+        Side of the result, px.
     crop : bool
         Cut the middle instead of resizing: the scale of the patches stays.
 
@@ -140,7 +142,7 @@ def load_patches(
     strict : bool
         Raise for the first unreadable file instead of leaving it out.
     bands : sequence of int, optional
-        Which to read, from 1.
+        Numbers of those to read, from 1.
     number : int, optional
         How many bands every image must have; None: as many as the first.
 
@@ -154,18 +156,24 @@ def load_patches(
     number = number or _count_bands(samples, bands)
     images = room_for((len(samples), side, side, number), np.uint8)
 
-    def decode(place: int) -> ImageError | None:
+    loaded = list(samples)
+
+    def decode(index: int) -> ImageError | None:
+        sample = samples[index]
         try:
-            path = samples[place].path
-            pixels = to_window(read_image(path, bands), path, side, crop)
+            whole = read_image(sample.path, bands)
+            pixels = to_window(whole, sample.path, side, crop)
         except ImageError as error:
             return error
         if pixels.shape[2] != number:
             raise DataError(
-                f"{samples[place].path} has {pixels.shape[2]} bands; the others have {number}."
-                " Take the same ones of all with --bands"
+                f"{sample.path} has {pixels.shape[2]} bands; the others have {number}."
+                " Take the same ones of all with `bands`"
             )
-        images[place] = pixels
+        images[index] = pixels
+        if sample.targets is not None:
+            matrix = window_matrix(whole.shape, side, crop)
+            loaded[index] = replace(sample, targets=sample.targets.warped(matrix, (side, side)))
         return None
 
     with ThreadPoolExecutor() as pool:
@@ -173,21 +181,19 @@ def load_patches(
     unreadable = [error for error in errors if error is not None]
     if unreadable and strict:
         raise unreadable[0]
-    good = [place for place, error in enumerate(errors) if error is None]
+    good = [index for index, error in enumerate(errors) if error is None]
     # In place: those in a file must not come into memory.
-    for place, source in enumerate(good):
-        if place != source:
-            images[place] = images[source]
-    return Patches(images[: len(good)], [samples[place] for place in good], unreadable)
+    for index, source in enumerate(good):
+        if index != source:
+            images[index] = images[source]
+    return Patches(images[: len(good)], [loaded[index] for index in good], unreadable)
 
 
 class Augment(Protocol):
-    """What augments images, such as `tltool.augment.pipeline.Augmenter`.
+    """Augmentation of images, such as `tltool.augment.pipeline.Augmenter`.
 
     Attributes
     ----------
-    draws : bool
-        Whether anything is drawn by chance.
     mixer : callable or None
         Mixes the images of a batch with each other, and their targets.
     """
@@ -196,13 +202,19 @@ class Augment(Protocol):
 
     @property
     def draws(self) -> bool:
-        """See above."""
+        """Whether anything is drawn by chance."""
         ...
 
     def __call__(
         self, image: np.ndarray, key: tuple[int, ...], label: str | None = None
     ) -> np.ndarray:
         """Transform an image of a class, drawn by `key`."""
+        ...
+
+    def move(
+        self, image: np.ndarray, targets: Targets, key: tuple[int, ...], label: str | None = None
+    ) -> tuple[np.ndarray, Targets]:
+        """Transform an image and its targets by one draw."""
         ...
 
 
@@ -226,13 +238,16 @@ class Batches(keras.utils.PyDataset):
     sampling : str
         As in `tltool.data.sampling.sample_indices`; with an augmenter only.
     context : int
-        Margin of the images that is not judged, px before the enlargement.
+        Margin of the images that is no part of the patch, px before the
+        enlargement.
 
     Notes
     -----
     A batch is (images, targets): (b, side * zoom, side * zoom, bands) float32
     in 0..255 and (b, outputs) float32, or a dict of them by task where there
-    are several.
+    are several. A task that says where things are has a method
+    ``encode_targets(targets, size)``, which gets the `Targets` of each sample
+    (or None), moved with its image, and the (height, width) of these, px.
     """
 
     def __init__(
@@ -249,7 +264,9 @@ class Batches(keras.utils.PyDataset):
     ):
         super().__init__(**workers)
         self._patches, self.batch_size, self._zoom = patches, batch_size, zoom
-        self._tasks, self._targets = tuple(tasks), patches.targets(tasks)
+        self._tasks = tuple(tasks)
+        self._placing: list[Any] = [task for task in tasks if hasattr(task, "encode_targets")]
+        self._targets = patches.targets(tasks)
         self._augmenter, self._seed, self._sampling = augmenter, seed, sampling
         mixer = augmenter.mixer if augmenter is not None else None
         self._mixer = mixer.with_margin(round(context * zoom)) if mixer is not None else None
@@ -274,7 +291,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def samples(self) -> int:
-        """How many there are in this epoch."""
+        """Number of samples in this epoch."""
         return len(self._order)
 
     def __len__(self) -> int:
@@ -288,20 +305,31 @@ class Batches(keras.utils.PyDataset):
         label = self._patches.samples[place].labels[0]
         return self._tasks[0].classes[label[0]] if label and len(label) == 1 else None
 
-    def _image(self, turn: int) -> np.ndarray:
-        place = int(self._order[turn])
-        pixels = self._patches.images[place]
+    def _sample(self, turn: int) -> tuple[np.ndarray, Targets | None]:
+        index = int(self._order[turn])
+        pixels, targets = self._patches.images[index], self._patches.samples[index].targets
         if self._augmenter is not None:
-            key = (self._seed, self._epoch, turn)
-            pixels = self._augmenter(pixels, key, self._class_name(place))
-        return enlarge(pixels, self._zoom)
+            key, name = (self._seed, self._epoch, turn), self._class_name(index)
+            if targets is None:
+                pixels = self._augmenter(pixels, key, name)
+            else:
+                pixels, targets = self._augmenter.move(pixels, targets, key, name)
+        enlarged = enlarge(pixels, self._zoom)
+        if targets is not None and self._zoom != 1:
+            zoom = float(self._zoom)
+            matrix = np.array([[zoom, 0, 0], [0, zoom, 0]])
+            targets = targets.warped(matrix, enlarged.shape[:2])
+        return enlarged, targets
 
     def rows(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """A batch with the targets of every task, by name."""
         turns = range(index * self.batch_size, min((index + 1) * self.batch_size, self.samples))
-        images = np.stack([self._image(turn) for turn in turns]).astype(np.float32)
+        drawn = [self._sample(turn) for turn in turns]
+        images = np.stack([pixels for pixels, _ in drawn]).astype(np.float32)
         places = self._order[turns.start : turns.stop]
         targets = {name: values[places] for name, values in self._targets.items()}
+        for task in self._placing:
+            targets[task.name] = task.encode_targets([own for _, own in drawn], images.shape[1:3])
         if self._mixer is not None:
             return self._mixer(images, targets, (self._seed, self._epoch, index))
         return images, targets
@@ -311,7 +339,7 @@ class Batches(keras.utils.PyDataset):
         return images, for_model(targets)
 
     def stream(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """All batches of this epoch in order, prepared ahead by the workers."""
+        """Give all batches of this epoch in order, prepared ahead by the workers."""
         return prefetch(self.rows, range(len(self)), max(1, self.workers))
 
 
