@@ -76,8 +76,9 @@ def section(command: click.Command, path: str) -> list[str]:
     lines = ["", f"## {path}", "", "```", command.get_usage(context), "```", ""]
     lines += [(command.help or "").replace("\b\n", ""), "", "| option | |", "|---|---|"]
     for parameter in command.get_params(context):
-        if record := parameter.get_help_record(context):
-            names, text = (part.replace("|", "\\|").replace("<", "&lt;") for part in record)
+        record = parameter.get_help_record(context)
+        if isinstance(parameter, click.Option) and record:
+            names, text = record[0], record[1].replace("|", "\\|").replace("<", "&lt;")
             lines.append(f"| `{names}` | {' '.join(text.split())} |")
     for name, inner in getattr(command, "subcommands", {}).items():
         lines += section(inner, f"{path} {name}")

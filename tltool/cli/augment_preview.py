@@ -29,7 +29,7 @@ from tltool.cli import options
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of everything that is drawn by chance.",
+    help="Seed of everything that is drawn by chance.",
 )
 @options.overwrite
 @options.out("PNG file to write.")

@@ -84,7 +84,7 @@ class _Counting(click.Command):
     default=0.95,
     show_default=True,
     metavar="P",
-    help="Of the intervals.",
+    help="Confidence level of the intervals.",
 )
 @click.option(
     "--interval",

@@ -13,7 +13,7 @@ from tltool.cli import options
     "--weights",
     metavar="imagenet|none|PATH",
     default="imagenet",
-    help="Of MobileNet with alpha 0.25 [imagenet, or none where they cannot be had].",
+    help="Weights of MobileNet with alpha 0.25 [imagenet, or none where they cannot be had].",
 )
 @options.seed
 @options.overwrite

@@ -43,7 +43,7 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
     type=click.FloatRange(min=0, min_open=True),
     default=2.0,
     show_default=True,
-    help="Of F-beta: how many times as much recall counts as precision.",
+    help="Beta of F-beta: how many times as much recall counts as precision.",
 )
 @click.option(
     "--top-k",
@@ -59,7 +59,7 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Of the bootstrap that the intervals come from.",
+    help="Resamples of the bootstrap that the intervals come from.",
 )
 @click.option(
     "--assert",

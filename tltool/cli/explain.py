@@ -54,14 +54,14 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     type=click.Choice(METHOD_NAMES),
     default=DEFAULT_METHOD,
     show_default=True,
-    help="How the map is made; cam needs global average pooling and one linear layer.",
+    help="Method that makes the map; cam needs global average pooling and one linear layer.",
 )
 @click.option(
     "--class",
     "class_name",
     metavar="NAME",
     shell_complete=_complete_class,
-    help="Of which class [of each image the most probable].",
+    help="Class to explain [of each image the most probable].",
 )
 @click.option(
     "--task",
@@ -90,13 +90,13 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--box-threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Of the map's maximum, from which on it is in the box [0.2].",
+    help="Share of the map's maximum from which on it is in the box [0.2].",
 )
 @click.option(
     "--truth",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where things are: boxes (CSV: image,xmin,ymin,xmax,ymax and perhaps label); with"
+    help="Positions of things: boxes (CSV: image,xmin,ymin,xmax,ymax and perhaps label); with"
     " --compare points too.",
 )
 @click.option(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "uint8", "uint16"]),
-    help="Of the map; integers carry their scale [float32; of a class map the smallest].",
+    help="Data type of the map; integers carry their scale [float32; of a class map the smallest].",
 )
 @click.option(
     "--classes",

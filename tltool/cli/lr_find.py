@@ -16,7 +16,7 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
     "--stage",
     type=click.IntRange(min=1),
     default=1,
-    help="Of the recipe, from 1.",
+    help="Stage of the recipe, from 1.",
     show_default=True,
 )
 @click.option("--low", type=float, default=1e-6, help="First rate.", show_default=True)

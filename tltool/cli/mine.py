@@ -19,7 +19,7 @@ from tltool.cli import options
     type=click.IntRange(min=1),
     default=1,
     metavar="N",
-    help="How often to mine and train again [1].",
+    help="Number of times to mine and train again [1].",
 )
 @click.option(
     "--ratio",

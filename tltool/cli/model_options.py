@@ -25,12 +25,12 @@ _OPTIONS = (
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="How much images were enlarged to fill its input [1].",
+        help="Enlargement of images before its input [1].",
     ),
     click.option(
         "--pixels",
         metavar="RANGE",
-        help="What it wants of its pixels: 0..255, 0..1, -1..1, caffe or torch (as"
+        help="Pixels that it wants: 0..255, 0..1, -1..1, caffe or torch (as"
         " preprocess_input of keras.applications) [0..255].",
     ),
     click.option(
@@ -52,5 +52,5 @@ architecture = click.option(
     "--architecture",
     type=click.Path(path_type=Path),
     metavar="JSON",
-    help="What model.to_json() wrote, where MODEL has weights only.",
+    help="Output of model.to_json(), where MODEL has weights only.",
 )

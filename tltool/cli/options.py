@@ -11,7 +11,7 @@ Command = Callable[..., Any]
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what exists already.")
 seed = click.option(
-    "--seed", type=click.IntRange(min=0), help="Of everything that is drawn by chance."
+    "--seed", type=click.IntRange(min=0), help="Seed of everything that is drawn by chance."
 )
 context = click.option(
     "--context",
@@ -96,7 +96,7 @@ _MAP_OPTIONS = {
         "--precision",
         metavar="NAME",
         default="f32",
-        help="What the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
+        help="Number format that the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
     ),
     "tta": click.option(
         "--tta",
@@ -139,7 +139,7 @@ _MAP_OPTIONS = {
         "--combine",
         metavar="mean|max",
         default="mean",
-        help="How the probabilities of several --scales become one [mean].",
+        help="Combination of the probabilities of several --scales [mean].",
     ),
     "tile": click.option(
         "--tile",

@@ -48,7 +48,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl"]),
-    help="Of the output [csv; of -o FILE.jsonl jsonl].",
+    help="Format of the output [csv; of -o FILE.jsonl jsonl].",
 )
 @options.batch_size
 @options.seed

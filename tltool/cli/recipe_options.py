@@ -18,7 +18,7 @@ _OPTIONS = (
     click.option(
         "--weights",
         metavar="imagenet|none|PATH",
-        help="Where the backbone's weights come from; RUN/model.keras goes on from a run"
+        help="Weights of the backbone to start from; RUN/model.keras goes on from a run"
         " [imagenet].",
     ),
     click.option("--head", metavar="NAME", help="gap, gmp, fc, nin or cam [gap]."),
@@ -27,7 +27,7 @@ _OPTIONS = (
         "--patch",
         type=click.IntRange(min=1),
         metavar="PX",
-        help="Side of the judged square [as DATA says].",
+        help="Side of the patch [as DATA says].",
     ),
     options.context,
     click.option(
