@@ -40,7 +40,7 @@ DOCSTRINGS_LEFT: dict[str, int] = {
     "augment": 1,
     "conversion": 5,
     "counting": 32,
-    "data": 9,
+    "data": 4,
     "evaluation": 3,
     "inference": 2,
     "mapping": 2,
@@ -54,14 +54,13 @@ DOCSTRINGS_LEFT: dict[str, int] = {
 LOGGERS_LEFT: dict[str, int] = {
     "conversion": 1,
     "counting": 7,
-    "data": 2,
+    "data": 1,
     "tiling": 2,
     "training": 3,
 }
 OPTIONS_LEFT: dict[str, int] = {
     "conversion": 13,
     "counting": 22,
-    "data": 1,
     "points": 1,
     "training": 14,
 }
