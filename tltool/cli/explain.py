@@ -90,7 +90,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--box-threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="Share of the map's maximum from which on it is in the box [0.2].",
+    help="Share of the map's maximum from which a cell is in the box [0.2].",
 )
 @click.option(
     "--truth",

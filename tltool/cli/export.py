@@ -24,7 +24,7 @@ from tltool.cli import options
 @click.option(
     "--model-type",
     type=click.Choice(["segmentor", "regressor"]),
-    help="Output that Deepness shows: the likeliest class of each pixel, or a raster of probabilities a"
+    help="Output of Deepness: the likeliest class of each pixel, or a raster of probabilities a"
     " class [segmentor where the classes exclude each other].",
 )
 @options.overwrite

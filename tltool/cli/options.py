@@ -96,7 +96,7 @@ _MAP_OPTIONS = {
         "--precision",
         metavar="NAME",
         default="f32",
-        help="Number format that the engine computes in: f32, or bf16 or f16, faster and less exact [f32].",
+        help="Numbers that the engine computes in: f32, or bf16 or f16, faster, less exact [f32].",
     ),
     "tta": click.option(
         "--tta",
