@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 prepare_environment()
 
 if TYPE_CHECKING:
+    from tltool.annotations import Point
+    from tltool.augment.pipeline import Augmenter
     from tltool.augment.preview import preview
     from tltool.conversion.adapt import adapt
     from tltool.conversion.agreement import measure_fidelity
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from tltool.counting.count import count
     from tltool.counting.mine import mine
     from tltool.counting.tune import tune_count
-    from tltool.data.patches import patches
+    from tltool.data.patches import PatchSet, patches
+    from tltool.data.targets import Targets
     from tltool.demonstration.demo import demo
     from tltool.evaluation.evaluate import evaluate
     from tltool.explanation.compare import compare_methods
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
 
 # name -> (module, whether it imports Keras)
 _PUBLIC = {
+    "Augmenter": ("tltool.augment.pipeline", False),
+    "PatchSet": ("tltool.data.patches", False),
+    "Point": ("tltool.annotations", False),
+    "Targets": ("tltool.data.targets", False),
     "Recipe": ("tltool.recipe", False),
     "adapt": ("tltool.conversion.adapt", True),
     "build_classifier": ("tltool.models.network", True),
@@ -70,7 +77,11 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Augmenter",
+    "PatchSet",
+    "Point",
     "Recipe",
+    "Targets",
     "TltoolError",
     "adapt",
     "build_classifier",
