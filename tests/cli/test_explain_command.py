@@ -49,7 +49,7 @@ def test_names_are_completed(run_and_image):
 
 def test_completion_does_not_wait_for_keras(run_and_image):
     code = (
-        "import sys; from tltool.explanation.stored_layers import stored_layers, stored_tasks;"
+        "import sys; from tltool.explanation.choices import stored_layers, stored_tasks;"
         "from pathlib import Path; run = Path(sys.argv[1]);"
         "assert stored_layers(run) and stored_tasks(run); assert 'keras' not in sys.modules"
     )

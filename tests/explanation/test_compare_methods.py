@@ -74,7 +74,7 @@ def test_the_map_of_the_things_own_class_is_asked(spots, tmp_path):
     # Boxes without class are looked for in the map of the class that is told: nothing.
     truth.write_text("image,xmin,ymin,xmax,ymax\n0.png,4,4,8,8\n")
     done = tltool.compare_methods(
-        spots / "run", [spots / "images/0.png"], truth=truth, class_name="spot"
+        spots / "run", [spots / "images/0.png"], truth=truth, label="spot"
     )
     assert next(w for w in done.methods if w.method == "cam").pointing == 1
     assert done.files == []
@@ -97,7 +97,5 @@ def test_a_layer_of_choice_leaves_cam_out():
 
 
 def test_the_class_must_be_known(spots):
-    with pytest.raises(
-        UsageError, match="`class_name`: expected one of spot, nothing; received seal"
-    ):
-        tltool.compare_methods(spots / "run", [spots / "images/0.png"], class_name="seal")
+    with pytest.raises(UsageError, match="`label`: expected one of spot, nothing; received seal"):
+        tltool.compare_methods(spots / "run", [spots / "images/0.png"], label="seal")

@@ -11,7 +11,7 @@ from small_runs import ALIVE, PATCH, SEEN, ZOO, padded_run, small_run, write_ban
 
 import tltool
 from tltool.errors import DataError, ImageError, ModelError, OutputError, UsageError
-from tltool.explanation.layers import list_layers
+from tltool.explanation.explainer import list_layers
 from tltool.explanation.methods import maps_of
 from tltool.raster import as_zoom, enlarge
 
@@ -41,7 +41,7 @@ def test_the_predicted_class_is_explained(zoo, tmp_path):
     run, model, paths, pixels = zoo
     done = tltool.explain(run, paths, tmp_path, raw="npy", batch_size=2)
     told = model.predict(pixels.astype("float32"), verbose=0)
-    assert [each.class_name for each in done.images] == [ZOO.classes[k] for k in told.argmax(1)]
+    assert [each.label for each in done.images] == [ZOO.classes[k] for k in told.argmax(1)]
     np.testing.assert_allclose([e.probability for e in done.images], told.max(1), rtol=1e-4)
     maps = maps_of(model, pixels, told.argmax(1))
     for place, each in enumerate(done.images):
@@ -58,8 +58,8 @@ def test_the_predicted_class_is_explained(zoo, tmp_path):
 
 def test_a_class_of_choice_and_a_tiff(zoo, tmp_path):
     run, model, paths, pixels = zoo
-    done = tltool.explain(run, paths[:1], tmp_path, class_name="seal", raw="tiff")
-    assert done.images[0].class_name == "seal"
+    done = tltool.explain(run, paths[:1], tmp_path, label="seal", raw="tiff")
+    assert done.images[0].label == "seal"
     told = model.predict(pixels[:1].astype("float32"), verbose=0)[0]
     assert done.images[0].probability == pytest.approx(told[2], rel=1e-4)
     assert done.images[0].predicted == ZOO.classes[told.argmax()]
@@ -67,13 +67,11 @@ def test_a_class_of_choice_and_a_tiff(zoo, tmp_path):
         np.testing.assert_array_equal(np.asarray(image), done.images[0].map)
 
 
-@pytest.mark.parametrize(("class_name", "sign"), [("yes", 1), ("no", -1)])
-def test_both_classes_of_a_binary_task(tmp_path, class_name, sign):
+@pytest.mark.parametrize(("label", "sign"), [("yes", 1), ("no", -1)])
+def test_both_classes_of_a_binary_task(tmp_path, label, sign):
     model = small_run(tmp_path / "run", ALIVE)
     paths, pixels = write_images(tmp_path / "images")
-    done = tltool.explain(
-        tmp_path / "run", paths, tmp_path / "out", class_name=class_name, method="cam"
-    )
+    done = tltool.explain(tmp_path / "run", paths, tmp_path / "out", label=label, method="cam")
     positive = model.predict(pixels.astype("float32"), verbose=0)[:, 0]
     expected = positive if sign > 0 else 1 - positive
     np.testing.assert_allclose([e.probability for e in done.images], expected, atol=1e-5)
@@ -87,14 +85,14 @@ def test_tasks_by_name(tmp_path):
     paths, pixels = write_images(tmp_path / "images")
     done = tltool.explain(tmp_path / "run", paths, tmp_path / "out", task="label")
     told = model.predict(pixels.astype("float32"), verbose=0)["label"]
-    assert [e.class_name for e in done.images] == [SEEN.classes[k] for k in told.argmax(1)]
+    assert [e.label for e in done.images] == [SEEN.classes[k] for k in told.argmax(1)]
     for task in (None, "zo"):
         with pytest.raises(UsageError, match="`task`: expected one of zoo, alive, label"):
             tltool.explain(tmp_path / "run", paths, tmp_path / "other", task=task)
     with pytest.raises(
         UsageError, match=r"expected one of no, yes; received yess\. Did you mean yes"
     ):
-        tltool.explain(tmp_path / "run", paths, tmp_path / "other", task="alive", class_name="yess")
+        tltool.explain(tmp_path / "run", paths, tmp_path / "other", task="alive", label="yess")
 
 
 def test_a_map_is_of_the_window_before_the_enlargement(tmp_path):
@@ -117,7 +115,7 @@ def test_boxes_are_written_in_px_of_the_image(zoo, tmp_path):
     wide[:, 8:40] = np.kron(pixels[0], np.ones((2, 2, 1), np.uint8))
     path = tmp_path / "wide.png"
     Image.fromarray(wide).save(path)
-    first = tltool.explain(run, [path], tmp_path / "one", boxes=True, class_name="bird")
+    first = tltool.explain(run, [path], tmp_path / "one", boxes=True, label="bird")
     located = first.images[0].located
     assert located.size == (48, 32)
     inside = located.inside
@@ -132,9 +130,7 @@ def test_boxes_are_written_in_px_of_the_image(zoo, tmp_path):
     truth = tmp_path / "truth.csv"
     corners = f"{box.left},{box.top},{box.right},{box.bottom}"
     truth.write_text(f"image,xmin,ymin,xmax,ymax,label\nwide.png,{corners},bird\n")
-    again = tltool.explain(
-        run, [path], tmp_path / "two", boxes=True, class_name="bird", truth=truth
-    )
+    again = tltool.explain(run, [path], tmp_path / "two", boxes=True, label="bird", truth=truth)
     assert (again.localisation.images, again.localisation.mean_iou) == (1, pytest.approx(1))
     assert (again.localisation.accuracy, again.localisation.accuracy_with_class) == (1, 1)
     (row,) = csv.DictReader((tmp_path / "two/boxes.csv").open())
@@ -235,7 +231,7 @@ def test_a_model_of_ones_own_that_was_converted(tmp_path):
     done = tltool.explain(tmp_path / "run", paths, tmp_path / "out", method="cam")
     assert done.cells == (16, 16)
     told = model.predict(pixels.astype("float32"), verbose=0)
-    assert [e.class_name for e in done.images] == [f"class_{k}" for k in told.argmax(1)]
+    assert [e.label for e in done.images] == [f"class_{k}" for k in told.argmax(1)]
 
 
 def test_list_layers(zoo, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from two_filters import IMAGE, two_filters
 
 from tltool.errors import UsageError
+from tltool.explanation.choices import DEFAULT_METHOD, METHOD_NAMES
 from tltool.explanation.methods import METHODS, maps_of, maps_of_subject
-from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
 from tltool.explanation.subject import open_subject
 
 

@@ -5,20 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from tltool.explanation.augmented import moved_copies, reconstruct_maps
+from tltool.explanation.cell_layout import Axis, CellLayout
 from tltool.explanation.methods import maps_of
-from tltool.explanation.placement import Axis, Placement
 from tltool.explanation.subject import open_subject
 from tltool.explanation.superresolution import (
     KINK,
     Energy,
     draw_motions,
+    moved_copies,
     moving,
     observe,
     reconstruct,
+    reconstruct_maps,
 )
 
-PLACEMENT = Placement(Axis(5, 40, 8.0), Axis(4, 32, 8.0))
+PLACEMENT = CellLayout(Axis(5, 40, 8.0), Axis(4, 32, 8.0))
 
 
 @settings(max_examples=10, deadline=None)
@@ -52,8 +53,8 @@ def test_images_are_moved_as_maps_are():
 
 def test_fewer_copies_are_told_apart_less_finely():
     # 16 of 24 px: a quarter of a cell's side, and half of that a square.
-    placement = Placement(Axis(2, 48, 24.0), Axis(2, 50, 24.0))
-    observation = observe(placement, 16)
+    layout = CellLayout(Axis(2, 48, 24.0), Axis(2, 50, 24.0))
+    observation = observe(layout, 16)
     assert (observation.step, observation.shape) == (3, (16, 17))
     image = np.random.default_rng(0).random((1, 48, 50))
     assert observation.reduce(image).shape == (1, 16, 17)
@@ -98,8 +99,8 @@ def overlap(heat, true):
 
 def test_reconstruction_recovers_a_shape_from_its_coarse_maps():
     true = shape_image()
-    placement = Placement(Axis(4, 64, 16.0), Axis(4, 64, 16.0))
-    observation = observe(placement, 64)
+    layout = CellLayout(Axis(4, 64, 16.0), Axis(4, 64, 16.0))
+    observation = observe(layout, 64)
     assert observation.step == 1
     coarse = (observation.forward @ true.ravel()).reshape(1, 64, 4, 4)
     made = reconstruct(observation, coarse)
@@ -107,7 +108,7 @@ def test_reconstruction_recovers_a_shape_from_its_coarse_maps():
     assert energies[-1] < 0.8 * energies[0]
     # Downhill as a whole: each tenth of the way ends no higher than the one before.
     assert all(np.diff(energies[::20]) < 0.01 * energies[0])
-    plain = overlap(placement.enlarge(coarse[:, 0])[0], true > 0)
+    plain = overlap(layout.enlarge(coarse[:, 0])[0], true > 0)
     fine = overlap(observation.enlarge(made.maps)[0], true > 0)
     assert fine > plain + 0.1
     assert fine > 0.75
@@ -127,7 +128,7 @@ def test_augmented_gradcam_fits_a_known_shape_better_than_gradcam_enlarged():
     model, true = brightness_net(), shape_image()
     images = 255 * np.stack([true, true[::-1]])[..., None]
     subject = open_subject(model, (64, 64, 1), "bright")
-    plain = subject.placement.enlarge(maps_of(model, images, [0, 0], "gradcam", "bright"))
+    plain = subject.layout.enlarge(maps_of(model, images, [0, 0], "gradcam", "bright"))
     fine = maps_of(model, images, [0, 0], "augmented-gradcam", "bright")
     assert fine.shape == (2, 64, 64)
     for heat, better, image in zip(plain, fine, images[..., 0], strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tltool.cli import options
-from tltool.explanation.names import DEFAULT_METHOD, METHOD_NAMES
+from tltool.explanation.choices import DEFAULT_METHOD, METHOD_NAMES
 
 if TYPE_CHECKING:
     from tltool.explanation.compare import Compared
@@ -25,13 +25,13 @@ def _run(ctx: click.Context) -> Path:
 
 
 def _complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from tltool.explanation.stored_layers import stored_layers
+    from tltool.explanation.choices import stored_layers
 
     return _starting(stored_layers(_run(ctx)), incomplete)
 
 
 def _tasks(ctx: click.Context) -> dict[str, list[str]]:
-    from tltool.explanation.stored_layers import stored_tasks
+    from tltool.explanation.choices import stored_tasks
 
     return stored_tasks(_run(ctx))
 
@@ -58,7 +58,7 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
 )
 @click.option(
     "--class",
-    "class_name",
+    "label",
     metavar="NAME",
     shell_complete=_complete_class,
     help="Class to explain [of each image the most probable].",
@@ -153,7 +153,7 @@ def _list_layers(run: Path, task: str | None) -> None:
     from tltool.runtime import quiet_import
 
     quiet_import("keras")
-    from tltool.explanation.layers import list_layers
+    from tltool.explanation.explainer import list_layers
 
     rows = [
         (
@@ -186,7 +186,11 @@ def _show(done: "Explanation", out: Path) -> None:
 
 
 def _row(each: "Explained", out: Path) -> list[str]:
-    row = [f"{each.picture.relative_to(out)}", each.class_name, f"{each.probability:.3f}"]
+    row = [
+        f"{each.picture.relative_to(out) if each.picture else ''}",
+        each.label,
+        f"{each.probability:.3f}",
+    ]
     if each.located is not None:
         box, iou = each.located.box, each.located.iou
         corners = (box.left, box.top, box.right, box.bottom) if box else ()

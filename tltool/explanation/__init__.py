@@ -1,1 +1,1 @@
-"""Where in an image a classifier sees what it says: class activation maps, boxes, their worth."""
+"""Where a classifier sees the classes it predicts: activation maps, boxes, faithfulness."""

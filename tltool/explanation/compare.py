@@ -7,17 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tltool.errors import ImageError
-from tltool.explanation.chosen import Asked, ask, choose_class
 from tltool.explanation.explain import read_all
-from tltool.explanation.methods import allowed_methods, maps_of_subject, on_image
-from tltool.explanation.subject import Subject
-from tltool.explanation.truth import Truth, read_truth
-from tltool.explanation.windows import gather, place_window, shrink_to_window
-from tltool.explanation.worth import (
+from tltool.explanation.explainer import Explainer, choose_class, open_explainer
+from tltool.explanation.faithfulness import (
     POINT_TOLERANCE,
     TOLERANCE,
     area_under,
@@ -25,9 +22,13 @@ from tltool.explanation.worth import (
     insertion,
     points_at,
 )
+from tltool.explanation.methods import allowed_methods, maps_of_subject, on_image
+from tltool.explanation.subject import Subject
+from tltool.explanation.truth import Truth, read_truth
+from tltool.explanation.windows import gather, place_window, shrink_to_window
 from tltool.files import atomic_path, refuse_existing
 from tltool.inference.network import Openable, open_network
-from tltool.inference.predict_batches import Batch, is_cut
+from tltool.inference.predict_batches import Batch, Images, is_cut
 from tltool.progress import progress_bar
 from tltool.run.folder import write_json
 from tltool.text import with_numbers
@@ -40,7 +41,7 @@ CENTRE, CHANCE = "(centre)", "(chance)"
 
 
 @dataclass(frozen=True)
-class Worth:
+class Faithfulness:
     """Measures of the faithfulness of a method's maps.
 
     Attributes
@@ -52,7 +53,7 @@ class Worth:
         Whose map was looked at; empty for those two.
     images : int
     insertion, deletion : float
-        Mean area under the curves of `tltool.explanation.worth`; high and low
+        Mean area under the curves of `tltool.explanation.faithfulness`; high and low
         are good.
     pointing : float or None
         Share of things that the map of their class points at; None: none known.
@@ -78,14 +79,14 @@ class Compared:
 
     Attributes
     ----------
-    methods : list of Worth
+    methods : list of Faithfulness
     unreadable : list of ImageError
     refused : dict of str to str
         Methods that the head or the layer does not allow, with the reason.
     files : list of Path
     """
 
-    methods: list[Worth]
+    methods: list[Faithfulness]
     unreadable: list[ImageError]
     refused: dict[str, str]
     files: list[Path]
@@ -100,9 +101,9 @@ class _Tally:
     hits: list[bool] = field(default_factory=list)
     seconds: float = 0.0
 
-    def worth(self, method: str, layer: str) -> Worth:
+    def summary(self, method: str, layer: str) -> Faithfulness:
         number = len(self.insertions)
-        return Worth(
+        return Faithfulness(
             method,
             layer,
             number,
@@ -135,7 +136,7 @@ def _chance(subject: Subject, seed: int = 0) -> Maker:
     rng = np.random.default_rng(seed)
 
     def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return subject.placement.enlarge(rng.random((len(images), *subject.cells)))
+        return subject.layout.enlarge(rng.random((len(images), *subject.cells)))
 
     return make
 
@@ -144,18 +145,18 @@ def _chance(subject: Subject, seed: int = 0) -> Maker:
 class _Comparison:
     """What holds for every image."""
 
-    asked: Asked
+    explainer: Explainer
     class_index: int | None
     truth: dict[Path, list[Truth]]
     cut: Callable[[Path], bool]
 
     def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
         """Add the images of a batch to what is known of a method."""
-        scores = self.asked.checked_scores(read)
+        scores = self.explainer.checked_scores(read)
         told = self.class_index
         classes = scores.argmax(axis=1) if told is None else np.full(len(scores), told)
         started = time.perf_counter()
-        heats = make(read.prepared, self.asked.targets(classes))
+        heats = make(read.prepared, self.explainer.targets(classes))
         tally.seconds += time.perf_counter() - started
         for image, heat, place in zip(read.prepared, heats, classes.tolist(), strict=True):
             predict = self._predict(place)
@@ -164,7 +165,7 @@ class _Comparison:
         self._point(read, heats, classes, make, tally)
 
     def _predict(self, place: int) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda images: self.asked.scores(images)[:, place]
+        return lambda images: self.explainer.scores(images)[:, place]
 
     def _point(
         self, read: Batch, heats: np.ndarray, classes: np.ndarray, make: Maker, tally: _Tally
@@ -172,7 +173,7 @@ class _Comparison:
         """Ask for each image and class of a thing in it where the map of that class points."""
         wanted = [
             (place, label, things)
-            for place, path in enumerate(map(Path, read.names))
+            for place, path in enumerate(read.names)
             for label, things in self._things(path, int(classes[place])).items()
         ]
         if not wanted:
@@ -181,27 +182,27 @@ class _Comparison:
         own = heats[places]
         other = labels != classes[places]
         if other.any():
-            images, targets = read.prepared[places[other]], self.asked.targets(labels[other])
+            images, targets = read.prepared[places[other]], self.explainer.targets(labels[other])
             own[other] = make(images, targets)
-        side = self.asked.network.sidecar.window
+        side = self.explainer.network.sidecar.window
         for (place, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
             path = Path(read.names[place])
-            window, _ = place_window(path, self.asked.network.sidecar, self.cut(path))
+            window, _ = place_window(path, self.explainer.network.sidecar, self.cut)
             boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
             tally.hits.append(points_at(heat, boxes))
 
     def _tolerance(self, thing: Truth) -> float:
         """Of a thing, px of the window."""
-        sidecar = self.asked.network.sidecar
+        sidecar = self.explainer.network.sidecar
         if thing.is_point:
             return POINT_TOLERANCE * sidecar.patch
         return TOLERANCE * sidecar.window
 
-    def _things(self, path: Path, predicted: int) -> dict[int, list[Truth]]:
+    def _things(self, path: Path | str, predicted: int) -> dict[int, list[Truth]]:
         """Those of each class that the task knows; without a class, of the predicted one."""
-        names = self.asked.task.classes
+        names = self.explainer.task.classes
         found: dict[int, list[Truth]] = {}
-        for thing in self.truth.get(path, []):
+        for thing in self.truth.get(Path(path), []):
             if thing.label is None or thing.label in names:
                 place = predicted if thing.label is None else names.index(thing.label)
                 found.setdefault(place, []).append(thing)
@@ -210,10 +211,10 @@ class _Comparison:
 
 def compare_methods(
     network: Openable,
-    images: Sequence[str | Path],
+    images: Images,
     out: str | Path | None = None,
     *,
-    class_name: str | None = None,
+    label: str | None = None,
     task: str | None = None,
     layer: str | None = None,
     truth: str | Path | None = None,
@@ -221,7 +222,7 @@ def compare_methods(
     strict: bool = False,
     overwrite: bool = False,
 ) -> Compared:
-    """Measure over images what the maps of each method are worth, to choose one by.
+    """Compare methods by how faithful their maps are over many images.
 
     Insertion: a blurred image gets its pixels back, those with most heat
     first. Deletion: pixels take the image's mean colour, those with most heat
@@ -232,7 +233,7 @@ def compare_methods(
 
     Parameters
     ----------
-    network, images, class_name, task, layer, batch, strict, overwrite
+    network, images, label, task, layer, batch, strict, overwrite
         As of `tltool.explain`.
     out : str or Path, optional
         Folder for ``methods.csv`` and ``methods.json``. None: nothing is
@@ -253,18 +254,19 @@ def compare_methods(
     files = [] if out is None else [Path(out) / CSV_NAME, Path(out) / JSON_NAME]
     for path in files:
         refuse_existing(path, overwrite)
-    paths, cut = list(gather(images)), is_cut()
+    sources, cut = gather(images), is_cut()
+    paths = [each for each in sources if isinstance(each, Path)]
     true = {} if truth is None else read_truth(Path(truth), paths)
-    asked = ask(open_network(network), task, layer)
-    _warn_of_unknown(true.values(), asked.task.classes, truth)
-    allowed, refused = allowed_methods(asked.subject)
-    comparison = _Comparison(asked, choose_class(asked.task, class_name), true, cut)
+    explainer = open_explainer(open_network(network), task, layer)
+    _warn_of_unknown(true.values(), explainer.task.classes, truth)
+    allowed, refused = allowed_methods(explainer.subject)
+    comparison = _Comparison(explainer, choose_class(explainer.task, label), true, cut)
     makers = {name: _maker(subject, name, batch_size) for name, subject in allowed.items()}
-    makers |= {CENTRE: _centre, CHANCE: _chance(asked.subject)}
-    tallies, unreadable = _judge_all(comparison, makers, paths, batch_size, strict)
+    makers |= {CENTRE: _centre, CHANCE: _chance(explainer.subject)}
+    tallies, unreadable = _judge_all(comparison, makers, sources, batch_size, strict)
     layers = {name: subject.layer for name, subject in allowed.items()}
-    found = [tally.worth(name, layers.get(name, "")) for name, tally in tallies.items()]
-    found.sort(key=lambda worth: worth.deletion - worth.insertion)
+    found = [tally.summary(name, layers.get(name, "")) for name, tally in tallies.items()]
+    found.sort(key=lambda each: each.deletion - each.insertion)
     if files:
         _write(files[0], files[1], found)
     return Compared(found, unreadable, refused, files)
@@ -288,24 +290,24 @@ def _warn_of_unknown(
 def _judge_all(
     comparison: _Comparison,
     makers: dict[str, Maker],
-    paths: Sequence[Path],
+    sources: Sequence[Any],
     batch_size: int,
     strict: bool,
 ) -> tuple[dict[str, _Tally], list[ImageError]]:
     tallies = {name: _Tally() for name in makers}
     unreadable: list[ImageError] = []
-    with progress_bar("methods", len(paths) * len(makers), "maps") as bar:
-        for read in read_all(comparison.asked, paths, comparison.cut, batch_size, strict):
+    with progress_bar("methods", len(sources) * len(makers), "maps") as bar:
+        for read in read_all(comparison.explainer, sources, batch_size, strict):
             unreadable += read.unreadable
             for name, make in makers.items():
                 if read.names:
                     comparison.judge(read, make, tallies[name])
-                bar.advance(len(read.names) + len(read.unreadable), name)
+                bar.advance(len(read), name)
     return tallies, unreadable
 
 
-def _write(table: Path, document: Path, found: Sequence[Worth]) -> None:
-    rows = [asdict(worth) for worth in found]
+def _write(table: Path, document: Path, found: Sequence[Faithfulness]) -> None:
+    rows = [asdict(each) for each in found]
     with atomic_path(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,26 +1,41 @@
-"""`tltool explain`: where a run's classifier sees in an image what it tells of it."""
+"""`tltool explain`: where in an image the network sees the class it predicts."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.explanation.boxes import THRESHOLD, Localisation, localise
-from tltool.explanation.chosen import Asked, ask, choose_class
-from tltool.explanation.explained import RAW, Explained, Files, Locator
+from tltool.explanation.boxes import THRESHOLD, Box, Localisation, find_box, localise
+from tltool.explanation.choices import DEFAULT_METHOD
+from tltool.explanation.explained import COCO_NAME, CSV_NAME, Explained, Located, write_boxes
+from tltool.explanation.explainer import Explainer, choose_class, open_explainer
 from tltool.explanation.methods import find_method, maps_of_subject, on_image, subject_for
-from tltool.explanation.names import DEFAULT_METHOD
 from tltool.explanation.truth import Truth, read_truth
-from tltool.explanation.windows import gather, shrink_to_window
-from tltool.explanation.written import COCO_NAME, CSV_NAME, write_boxes
+from tltool.explanation.windows import (
+    Window,
+    gather,
+    output_names,
+    patch_of,
+    place_window,
+    shrink_to_window,
+)
+from tltool.files import atomic_path, refuse_existing
 from tltool.inference.network import Openable, open_network
-from tltool.inference.predict_batches import Batch, is_cut, predict_batches
+from tltool.inference.predict_batches import Batch, Images, is_cut, predict_batches
 from tltool.progress import progress_bar
 
 logger = logging.getLogger(__name__)
+
+# Format of a raw map -> what writes it.
+RAW: dict[str, Callable[[Path, np.ndarray], None]] = {
+    "npy": lambda path, heat: np.save(path, heat),
+    "tiff": lambda path, heat: Image.fromarray(heat).save(path),
+}
 
 
 @dataclass(frozen=True)
@@ -52,59 +67,13 @@ class Explanation:
     files: list[Path] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What holds for every image of a call."""
-
-    asked: Asked
-    class_index: int | None
-    files: Files
-    locator: Locator | None
-    batch_size: int
-
-    def explain(self, read: Batch) -> list[Explained]:
-        """The images of a batch."""
-        asked, side = self.asked, self.asked.network.sidecar.window
-        scores = asked.checked_scores(read)
-        predicted = scores.argmax(axis=1)
-        chosen = (
-            predicted if self.class_index is None else np.full_like(predicted, self.class_index)
-        )
-        targets, method = asked.targets(chosen), self.files.method
-        maps = maps_of_subject(asked.subject, read.prepared, targets, method, self.batch_size)
-        heats = shrink_to_window(on_image(asked.subject, maps), side)
-        return [
-            self._finish(*each)
-            for each in zip(
-                map(Path, read.names), read.images, heats, scores, chosen.tolist(), strict=True
-            )
-        ]
-
-    def _finish(
-        self, image: Path, pixels: np.ndarray, heat: np.ndarray, scores: np.ndarray, place: int
-    ) -> Explained:
-        names, probability = self.asked.task.classes, float(scores[place])
-        class_name, predicted = names[place], names[int(scores.argmax())]
-        located = self.locator(image, heat, class_name) if self.locator else None
-        lines = [f"{class_name} {probability:.2f}", f"{image.name}, {self._how()}"]
-        if predicted != class_name:
-            lines[0] += f" (most probable: {predicted} {scores.max():.2f})"
-        sidecar = self.asked.network.sidecar
-        picture = self.files.draw(image, pixels, heat, lines, located, sidecar)
-        raw = self.files.write_raw(image, heat)
-        return Explained(image, class_name, probability, predicted, heat, picture, raw, located)
-
-    def _how(self) -> str:
-        return f"{self.files.method}, {self.asked.subject.layer}"
-
-
 def explain(
     network: Openable,
-    images: Sequence[str | Path],
-    out: str | Path,
+    images: Images,
+    out: str | Path | None = None,
     *,
     method: str = DEFAULT_METHOD,
-    class_name: str | None = None,
+    label: str | None = None,
     task: str | None = None,
     layer: str | None = None,
     raw: str | None = None,
@@ -115,25 +84,28 @@ def explain(
     strict: bool = False,
     overwrite: bool = False,
 ) -> Explanation:
-    """Show where a run's classifier sees in images what it tells of them.
+    """Explain predictions: where in images the network sees the classes it predicts.
 
     Parameters
     ----------
     network : str, Path, Network or keras.Model
         A run folder, a model file, or what `tltool.open` takes or gave.
-    images : sequence of str or Path
-        Image files, folders of them (of folders too), or patterns. They are
-        read as the run reads its patches: of those that `tltool.patches` cut
-        the middle, others resized.
-    out : str or Path
+    images : str, Path, array, PIL image or iterable of them
+        Image files, folders of them (of folders too), or patterns; arrays
+        (height, width, bands) or (n, height, width, bands). They are read as
+        the run reads its patches: of those that `tltool.patches` cut the
+        middle, others resized.
+    out : str or Path, optional
         Folder for ``<stem>.<method>.png``: the image, and the same under the
-        heat. Of images from a folder the stem is the path from there.
+        heat. Of images from a folder the stem is the path from there, of
+        images in memory ``image-<index>``. None: nothing is written.
     method : str
-        One of `tltool.explanation.methods.METHODS`.
-    class_name : str, optional
-        Of which class. Default: of each image the most probable one.
+        ``cam``, ``gradcam``, ``gradcam++``, ``augmented-gradcam``, ``scorecam``
+        or ``layercam``.
+    label : str, optional
+        The class. Default: of each image the most probable one.
     task : str, optional
-        Of which task, where the run tells several.
+        The task, where there are several.
     layer : str, optional
         Whose map is looked at, by its path (`list_layers`). Default: the last
         map before the head with 5 cells or more along each side; of ``cam``
@@ -175,49 +147,115 @@ def explain(
     OutputError
     """
     find_method(method)
-    _check(raw, box_threshold, truth, boxes)
-    named, cut = gather(images), is_cut()
-    files = Files(Path(out), named, method, raw)
-    files.refuse(overwrite, *((COCO_NAME, CSV_NAME) if boxes else ()))
-    true = {} if truth is None else _boxes_alone(Path(truth), list(named))
-    asked = ask(open_network(network), task, layer)
-    asked = asked.at(subject_for(asked.subject, method))
-    locator = Locator(asked.network.sidecar, box_threshold, true, cut) if boxes else None
-    job = _Job(asked, choose_class(asked.task, class_name), files, locator, batch_size)
-    made, unreadable = _explain_all(job, cut, strict)
-    written = write_boxes(files.folder, made) if boxes else []
-    located = [each.located for each in made if each.located]
-    fits = [(one.iou, one.right) for one in located if one.iou is not None]
-    layer, cells = asked.subject.layer, asked.subject.cells
-    return Explanation(method, layer, cells, made, unreadable, localise(fits), written)
-
-
-def _check(raw: str | None, threshold: float, truth: str | Path | None, boxes: bool) -> None:
     if raw is not None and raw not in RAW:
         raise UsageError(f"`raw`: expected one of {', '.join(RAW)}; received {raw}")
-    if not 0 < threshold < 1:
+    if not 0 < box_threshold < 1:
         raise UsageError(
             "`box_threshold`: expected a share of the map's maximum between 0 and 1, received"
-            f" {threshold:g}"
+            f" {box_threshold:g}"
         )
     if truth is not None and not boxes:
         raise UsageError("`truth`: expected `boxes=True` with it, or `tltool.compare_methods`")
+    sources = gather(images)
+    stems, folder = output_names(sources), None if out is None else Path(out)
+    suffixes = ["png", *([raw] if raw else [])]
+    if folder is not None:
+        names = [f"{stem}.{method}.{suffix}" for stem in stems for suffix in suffixes]
+        for name in [*((COCO_NAME, CSV_NAME) if boxes else ()), *names]:
+            refuse_existing(folder / name, overwrite)
+    true: dict[Path, list[Truth]] = {}
+    if truth is not None:
+        true = read_truth(Path(truth), [each for each in sources if isinstance(each, Path)])
+        if any(each.is_point for own in true.values() for each in own):
+            raise DataError(
+                f"{truth}: expected boxes, image,xmin,ymin,xmax,ymax and perhaps label, to compare"
+                " boxes with; received points, which `tltool.compare_methods` takes"
+            )
+    explainer = open_explainer(open_network(network), task, layer)
+    explainer = explainer.at(subject_for(explainer.subject, method))
+    subject, classes = explainer.subject, explainer.task.classes
+    sidecar, chosen, cut = explainer.network.sidecar, choose_class(explainer.task, label), is_cut()
+    made: list[Explained] = []
+    unreadable: list[ImageError] = []
+    with progress_bar(method, len(sources), "images") as bar:
+        for batch in read_all(explainer, sources, batch_size, strict):
+            bar.advance(len(batch))
+            unreadable += batch.unreadable
+            if not batch.names:
+                continue
+            scores = explainer.checked_scores(batch)
+            best = scores.argmax(axis=1)
+            shown = best if chosen is None else np.full_like(best, chosen)
+            targets = explainer.targets(shown)
+            maps = maps_of_subject(subject, batch.prepared, targets, method, batch_size)
+            heats = shrink_to_window(on_image(subject, maps), sidecar.window)
+            for row, (index, heat) in enumerate(zip(batch.indices, heats, strict=True)):
+                found, image = classes[shown[row]], sources[index]
+                located = None
+                if boxes:
+                    own = true.get(image, []) if isinstance(image, Path) else []
+                    window, size = place_window(image, sidecar, cut)
+                    inside = find_box(heat, box_threshold)
+                    located = _locate(window, size, inside, own, found)
+                explained = Explained(
+                    batch.names[row],
+                    found,
+                    float(scores[row, shown[row]]),
+                    classes[best[row]],
+                    float(scores[row, best[row]]),
+                    heat,
+                    batch.images[row],
+                    method,
+                    subject.layer,
+                    patch_of(sidecar),
+                    located=located,
+                )
+                if folder is not None:
+                    explained = _write(explained, folder / f"{stems[index]}.{method}", raw)
+                made.append(explained)
+    files = write_boxes(folder, made) if boxes and folder is not None else []
+    ious = [
+        (each.located.iou, each.located.right)
+        for each in made
+        if each.located and each.located.iou is not None
+    ]
+    fit = localise(ious)
+    return Explanation(method, subject.layer, subject.cells, made, unreadable, fit, files)
 
 
-def _boxes_alone(path: Path, images: list[Path]) -> dict[Path, list[Truth]]:
-    found = read_truth(path, images)
-    if any(each.is_point for own in found.values() for each in own):
-        raise DataError(
-            f"{path}: expected boxes, image,xmin,ymin,xmax,ymax and perhaps label, to compare boxes"
-            " with; received points, which `tltool.compare_methods` takes"
-        )
-    return found
+def _locate(
+    window: Window,
+    size: tuple[int, int],
+    inside: Box | None,
+    true: Sequence[Truth],
+    label: str,
+) -> Located:
+    """Lay a box of the window on the image, beside the true one that it fits best."""
+    box, iou, right = window.to_image(inside) if inside else None, None, None
+    if true:
+        ious = [each.box.iou(box) if box else 0.0 for each in true]
+        best = int(np.argmax(ious))
+        iou = ious[best]
+        right = None if true[best].label is None else true[best].label == label
+    return Located(box, inside, [window.from_image(t.box) for t in true], size, iou, right)
+
+
+def _write(explained: Explained, stem: Path, raw: str | None) -> Explained:
+    """Write the picture, and the map where that is asked for."""
+    picture, values = stem.with_name(f"{stem.name}.png"), None
+    with atomic_path(picture) as partial:
+        explained.to_image().save(partial)
+    if raw is not None:
+        values = stem.with_name(f"{stem.name}.{raw}")
+        with atomic_path(values) as partial:
+            RAW[raw](partial, np.asarray(explained.map, np.float32))
+    return replace(explained, picture=picture, raw=values)
 
 
 def read_all(
-    asked: Asked, paths: Sequence[Path], cut: Callable[[Path], bool], batch_size: int, strict: bool
+    explainer: Explainer, images: Sequence[Any], batch_size: int, strict: bool
 ) -> Iterator[Batch]:
-    """Batches of images as the run sees them; unreadable ones are told at once.
+    """Predict images batch by batch; unreadable ones are logged at once.
 
     Raises
     ------
@@ -225,25 +263,11 @@ def read_all(
         Where `strict`; or not one can be read.
     """
     readable, last = 0, None
-    batches = predict_batches(asked.network, paths, batch_size=batch_size, crop=cut, strict=strict)
-    for each in batches:
-        for last in each.unreadable:
+    batches = predict_batches(explainer.network, images, batch_size=batch_size, strict=strict)
+    for batch in batches:
+        for last in batch.unreadable:
             logger.warning("left out: %s", last)
-        readable += len(each.names)
-        yield each
+        readable += len(batch.names)
+        yield batch
     if last is not None and not readable:
         raise last
-
-
-def _explain_all(
-    job: _Job, cut: Callable[[Path], bool], strict: bool
-) -> tuple[list[Explained], list[ImageError]]:
-    made: list[Explained] = []
-    unreadable: list[ImageError] = []
-    paths = list(job.files.names)
-    with progress_bar(job.files.method, len(paths), "images") as bar:
-        for read in read_all(job.asked, paths, cut, job.batch_size, strict):
-            unreadable += read.unreadable
-            made += job.explain(read) if read.names else []
-            bar.advance(len(read.names) + len(read.unreadable))
-    return made, unreadable

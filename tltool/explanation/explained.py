@@ -1,30 +1,19 @@
-"""What is found for one image, and the files of it."""
+"""What is found for one image, and the boxes of many as COCO and as a table."""
 
-from collections.abc import Callable, Sequence
+import csv
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tltool.explanation.boxes import Box, find_box
+from tltool.explanation.boxes import Box
 from tltool.explanation.picture import draw_explanation
-from tltool.explanation.truth import Truth
-from tltool.explanation.windows import patch_of, place_window
-from tltool.files import atomic_path, refuse_existing
-from tltool.run.sidecar import Sidecar
-
-
-def _save_npy(path: Path, heat: np.ndarray) -> None:
-    np.save(path, heat)
-
-
-def _save_tiff(path: Path, heat: np.ndarray) -> None:
-    Image.fromarray(heat).save(path)
-
-
-# Format of a raw map -> what writes it.
-RAW: dict[str, Callable[[Path, np.ndarray], None]] = {"npy": _save_npy, "tiff": _save_tiff}
+from tltool.files import atomic_path, write_text
+from tltool.pictures.notebook import picture_html
 
 
 @dataclass(frozen=True)
@@ -42,9 +31,9 @@ class Located:
     size : (int, int)
         Width and height of the image.
     iou : float or None
-        With the true box that fits best; None: there is none.
+        Overlap with the true box that fits best; None: there is none.
     right : bool or None
-        Whether the class is that box's; None: not told.
+        Whether the class is that box's; None: not known.
     """
 
     box: Box | None
@@ -57,140 +46,124 @@ class Located:
 
 @dataclass(frozen=True)
 class Explained:
-    """Explanation of one image.
+    """The explanation of an image: where the network sees a class in it.
 
     Attributes
     ----------
-    image : Path
-    class_name : str
-        That the map is of.
+    image : Path or str
+        Path of the image; of one in memory ``image <index>``.
+    label : str
+        The class that the map is of.
     probability : float
     predicted : str
         The most probable class.
+    predicted_probability : float
     map : (side, side) float32 array
         In px of the window that the network sees, as the method gives it, not
         scaled.
-    picture : Path
-    raw : Path or None
+    pixels : (side, side, bands) uint8 array
+        What the network sees of the image.
+    method, layer : str
+    patch : Box or None
+        What of the window is predicted; None: all of it.
+    picture, raw : Path or None
+        Files that were written.
     located : Located or None
         None: boxes were not asked for.
     """
 
-    image: Path
-    class_name: str
+    image: Path | str
+    label: str
     probability: float
     predicted: str
+    predicted_probability: float
     map: np.ndarray = field(repr=False)
-    picture: Path
+    pixels: np.ndarray = field(repr=False)
+    method: str
+    layer: str
+    patch: Box | None = None
+    picture: Path | None = None
     raw: Path | None = None
     located: Located | None = None
 
-
-def scaled(heat: np.ndarray) -> np.ndarray:
-    """A map's positive part with a maximum of 1; 0 where it has none."""
-    positive = np.maximum(heat, 0)
-    highest = positive.max()
-    return positive / highest if highest > 0 else positive
-
-
-def _fit(box: Box | None, true: Sequence[Truth], class_name: str) -> tuple[float, bool | None]:
-    """IoU with the true box that fits best, and whether the class is its own."""
-    ious = [each.box.iou(box) if box else 0.0 for each in true]
-    best = int(np.argmax(ious))
-    label = true[best].label
-    return ious[best], None if label is None else label == class_name
-
-
-@dataclass(frozen=True)
-class Locator:
-    """Finds the boxes of maps.
-
-    Attributes
-    ----------
-    sidecar : Sidecar
-        Of the network.
-    threshold : float
-        As of `find_box`.
-    truth : dict of Path to list of Truth
-        Boxes alone.
-    cut : callable
-        As of `tltool.inference.predict_batches.is_cut`.
-    """
-
-    sidecar: Sidecar
-    threshold: float
-    truth: dict[Path, list[Truth]]
-    cut: Callable[[Path], bool]
-
-    def __call__(self, image: Path, heat: np.ndarray, class_name: str) -> Located:
-        """The box of the map of a class, (side, side) in px of the window."""
-        window, size = place_window(image, self.sidecar, self.cut(image))
-        inside, true = find_box(heat, self.threshold), self.truth.get(image, [])
-        box = window.to_image(inside) if inside else None
-        iou, right = _fit(box, true, class_name) if true else (None, None)
-        return Located(
-            box, inside, [window.from_image(each.box) for each in true], size, iou, right
+    def to_image(self) -> Image.Image:
+        """Draw what the network sees beside the same under the heat of the map."""
+        heading = f"{self.label} {self.probability:.2f}"
+        if self.predicted != self.label:
+            heading += f" (most probable: {self.predicted} {self.predicted_probability:.2f})"
+        name = self.image.name if isinstance(self.image, Path) else self.image
+        heat = np.maximum(self.map, 0)
+        highest = heat.max()
+        return draw_explanation(
+            self.pixels,
+            heat / highest if highest > 0 else heat,
+            [heading, f"{name}, {self.method}, {self.layer}"],
+            patch=self.patch,
+            found=self.located.inside if self.located else None,
+            true=self.located.true if self.located else (),
         )
 
+    def _repr_html_(self) -> str:
+        return picture_html(self.to_image())
 
-@dataclass(frozen=True)
-class Files:
-    """The files that a call writes.
 
-    Attributes
+COCO_NAME, CSV_NAME = "boxes.json", "boxes.csv"
+COLUMNS = ("image", "xmin", "ymin", "xmax", "ymax", "label", "score", "iou")
+
+
+def _coco(found: Sequence[Explained]) -> dict[str, Any]:
+    """Images, categories and an annotation for each box; its score is the class's probability."""
+    names = sorted({each.label for each in found})
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, each in enumerate(found, 1):
+        assert each.located is not None
+        width, height = each.located.size
+        images.append(
+            {"id": number, "file_name": str(each.image), "width": width, "height": height}
+        )
+        box = each.located.box
+        if box is not None:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": names.index(each.label) + 1,
+                    "bbox": [box.left, box.top, box.right - box.left, box.bottom - box.top],
+                    "area": box.area,
+                    "iscrowd": 0,
+                    "score": each.probability,
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _row(each: Explained) -> list[Any]:
+    assert each.located is not None
+    box, iou = each.located.box, each.located.iou
+    corners = [f"{c:g}" for c in (box.left, box.top, box.right, box.bottom)] if box else [""] * 4
+    told = [each.label, f"{each.probability:.6g}", "" if iou is None else f"{iou:.6g}"]
+    return [each.image, *corners, *told]
+
+
+def write_boxes(folder: Path, found: Sequence[Explained]) -> list[Path]:
+    """Write ``boxes.json``, as COCO has it, and ``boxes.csv``; px of the images.
+
+    Parameters
     ----------
     folder : Path
-    names : dict of Path to str
-        Image to the beginning of its files' names.
-    method : str
-    raw : str or None
-        Of `RAW`.
+    found : sequence of Explained
+        With boxes.
+
+    References
+    ----------
+    https://cocodataset.org/#format-data
     """
-
-    folder: Path
-    names: dict[Path, str]
-    method: str
-    raw: str | None
-
-    def path(self, image: Path, suffix: str) -> Path:
-        """A file of an image."""
-        return self.folder / f"{self.names[image]}.{self.method}.{suffix}"
-
-    def refuse(self, overwrite: bool, *more: str) -> None:
-        """Raise an `OutputError` where one is there; `more` are others in the folder."""
-        suffixes = ["png", *([self.raw] if self.raw else [])]
-        every = [self.path(image, suffix) for image in self.names for suffix in suffixes]
-        for path in [*(self.folder / name for name in more), *every]:
-            refuse_existing(path, overwrite)
-
-    def write_raw(self, image: Path, heat: np.ndarray) -> Path | None:
-        """Write the map, where that is asked for."""
-        if self.raw is None:
-            return None
-        path = self.path(image, self.raw)
-        with atomic_path(path) as partial:
-            RAW[self.raw](partial, np.asarray(heat, np.float32))
-        return path
-
-    def draw(
-        self,
-        image: Path,
-        pixels: np.ndarray,
-        heat: np.ndarray,
-        lines: Sequence[str],
-        located: Located | None,
-        sidecar: Sidecar,
-    ) -> Path:
-        """Draw the picture of an image."""
-        path = self.path(image, "png")
-        picture = draw_explanation(
-            pixels,
-            scaled(heat),
-            lines,
-            patch=patch_of(sidecar),
-            found=located.inside if located else None,
-            true=located.true if located else (),
-        )
-        with atomic_path(path) as partial:
-            picture.save(partial)
-        return path
+    coco, table = folder / COCO_NAME, folder / CSV_NAME
+    write_text(coco, json.dumps(_coco(found)) + "\n")
+    with atomic_path(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(each) for each in found)
+    return [coco, table]

@@ -6,11 +6,10 @@ import keras
 import numpy as np
 
 from tltool.errors import ModelError, UsageError
-from tltool.explanation.augmented import augmented_gradcam
-from tltool.explanation.cam import at_pool, cam
+from tltool.explanation.cam import at_pool, cam, scorecam
 from tltool.explanation.gradients import gradcam, gradcam_plus_plus, layercam
-from tltool.explanation.scorecam import scorecam
 from tltool.explanation.subject import Subject, open_subject
+from tltool.explanation.superresolution import augmented_gradcam
 
 Method = Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]
 
@@ -116,7 +115,7 @@ def maps_of(
         One of `METHODS`.
     layer : str, optional
         Path or name of the layer whose map is looked at. Default: as of
-        `tltool.explanation.placement.default_map`; of ``cam`` what the head
+        `tltool.explanation.cell_layout.default_map`; of ``cam`` what the head
         pools.
     batch_size : int
         Images at a time.
@@ -163,7 +162,7 @@ def heat_of(
 
 def on_image(subject: Subject, maps: np.ndarray) -> np.ndarray:
     """Maps of cells enlarged to the image, where they are not of its size: (n, height, width)."""
-    return maps if maps.shape[1:] == subject.shape[:2] else subject.placement.enlarge(maps)
+    return maps if maps.shape[1:] == subject.shape[:2] else subject.layout.enlarge(maps)
 
 
 def as_heat(subject: Subject, maps: np.ndarray) -> np.ndarray:

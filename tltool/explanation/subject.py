@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tltool.explanation.cell_layout import CellLayout, default_map, layout_of
 from tltool.explanation.flat import Call, Flat, lay_flat
-from tltool.explanation.placement import Placement, default_map, place_map
 from tltool.explanation.scores import scores_of
 
 
@@ -54,9 +54,9 @@ class Subject:
         return Subject(self.flat, call, self.task)
 
     @cached_property
-    def placement(self) -> Placement:
-        """Placement of the cells of the map on the image."""
-        return place_map(self.flat, self.call)
+    def layout(self) -> CellLayout:
+        """CellLayout of the cells of the map on the image."""
+        return layout_of(self.flat, self.call)
 
     def _seen(self, images: Any, targets: Any) -> tuple[Any, Any]:
         features, scores = self._network(images, training=False)
@@ -132,7 +132,7 @@ def open_subject(
         Of the images.
     layer : str, optional
         Its path, or its name where only one has it. Default: as of
-        `tltool.explanation.placement.default_map`.
+        `tltool.explanation.cell_layout.default_map`.
     task : str or int, optional
         Which output, where there are several: its name, or its place where
         they are a list.

@@ -1,4 +1,4 @@
-"""A fine map from many coarse ones of the same image, rotated and shifted.
+"""Augmented Grad-CAM: a fine map from many coarse ones of the same image, rotated and shifted.
 
 The model of Augmented Grad-CAM (Morbidelli, Carrera, Rossi, Fragneto and
 Boracchi, ICASSP 2020): the coarse map g_l of the l-th rotated and shifted
@@ -10,13 +10,20 @@ and the reduction D to the layer's cells. h is found as the minimum of
 TV(h) the sum of the absolute differences of neighbours down and across.
 """
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from scipy.sparse import csr_matrix, kron, vstack
 
-from tltool.explanation.placement import Axis, Placement
+from tltool.explanation.cell_layout import Axis, CellLayout
+from tltool.explanation.gradients import gradcam
+from tltool.explanation.subject import Subject
+
+logger = logging.getLogger(__name__)
 
 # As in the authors' experiments: angles to 0.5 rad, shifts to 30 of 224 px.
 ANGLE = 0.5
@@ -98,7 +105,7 @@ class Observation:
         Of moved images.
     shape : (int, int)
         Of the fine map.
-    placement : Placement
+    layout : CellLayout
         Of the coarse maps.
     """
 
@@ -107,7 +114,7 @@ class Observation:
     step: int
     number: int
     shape: tuple[int, int]
-    placement: Placement
+    layout: CellLayout
 
     def reduce(self, maps: np.ndarray) -> np.ndarray:
         """Maps of the image's size, (n, height, width), at the middle of each square."""
@@ -121,21 +128,19 @@ class Observation:
         """Fine maps interpolated to the image's pixels: (n, height, width)."""
         rows, columns = (
             Axis(n, axis.side, self.step)
-            for n, axis in zip(
-                self.shape, (self.placement.rows, self.placement.columns), strict=True
-            )
+            for n, axis in zip(self.shape, (self.layout.rows, self.layout.columns), strict=True)
         )
-        return Placement(rows, columns).enlarge(maps)
+        return CellLayout(rows, columns).enlarge(maps)
 
 
 @lru_cache(maxsize=2)
-def observe(placement: Placement, number: int, seed: int = 0) -> Observation:
+def observe(layout: CellLayout, number: int, seed: int = 0) -> Observation:
     """Prepare for the maps of `number` moved images.
 
     The fine map's squares are half as wide as what so many coarse maps can
     tell apart, a cell's side divided by the square root of their number.
     """
-    axes = placement.rows, placement.columns
+    axes = layout.rows, layout.columns
     shape = axes[0].side, axes[1].side
     step = max(1, int(min(axis.cell_size for axis in axes) / (2 * number**0.5)))
     reduce = kron(*(csr_matrix(axis.reducing()) for axis in axes), format="csr")
@@ -143,7 +148,7 @@ def observe(placement: Placement, number: int, seed: int = 0) -> Observation:
     each = [reduce @ moving(motion, shape) @ merge for motion in draw_motions(number, seed)]
     forward = vstack(each, format="csr").astype(np.float32)
     fine = -(-shape[0] // step), -(-shape[1] // step)
-    return Observation(forward, forward.T.tocsr(), step, number, fine, placement)
+    return Observation(forward, forward.T.tocsr(), step, number, fine, layout)
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class Energy:
 
     @property
     def _pixels(self) -> float:
-        rows, columns = self.observation.placement.rows, self.observation.placement.columns
+        rows, columns = self.observation.layout.rows, self.observation.layout.columns
         return rows.cell_size * columns.cell_size
 
     @property
@@ -242,7 +247,7 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
     highest = coarse.max(axis=(1, 2, 3))
     scale = np.where(highest > 0, highest, 1).astype(np.float32)[:, None, None]
     energy = Energy(observation, coarse.reshape(len(coarse), -1).T / scale[:, 0].T)
-    maps = best = observation.reduce(observation.placement.enlarge(coarse[:, 0])) / scale
+    maps = best = observation.reduce(observation.layout.enlarge(coarse[:, 0])) / scale
     ahead, momentum, energies, length = maps, 1.0, [], 1 / energy.steepness
     least = np.full(len(coarse), np.inf)
     for _ in range(ITERATIONS + 1):
@@ -254,3 +259,73 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
         ahead, maps = after + (momentum - 1) / heavier * (after - maps), after
         momentum = heavier
     return Reconstruction(np.maximum(best, 0) * scale, np.stack(energies))
+
+
+COPIES = 64
+
+
+def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
+    """The rotated and shifted copies of an image: (number, height, width, bands)."""
+    shape = image.shape[:2]
+    bands = np.moveaxis(np.asarray(image, np.float32), -1, 0)
+    copies = np.empty((number, *image.shape), np.float32)
+    for copy, motion in zip(copies, draw_motions(number), strict=True):
+        rows, columns = (each.astype(np.float32) for each in sources(motion, shape))
+        for place, band in enumerate(bands):
+            copy[..., place] = cv2.remap(band, columns, rows, cv2.INTER_LINEAR)
+    return copies
+
+
+def _batches(length: int, batch_size: int) -> Iterator[slice]:
+    return (slice(start, start + batch_size) for start in range(0, length, batch_size))
+
+
+def coarse_maps(
+    subject: Subject, images: np.ndarray, targets: np.ndarray, number: int, batch_size: int = 32
+) -> np.ndarray:
+    """Grad-CAM of every moved copy: (n, number, cells down, cells across)."""
+    made = []
+    for image, target in zip(images, targets, strict=True):
+        copies, wanted = moved_copies(image, number), np.full(number, target)
+        maps = [gradcam(subject, copies[s], wanted[s]) for s in _batches(number, batch_size)]
+        made.append(np.concatenate(maps))
+    return np.stack(made)
+
+
+def reconstruct_maps(
+    subject: Subject, images: np.ndarray, targets: np.ndarray, number: int = COPIES
+) -> tuple[Reconstruction, Observation]:
+    """The fine maps of images, with the energy on the way to them."""
+    observation = observe(subject.layout, number)
+    return reconstruct(observation, coarse_maps(subject, images, targets, number)), observation
+
+
+def augmented_gradcam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Augmented Grad-CAM: the fine map whose moved and reduced copies are those of Grad-CAM.
+
+    argmin_h 1/2 sum_l ||D A_l h - g_l||^2 + lambda TV(h) + mu/2 ||h||^2 over
+    64 rotations and shifts; see `tltool.explanation.superresolution`. The
+    energies are logged, at level DEBUG those of every tenth step.
+
+    Returns
+    -------
+    (n, height, width) array, of the image's size.
+
+    References
+    ----------
+    P. Morbidelli, D. Carrera, B. Rossi, P. Fragneto and G. Boracchi,
+    "Augmented Grad-CAM: Heat-Maps Super Resolution Through Augmentation",
+    ICASSP 2020, pp. 4067-4071.
+    """
+    found, observation = reconstruct_maps(subject, images, targets)
+    means = found.energies.mean(axis=1)
+    for step in range(0, len(means), 10):
+        logger.debug("augmented-gradcam: step %d, mean energy %.4g", step, means[step])
+    logger.info(
+        "augmented-gradcam: energy %.4g at the start, %.4g after %d steps (mean of %d images)",
+        means[0],
+        means[-1],
+        len(means) - 1,
+        len(images),
+    )
+    return observation.enlarge(found.maps)

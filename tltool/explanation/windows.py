@@ -2,17 +2,20 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from tltool.data.images import read_image
-from tltool.errors import ImageError, UsageError
+from tltool.errors import UsageError
 from tltool.explanation.boxes import Box
-from tltool.files import expand_patterns, find_images, walk_images
+from tltool.files import expand_patterns, find_images
+from tltool.inference.predict_batches import Images, OneImage, each_image
 from tltool.run.sidecar import Sidecar
 
 
@@ -33,24 +36,27 @@ class Window:
         return box.moved(1 / self.scale, -self.left / self.scale, -self.top / self.scale)
 
 
-def place_window(path: Path, sidecar: Sidecar, cut: bool) -> tuple[Window, tuple[int, int]]:
-    """The window that the network sees of an image file, and the file's width and height.
+def place_window(
+    image: OneImage, sidecar: Sidecar, cut: Callable[[Path], bool]
+) -> tuple[Window, tuple[int, int]]:
+    """Find the window that the network sees of an image, and the image's width and height.
 
     Parameters
     ----------
-    path : Path
+    image : Path, array or PIL image
     sidecar : Sidecar
-    cut : bool
-        Whether the middle is cut out, not the whole resized; see
+    cut : callable
+        Whether the middle of a file is cut out, not the whole resized; see
         `tltool.data.stream.to_window`.
     """
-    height, width = read_image(path, sidecar.band_numbers).shape[:2]
-    side = sidecar.window
-    if cut:
+    path = Path(image) if isinstance(image, str | Path) else None
+    pixels = np.asarray(image) if path is None else read_image(path, sidecar.band_numbers)
+    (height, width), side = pixels.shape[:2], sidecar.window
+    if path is not None and cut(path):
         return Window((width - side) // 2, (height - side) // 2, 1.0), (width, height)
     shorter = min(width, height)
-    place = Window((width - shorter) / 2, (height - shorter) / 2, shorter / side)
-    return place, (width, height)
+    window = Window((width - shorter) / 2, (height - shorter) / 2, shorter / side)
+    return window, (width, height)
 
 
 def shrink_to_window(maps: np.ndarray, side: int) -> np.ndarray:
@@ -67,49 +73,61 @@ def patch_of(sidecar: Sidecar) -> Box | None:
     return Box(first, first, last, last) if first else None
 
 
-def gather(sources: Sequence[str | Path]) -> dict[Path, str]:
-    """Image files and what their outputs are called: path to name, without suffix.
-
-    Parameters
-    ----------
-    sources : sequence of str or Path
-        Images, folders (of folders too), or patterns.
-
-    Returns
-    -------
-    dict of Path to str
-        The stem; where two are alike, the path from the folder that holds all.
+def gather(images: Images) -> list[Any]:
+    """Collect images: files, those in folders and of patterns (each once), arrays, PIL images.
 
     Raises
     ------
     ImageError
         A source that does not exist, or without images.
     UsageError
+        No image at all.
+    """
+    found: dict[Any, Any] = {}
+    alone = isinstance(images, str | Path | np.ndarray | Image.Image)
+    sources: Any = [images] if alone else images
+    for source in sources:
+        if not isinstance(source, str | Path):
+            found |= {len(found) + index: each for index, each in enumerate(each_image(source))}
+            continue
+        for path in map(Path, expand_patterns([source])):
+            inside: Any = each_image(path) if path.is_dir() else find_images([path])
+            found |= {each.resolve(): each for each in inside}
+    if not found:
+        raise UsageError("`images`: expected images, received none")
+    return list(found.values())
+
+
+def output_names(images: Sequence[Any]) -> list[str]:
+    """Name the outputs of images, without suffix.
+
+    Returns
+    -------
+    list of str
+        The stem; where two are alike, the path from the folder that holds all.
+        Of images in memory ``image-<index>``.
+
+    Raises
+    ------
+    UsageError
         Two images that differ in their suffix alone.
     """
-    images: list[Path] = []
-    for source in map(Path, expand_patterns(sources)):
-        images += _inside(source) if source.is_dir() else find_images([source])
-    by_place = {image.resolve(): image for image in images}
-    stems = Counter(image.stem for image in by_place.values())
-    if max(stems.values()) == 1:
-        return {image: image.stem for image in by_place.values()}
-    top = Path(os.path.commonpath([place.parent for place in by_place]))
-    named = {
-        image: place.relative_to(top).with_suffix("").as_posix()
-        for place, image in by_place.items()
-    }
-    twice = next((name for name, n in Counter(named.values()).items() if n > 1), None)
+    paths = [image.resolve() for image in images if isinstance(image, Path)]
+    top = None
+    if len({path.stem for path in paths}) < len(paths):
+        top = Path(os.path.commonpath([path.parent for path in paths]))
+    names = []
+    for index, image in enumerate(images):
+        if not isinstance(image, Path):
+            names.append(f"image-{index}")
+        elif top is None:
+            names.append(image.stem)
+        else:
+            names.append(image.resolve().relative_to(top).with_suffix("").as_posix())
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
     if twice is not None:
         raise UsageError(
-            f"two images are called {twice}: their outputs would have one name. Take two calls with"
-            " different output folders"
+            f"`images`: two images are called {twice}: their outputs would have one name. Take two"
+            " calls with different output folders"
         )
-    return named
-
-
-def _inside(folder: Path) -> list[Path]:
-    found = list(walk_images(folder))
-    if not found:
-        raise ImageError(f"{folder}: expected images in the folder or below, found none")
-    return found
+    return names

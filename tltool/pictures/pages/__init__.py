@@ -50,13 +50,14 @@ def data_uri(image: Image.Image, kind: str = "JPEG", quality: int = 85) -> str:
     """
     buffer = io.BytesIO()
     image.save(buffer, kind, quality=quality, optimize=True, method=4)
-    return _uri(buffer.getvalue(), kind.lower())
+    return as_uri(buffer.getvalue(), kind.lower())
 
 
 def jpeg_uri(content: bytes) -> str:
     """A JPEG file inside the page."""
-    return _uri(content, "jpeg")
+    return as_uri(content, "jpeg")
 
 
-def _uri(content: bytes, kind: str) -> str:
+def as_uri(content: bytes, kind: str) -> str:
+    """Write an image file inside the page."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

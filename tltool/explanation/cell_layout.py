@@ -50,7 +50,7 @@ class Axis:
     cropped: bool = False
 
     @property
-    def places(self) -> np.ndarray:
+    def positions(self) -> np.ndarray:
         """(side,) array: where each pixel's centre lies, in cells from the first one's centre."""
         from_middle = np.arange(self.side) + 0.5 - self.side / 2
         return from_middle / self.cell_size + (self.cells - 1) / 2
@@ -61,7 +61,7 @@ class Axis:
         Beyond the outer cells' centres their values go on; where cells were
         cut off, for half a cell.
         """
-        place = self.places
+        place = self.positions
         inside = place.clip(0, self.cells - 1)
         low = np.floor(inside).astype(int)
         high = np.minimum(low + 1, self.cells - 1)
@@ -76,13 +76,13 @@ class Axis:
 
     def reducing(self) -> np.ndarray:
         """(cells, side) float32: the mean of the pixels of each cell's square."""
-        nearest = np.floor(self.places + 0.5)
+        nearest = np.floor(self.positions + 0.5)
         weights = (nearest == np.arange(self.cells)[:, None]).astype(np.float32)
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)
 
 
 @dataclass(frozen=True)
-class Placement:
+class CellLayout:
     """The cells of a map on the image, down and across."""
 
     rows: Axis
@@ -107,8 +107,8 @@ class Placement:
         return down @ maps.astype(np.float32) @ across
 
 
-def place_map(flat: Flat, call: Call) -> Placement:
-    """Placement of the cells of a call's map.
+def layout_of(flat: Flat, call: Call) -> CellLayout:
+    """CellLayout of the cells of a call's map.
 
     Where a layer on the way changes the size in a way that is not known here,
     the map is taken to cover the image.
@@ -117,14 +117,14 @@ def place_map(flat: Flat, call: Call) -> Placement:
 
     def axis(which: int) -> Axis:
         cells, side = call.shape[which], flat.inputs.shape[1 + which]
-        cell_size = pitches(flat, which)[id(call.output)]
+        cell_size = cell_sizes(flat, which)[id(call.output)]
         return (
             Axis(cells, side, side / cells)
             if cell_size is None
             else Axis(cells, side, cell_size, cropped)
         )
 
-    return Placement(axis(0), axis(1))
+    return CellLayout(axis(0), axis(1))
 
 
 def default_map(flat: Flat, task: str | int | None = None) -> Call:
@@ -140,7 +140,7 @@ def default_map(flat: Flat, task: str | int | None = None) -> Call:
     UsageError
         The network has no map at all.
     """
-    last, down, across = flat.last_map(task), pitches(flat, 0), pitches(flat, 1)
+    last, down, across = flat.last_map(task), cell_sizes(flat, 0), cell_sizes(flat, 1)
     own = [down[id(last.output)], across[id(last.output)]]
     covered = [n * cell_size for n, cell_size in zip(last.shape, own, strict=False) if cell_size]
     if len(covered) < 2:
@@ -162,7 +162,7 @@ def _cuts_off(layer: Any) -> bool:
     return all(min(pair) > 0 for pair in layer.cropping)
 
 
-def pitches(flat: Flat, axis: int) -> dict[int, float | None]:
+def cell_sizes(flat: Flat, axis: int) -> dict[int, float | None]:
     """Pixels between the cells of every call's map, down (0) or across (1).
 
     Returns

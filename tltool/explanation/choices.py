@@ -1,4 +1,4 @@
-"""What a run has to choose from, as its files list it, for the completion of the command line.
+"""Methods, and what a run has to choose from as its files list it, for the command line.
 
 Reads JSON alone: a shell must not wait for Keras. What cannot be read is no choice.
 """
@@ -11,6 +11,9 @@ from typing import Any
 
 from tltool.errors import TltoolError
 from tltool.run.sidecar import load_sidecar
+
+METHOD_NAMES = ("cam", "gradcam", "gradcam++", "augmented-gradcam", "scorecam", "layercam")
+DEFAULT_METHOD = "gradcam"
 
 # Layers whose output is never a map.
 _WITHOUT_MAP = {

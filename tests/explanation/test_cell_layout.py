@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 from tltool.errors import UsageError
+from tltool.explanation.cell_layout import Axis, default_map, layout_of
 from tltool.explanation.flat import lay_flat
-from tltool.explanation.placement import Axis, default_map, place_map
 
 
 def flat_of(*stack, side=48):
@@ -19,30 +19,30 @@ def conv(name, strides=1, padding="same"):
 
 def test_cells_lie_in_the_middle_at_the_pitch_of_the_strides():
     flat = flat_of(conv("a", 2), layers.ZeroPadding2D(((0, 1), (0, 1))), conv("b", 2, "valid"))
-    placement = place_map(flat, flat.find("b"))
-    assert (placement.rows.cells, placement.rows.cell_size, placement.rows.cropped) == (
+    layout = layout_of(flat, flat.find("b"))
+    assert (layout.rows.cells, layout.rows.cell_size, layout.rows.cropped) == (
         12,
         4,
         False,
     )
     # Of the 48 px, pixel 0 lies 1.5 px before the first cell's centre, at 2 px.
-    assert placement.rows.places[[0, 47]] == pytest.approx([-0.375, 11.375])
+    assert layout.rows.positions[[0, 47]] == pytest.approx([-0.375, 11.375])
 
 
 def test_a_valid_convolution_does_not_stretch_the_map():
     flat = flat_of(conv("a", 1, "valid"), conv("b", 1, "valid"))
-    placement = place_map(flat, flat.find("b"))
+    layout = layout_of(flat, flat.find("b"))
     maps = np.zeros((1, 44, 44))
     maps[0, 10, 20] = 1
-    heat = placement.enlarge(maps)
+    heat = layout.enlarge(maps)
     # Its centre sees pixels 10 to 14 and 20 to 24.
     assert np.unravel_index(heat[0].argmax(), (48, 48)) == (12, 22)
 
 
 def test_what_is_cropped_off_is_dark():
     flat = flat_of(conv("a", 2), layers.Cropping2D(6, name="crop"))
-    placement = place_map(flat, flat.find("crop"))
-    heat = placement.enlarge(np.ones((1, 12, 12)))[0]
+    layout = layout_of(flat, flat.find("crop"))
+    heat = layout.enlarge(np.ones((1, 12, 12)))[0]
     assert (heat[12:36, 12:36] == 1).all()
     assert heat.sum() == 24**2
 
@@ -51,8 +51,8 @@ def test_upsampling_and_unknown_layers():
     flat = flat_of(
         conv("a", 2), layers.UpSampling2D(name="up"), layers.Resizing(6, 6, name="other")
     )
-    assert place_map(flat, flat.find("up")).rows.cell_size == 1
-    assert place_map(flat, flat.find("other")).rows.cell_size == 8
+    assert layout_of(flat, flat.find("up")).rows.cell_size == 1
+    assert layout_of(flat, flat.find("other")).rows.cell_size == 8
 
 
 def test_enlarging_keeps_constants_and_interpolates_linearly():

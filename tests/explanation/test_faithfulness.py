@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tltool.explanation.boxes import Box
-from tltool.explanation.worth import (
+from tltool.explanation.faithfulness import (
     STEPS,
     area_under,
     deletion,

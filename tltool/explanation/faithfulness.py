@@ -1,4 +1,4 @@
-"""What maps are worth: how the answer changes with the pixels they name, and where they point."""
+"""Faithfulness of maps: how the answer changes with the pixels they name, and where they point."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What of a run is asked about: the task, its class, and the layer that is looked at."""
+"""A network opened to be explained: the task, its class, and the layer that is looked at."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tltool.errors import UsageError
+from tltool.explanation.cell_layout import cell_sizes
 from tltool.explanation.flat import Flat, lay_flat
 from tltool.explanation.subject import Subject, open_at
-from tltool.inference.network import LoadedNetwork
+from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict_batches import Batch
 from tltool.tasks.answers import with_negatives
 from tltool.tasks.task import Task
@@ -44,9 +45,7 @@ def choose_class(task: Task, name: str | None) -> int | None:
         return None if name is None else task.classes.index(name)
     near = difflib.get_close_matches(name, task.classes, 1)
     hint = f". Did you mean {near[0]}?" if near else ""
-    raise UsageError(
-        f"`class_name`: expected one of {', '.join(task.classes)}; received {name}{hint}"
-    )
+    raise UsageError(f"`label`: expected one of {', '.join(task.classes)}; received {name}{hint}")
 
 
 def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:
@@ -67,8 +66,8 @@ def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A run asked about a task.
+class Explainer:
+    """A network opened to explain a task.
 
     Attributes
     ----------
@@ -84,7 +83,7 @@ class Asked:
     subject: Subject
     first: int
 
-    def at(self, subject: Subject) -> "Asked":
+    def at(self, subject: Subject) -> "Explainer":
         """The same, looking at another layer."""
         return replace(self, subject=subject)
 
@@ -112,8 +111,8 @@ def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | 
     return (task.name if task.name in flat.outputs else place), 0
 
 
-def ask(network: LoadedNetwork, task: str | None, layer: str | None = None) -> Asked:
-    """Open a run's network at a layer, to ask about a task.
+def open_explainer(network: LoadedNetwork, task: str | None, layer: str | None = None) -> Explainer:
+    """Open a network at a layer, to explain a task.
 
     Raises
     ------
@@ -124,4 +123,58 @@ def ask(network: LoadedNetwork, task: str | None, layer: str | None = None) -> A
     side, bands = network.sidecar.input_side, network.sidecar.bands
     flat = lay_flat(network.keras, (side, side, bands))
     output, first = _output(flat, network.tasks, chosen)
-    return Asked(network, chosen, open_at(flat, layer, output), first)
+    return Explainer(network, chosen, open_at(flat, layer, output), first)
+
+
+@dataclass(frozen=True)
+class MapLayer:
+    """A layer with a map.
+
+    Attributes
+    ----------
+    path : str
+        Name of the layer, for ``layer=``.
+    kind : str
+        Its class.
+    shape : (rows, columns, channels)
+    cell_size : float
+        Pixels of the image between cells.
+    default : bool
+        Whether it is looked at where no layer is told.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    cell_size: float
+    default: bool
+
+
+def list_layers(network: Openable, task: str | None = None) -> list[MapLayer]:
+    """The layers of a run that have maps and that a task depends on, from the image upward.
+
+    Parameters
+    ----------
+    network : str, Path, Network or keras.Model
+        A run folder, a model file, or what `tltool.open` takes or gave.
+    task : str, optional
+        Where the run tells several.
+
+    Raises
+    ------
+    ModelError, UsageError
+    """
+    explainer = open_explainer(open_network(network), task)
+    subject, zoom = explainer.subject, explainer.network.sidecar.zoom
+    found = cell_sizes(subject.flat, 0)
+    calls = [c for c in subject.flat.leading_to(subject.output) if c.spatial]
+    return [
+        MapLayer(
+            call.path,
+            type(call.layer).__name__,
+            call.shape,
+            (found[id(call.output)] or subject.shape[0] / call.shape[0]) / zoom,
+            call is subject.call,
+        )
+        for call in calls
+    ]
