@@ -336,6 +336,14 @@ def preview(
     Raises
     ------
     RecipeError, DataError, ImageError, UsageError, OutputError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tltool
+    >>> images = np.zeros((2, 32, 32, 3), "uint8")
+    >>> tltool.preview({"augment": ["D4"]}, images, "sheet.png", variants=3).name
+    'sheet.png'
     """
     out = Path(out)
     if out.suffix.lower() != ".png":

@@ -333,6 +333,16 @@ def patches(
     Raises
     ------
     DataError, ImageError, OutputError, UsageError
+
+    Examples
+    --------
+    >>> import tltool
+    >>> from PIL import Image
+    >>> Image.new("RGB", (64, 64)).save("shore.png")
+    >>> points = {"x": [12, 30, 50] * 2, "y": [10, 10, 10, 40, 40, 40], "label": ["seal"] * 6}
+    >>> cut = tltool.patches("shore.png", points, "data", size=8, backgrounds=0)
+    >>> sum(counts["seal"] for counts in cut.counts.values())
+    6
     """
     out, source = Path(out), source_of(points)
     check_target(out, overwrite)

@@ -179,6 +179,24 @@ def predict(
     middle of the side that the network sees is cut out. Every other image is
     resized until its shorter side is that, and its middle square is taken; the
     first that has another size is warned of.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> images = [np.zeros((16, 16, 3), "uint8"), np.full((16, 16, 3), 255, "uint8")]
+    >>> predictions = tltool.predict(model, images)
+    >>> predictions.to_array().shape
+    (2, 2)
     """
     opened = open_network(network)
     return Predictions(

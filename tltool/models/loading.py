@@ -202,6 +202,23 @@ def upgrade(
     UsageError
         `out` has another ending.
     ModelError, OutputError
+
+    Examples
+    --------
+    >>> import keras
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> model.save("old.h5")
+    >>> opened = tltool.upgrade("old.h5", "new.keras")
+    >>> keras.models.load_model("new.keras").output_shape
+    (None, 2)
     """
     out = Path(out)
     if out.suffix != ".keras":

@@ -146,6 +146,15 @@ def build_classifier(
         Sizes, bands or tasks that cannot be meant.
     WeightsError, DownloadError
         As `build_backbone`.
+
+    Examples
+    --------
+    >>> import tltool
+    >>> from tltool.recipe import BackboneRecipe
+    >>> backbone = BackboneRecipe(alpha=0.25, weights="none", layer="conv_pw_1_relu")
+    >>> classifier = tltool.build_classifier(3, patch=32, backbone=backbone)
+    >>> classifier.model.input_shape, classifier.model.output_shape
+    ((None, 32, 32, 3), (None, 3))
     """
     ratio = as_zoom(zoom)
     recipe = backbone or BackboneRecipe()
