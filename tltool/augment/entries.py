@@ -208,19 +208,22 @@ class SwapBackgroundEntry(_Pasting):
 
 
 class DefocusEntry(Entry):
-    """Settings of `tltool.augment.presets.Defocus`, which explains them."""
+    """Settings of `tltool.augment.presets.defocus`: lowest and highest radius of the disc, px."""
 
     radius: Annotated[Range, _range(0, 100)] = (0.5, 2.0)
 
 
 class BadExposureEntry(Entry):
-    """Settings of `tltool.augment.presets.BadExposure`, which explains them."""
+    """Settings of `tltool.augment.presets.expose`: least and most stops, below 0 darker."""
 
     stops: Annotated[Range, _range(-10, 10)] = (-1.5, 1.5)
 
 
 class SensorNoiseEntry(Entry):
-    """Settings of `tltool.augment.presets.SensorNoise`, which explains them."""
+    """Settings of `tltool.augment.presets.add_sensor_noise`: lowest and highest, electrons.
+
+    `full_well` is drawn evenly on a logarithmic scale.
+    """
 
     full_well: Annotated[Range, _range(1, 1e7)] = (500.0, 5000.0)
     read_noise: Annotated[Range, _range(0, 1e4)] = (2.0, 10.0)

@@ -21,7 +21,7 @@ from tltool.augment.entries import (
 )
 from tltool.augment.keras2.entry import RandomTransformation
 from tltool.augment.mix import Mixer
-from tltool.augment.presets import BadExposure, Defocus, SensorNoise
+from tltool.augment.presets import PRESETS
 from tltool.data.targets import LEAST_VISIBLE, Targets, keypoints_inside, move_boxes, move_points
 from tltool.errors import RecipeError, TltoolError
 from tltool.runtime import prepare_environment
@@ -35,13 +35,6 @@ __all__ = ["Augmenter", "check_entries"]
 # An image, the image's generator and its class or None, to an image.
 Worker = Callable[[np.ndarray, np.random.Generator, str | None], np.ndarray]
 
-_IMAGE_WORKERS: dict[str, Callable[..., Worker]] = {
-    "superimpose": Superimpose,
-    "swap_background": SwapBackground,
-    "defocus": Defocus,
-    "bad_exposure": BadExposure,
-    "sensor_noise": SensorNoise,
-}
 # What Albumentations calls `TARGET_KINDS`.
 _THEIRS = {"mask": "Mask", "boxes": "BBoxes", "keypoints": "Keypoints"}
 # Side of the images that `Augmenter.check_bands` tries, px, where none is given.
@@ -193,12 +186,13 @@ class Augmenter:
         self.normalising = normalising.settings.normalising() if normalising else {}
         workers: dict[str, Callable[..., Any]] = {
             "image_data_generator": RandomTransformation,
-            **_IMAGE_WORKERS,
+            "superimpose": Superimpose,
+            "swap_background": SwapBackground,
         }
         self._workers = {
             leaf.where: workers[leaf.name](leaf.settings, leaf.where)
             for leaf in self._leaves()
-            if leaf.name in IMAGE_ENTRIES
+            if leaf.name in workers
         }
         # Images are done side by side already; OpenCV's own threads would wait for busy cores.
         cv2.setNumThreads(1)
@@ -218,10 +212,14 @@ class Augmenter:
             container = getattr(albumentations, node.name)
             settings = node.settings.model_dump(exclude={"transforms"})
             return container([self._make(inner) for inner in node.inner], **settings)
-        if node.name in IMAGE_ENTRIES:
-            step = _MovingStep if node.name == "image_data_generator" else _ImageStep
-            return step(self._workers[node.where], node.settings.p)
-        return make_transform(node)
+        if node.name not in IMAGE_ENTRIES:
+            return make_transform(node)
+        if node.name == "image_data_generator":
+            return _MovingStep(self._workers[node.where], node.settings.p)
+        if node.name not in PRESETS:
+            return _ImageStep(self._workers[node.where], node.settings.p)
+        apply, settings = PRESETS[node.name], node.settings
+        return _ImageStep(lambda image, rng, label: apply(image, settings, rng), settings.p)
 
     def _make_steps(self, with_targets: bool) -> list[tuple[Any, Any]]:
         """Each entry's transform, and what is called."""
@@ -366,7 +364,7 @@ class Augmenter:
                 if leaf.name in BATCH_ENTRIES:
                     reason = "it mixes classes alone"
                 elif leaf.name in IMAGE_ENTRIES:
-                    reason = getattr(self._workers[leaf.where], "new_content", "")
+                    reason = getattr(self._workers.get(leaf.where), "new_content", "")
                 else:
                     unmoved = kind in _unmoved_kinds(leaf.name)
                     reason = "Albumentations has no way for it" if unmoved else ""

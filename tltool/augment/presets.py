@@ -4,12 +4,14 @@ Each works in linear light, where these things happen; the bands of an image are
 encoded as sRGB.
 """
 
+from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 
-from tltool.augment.entries import BadExposureEntry, DefocusEntry, SensorNoiseEntry
+from tltool.augment.entries import SensorNoiseEntry
 
 # Points along a pixel's side on which the share of it inside the disc is counted.
 _SUBPIXELS = 16
@@ -146,66 +148,16 @@ def add_sensor_noise(
     return from_light(electrons / np.float32(full_well))
 
 
-class Defocus:
-    """Entry ``defocus``: `defocus` by a disc of random radius.
-
-    Parameters
-    ----------
-    settings : DefocusEntry
-        ``radius`` [lowest, highest] px, ``p``.
-    where : str
-        Path in the recipe.
-    """
-
-    def __init__(self, settings: DefocusEntry, where: str):
-        self._radius = settings.radius
-
-    def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, label: str | None
-    ) -> np.ndarray:
-        """Transform a (h, w, bands) uint8 image of class `label`."""
-        return defocus(image, rng.uniform(*self._radius))
+def _random_noise(
+    image: np.ndarray, settings: SensorNoiseEntry, rng: np.random.Generator
+) -> np.ndarray:
+    full_well = float(np.exp(rng.uniform(*np.log(settings.full_well))))
+    return add_sensor_noise(image, full_well, rng.uniform(*settings.read_noise), rng)
 
 
-class BadExposure:
-    """Entry ``bad_exposure``: `expose` by a random number of stops.
-
-    Parameters
-    ----------
-    settings : BadExposureEntry
-        ``stops`` [lowest, highest], below 0 darker, ``p``.
-    where : str
-        Path in the recipe.
-    """
-
-    def __init__(self, settings: BadExposureEntry, where: str):
-        self._stops = settings.stops
-
-    def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, label: str | None
-    ) -> np.ndarray:
-        """Transform a (h, w, bands) uint8 image of class `label`."""
-        return expose(image, rng.uniform(*self._stops))
-
-
-class SensorNoise:
-    """Entry ``sensor_noise``: `add_sensor_noise` of a random strength.
-
-    Parameters
-    ----------
-    settings : SensorNoiseEntry
-        ``full_well`` [lowest, highest] electrons, drawn evenly on a
-        logarithmic scale, ``read_noise`` [lowest, highest] electrons, ``p``.
-    where : str
-        Path in the recipe.
-    """
-
-    def __init__(self, settings: SensorNoiseEntry, where: str):
-        self._full_well, self._read_noise = settings.full_well, settings.read_noise
-
-    def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, label: str | None
-    ) -> np.ndarray:
-        """Transform a (h, w, bands) uint8 image of class `label`."""
-        full_well = float(np.exp(rng.uniform(*np.log(self._full_well))))
-        return add_sensor_noise(image, full_well, rng.uniform(*self._read_noise), rng)
+# Entries at work: (h, w, bands) uint8 image, settings and the image's generator to an image.
+PRESETS: dict[str, Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]] = {
+    "defocus": lambda image, settings, rng: defocus(image, rng.uniform(*settings.radius)),
+    "bad_exposure": lambda image, settings, rng: expose(image, rng.uniform(*settings.stops)),
+    "sensor_noise": _random_noise,
+}
