@@ -47,7 +47,7 @@ def read_points(
     labels: str | Sequence[str] | None = None,
     empty: bool = False,
 ) -> list[Point]:
-    """Read points from a file of any known format, which its content tells, or from memory.
+    """Read points from a file of any known format, known by its content, or from memory.
 
     Parameters
     ----------

@@ -110,8 +110,8 @@ def _find_layout(table: Table) -> Layout:
                 found[layout.label] or "",
                 layout.classes,
             )
-    lacking = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
-    missing, nearest = min(zip(lacking, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
+    absent = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
+    missing, nearest = min(zip(absent, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
     raise DataError(
         f"{table.path}: column {', '.join(missing)} is missing (of {','.join(nearest.columns)}),"
         f" and no other known layout fits: {KNOWN}; the {table.noun} has"

@@ -106,7 +106,7 @@ def table_of(columns: Any, name: str) -> Table:
 def read_table(path: Path, *, empty: bool = False) -> Table:
     """Read a table.
 
-    The header tells whether commas, semicolons or tabs stand between cells;
+    The header shows whether commas, semicolons or tabs stand between cells;
     blanks around cells and a byte order mark are dropped.
 
     Parameters

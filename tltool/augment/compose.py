@@ -22,7 +22,7 @@ from tltool.augment.presets import saturate
 from tltool.errors import RecipeError
 
 # Row and column, px.
-Point = np.ndarray | tuple[float, float]
+Position = np.ndarray | tuple[float, float]
 
 # ITU-R BT.601, as Pillow's mode L.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -78,23 +78,21 @@ def feather(cutout: np.ndarray, sigma: float) -> np.ndarray:
     return np.concatenate([colours * alpha, alpha], axis=2)
 
 
-def _overlap(corner: int, length: int, side: int) -> tuple[slice, slice]:
-    """Where a cut-out that starts at `corner` lies in the image, and that part of it."""
-    first, last = max(0, corner), max(0, min(side, corner + length))
-    first = min(first, last)
-    return slice(first, last), slice(first - corner, last - corner)
+def _parts(
+    ground: np.ndarray, cutout: np.ndarray, centre: Position
+) -> tuple[np.ndarray, np.ndarray]:
+    """What of the ground a cut-out covers, and that part of it; views."""
+    there, own = [], []
+    for middle, length, side in zip(centre, cutout.shape[:2], ground.shape[:2], strict=True):
+        corner = round(middle - length / 2)
+        last = max(0, min(side, corner + length))
+        first = min(max(0, corner), last)
+        there.append(slice(first, last))
+        own.append(slice(first - corner, last - corner))
+    return ground[tuple(there)], cutout[tuple(own)]
 
 
-def _parts(ground: np.ndarray, cutout: np.ndarray, centre: Point) -> tuple[np.ndarray, np.ndarray]:
-    corners = [round(c - n / 2) for c, n in zip(centre, cutout.shape, strict=False)]
-    (rows, own_rows), (columns, own_columns) = (
-        _overlap(corner, length, side)
-        for corner, length, side in zip(corners, cutout.shape, ground.shape, strict=False)
-    )
-    return ground[rows, columns], cutout[own_rows, own_columns]
-
-
-def paste(ground: np.ndarray, cutout: np.ndarray, centre: Point) -> None:
+def paste(ground: np.ndarray, cutout: np.ndarray, centre: Position) -> None:
     """Lay a cut-out over an image, in place.
 
     Parameters
@@ -111,7 +109,7 @@ def paste(ground: np.ndarray, cutout: np.ndarray, centre: Point) -> None:
     beneath += colours
 
 
-def cast_shadow(ground: np.ndarray, cutout: np.ndarray, centre: Point, strength: float) -> None:
+def cast_shadow(ground: np.ndarray, cutout: np.ndarray, centre: Position, strength: float) -> None:
     """Darken an image in place by `strength` 0..1 where the cut-out, put at `centre`, is opaque."""
     sigma = max(0.5, _SHADOW_SOFTNESS * max(cutout.shape[:2]))
     alpha = pad(cutout[..., 3:], int(np.ceil(3 * sigma)))[..., 0]
@@ -242,7 +240,7 @@ class SwapBackground(_Pasting):
     ground. Instead an image of class C becomes one of the cut-outs in
     ``cutouts/<C>/``, in the middle but for some jitter, on a random crop of a
     random background. Images of classes without such a folder stay as they
-    are, and so does every image whose class is not told.
+    are, and so does every image whose class is not known.
 
     Parameters
     ----------
@@ -274,13 +272,10 @@ class SwapBackground(_Pasting):
                 f"{self._where}.cutouts: expected a folder for each class in {settings.cutouts},"
                 " found images alone"
             )
-        self._check_folders()
-
-    def _check_folders(self) -> None:
-        lacking = [name for name in self._classes or () if name not in self._cutouts.classes]
-        if lacking:
+        missing = [name for name in self._classes or () if name not in self._cutouts.classes]
+        if missing:
             raise RecipeError(
-                f"{self._where}.classes: no cut-outs of {', '.join(lacking)}; there are folders of"
+                f"{self._where}.classes: no cut-outs of {', '.join(missing)}; there are folders of"
                 f" {', '.join(self._cutouts.classes)}"
             )
 

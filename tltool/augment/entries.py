@@ -311,7 +311,7 @@ class Node:
 
 
 def load_albumentations() -> ModuleType:
-    """Import Albumentations, which asks the internet for its newest version unless told not to."""
+    """Import Albumentations, which asks the internet for its newest version if it may."""
     prepare_environment()
     import albumentations
 
@@ -338,7 +338,7 @@ def _split(entry: Any, where: str) -> tuple[str, Any]:
 
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    # A misspelt key that is required is missing too: the misspelling tells more.
+    # A misspelt key that is required is missing too: the misspelling says more.
     errors = error.errors()
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     path = ".".join([where, *map(str, first["loc"])])
@@ -349,8 +349,8 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     if first["type"] == "missing":
         return f"{path}: expected a value, received none"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    told = isinstance(first["input"], dict) or "received" in message
-    return f"{path}: {message}" if told else f"{path}: {message}, received {first['input']!r}"
+    said = isinstance(first["input"], dict) or "received" in message
+    return f"{path}: {message}" if said else f"{path}: {message}, received {first['input']!r}"
 
 
 def _check_settings(model: type[Entry], settings: dict[str, Any], where: str) -> Any:
@@ -381,7 +381,7 @@ def make_transform(node: Node) -> Any:
     Raises
     ------
     RecipeError
-        For a transform or argument that the installed version lacks.
+        For a transform or argument that the installed version does not have.
     """
     where, name, arguments = node.where, node.name, node.settings
     transform = _transform_class(name, where)
@@ -414,11 +414,11 @@ def _weight(node: Node) -> float:
 def _check_container(name: str, settings: Any, where: str) -> Node:
     inside = f"{where}.{name}"
     if isinstance(settings, dict):
-        settings, place = dict(settings), f"{inside}.transforms"
+        settings, path = dict(settings), f"{inside}.transforms"
     else:
-        settings, place = {"transforms": settings}, inside
+        settings, path = {"transforms": settings}, inside
     checked = _check_settings(CONTAINERS[name], settings, inside)
-    inner = tuple(_check(e, f"{place}.{i}") for i, e in enumerate(checked.transforms))
+    inner = tuple(_check(e, f"{path}.{i}") for i, e in enumerate(checked.transforms))
     for node in inner:
         _check_nesting(node, inside)
     if name == "OneOf" and not any(_weight(node) for node in inner):

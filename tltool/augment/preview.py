@@ -130,7 +130,7 @@ class _Page:
 
     def write(
         self,
-        place: tuple[float, float],
+        at: tuple[float, float],
         text: str,
         room: float,
         scale: float = 1.0,
@@ -141,7 +141,7 @@ class _Page:
         font = load_font(round(EM * scale), typeface_for(text))
         while text and font.getlength(text) > room:
             text = text.removesuffix("...")[:-1].rstrip() + "..." if len(text) > 4 else ""
-        self._draw.text(place, text, ink, font, anchor=anchor)
+        self._draw.text(at, text, ink, font, anchor=anchor)
         return font.getlength(text)
 
     def paste(self, pixels: np.ndarray, x: int, y: int) -> None:

@@ -73,7 +73,7 @@ class _Prints:
 def perceptual_hashes(squares: np.ndarray) -> np.ndarray:
     """Hash images such that similar ones differ in few bits.
 
-    A bit tells whether one of the 8 x 8 lowest frequencies of the discrete
+    A bit says whether one of the 8 x 8 lowest frequencies of the discrete
     cosine transform, the constant row and column left out, is above their
     median (Zauner 2010).
 

@@ -76,10 +76,10 @@ def _deal(order: Sequence[int], sizes: Sequence[int], fractions: Fractions) -> n
     filled, groups = np.zeros(3), np.zeros(3, int)
     result = np.zeros(len(sizes), int)
     total = max(1, sum(sizes))
-    for place, group in enumerate(order):
+    for index, group in enumerate(order):
         missing = wanted - filled / total
         empty = (groups == 0) & (wanted > 0)
-        if len(order) - place <= empty.sum():
+        if len(order) - index <= empty.sum():
             missing[~empty] = -np.inf
         missing[wanted == 0] = -np.inf
         split = int(np.argmax(missing))
@@ -90,7 +90,7 @@ def _deal(order: Sequence[int], sizes: Sequence[int], fractions: Fractions) -> n
 
 
 def split_grouped(
-    groups: Sequence[str], told: np.ndarray, fractions: Fractions, seed: int
+    groups: Sequence[str], classes: np.ndarray, fractions: Fractions, seed: int
 ) -> np.ndarray:
     """Split so that each group stays whole and each class has about the same shares.
 
@@ -101,7 +101,7 @@ def split_grouped(
     Parameters
     ----------
     groups : (n,) sequence of str
-    told : (n, k) bool array
+    classes : (n, k) bool array
         Which of all classes each sample has.
     fractions : three floats
         Shares of `SPLITS`; they add up to 1.
@@ -115,8 +115,8 @@ def split_grouped(
         np.asarray(groups, str), return_inverse=True, return_counts=True
     )
     # The first column counts the samples themselves.
-    counts = np.zeros((len(sizes), 1 + told.shape[1]))
-    np.add.at(counts, of_sample, np.insert(np.asarray(told, float), 0, 1, axis=1))
+    counts = np.zeros((len(sizes), 1 + classes.shape[1]))
+    np.add.at(counts, of_sample, np.insert(np.asarray(classes, float), 0, 1, axis=1))
     rng = np.random.default_rng(seed)
     deals = [split_by_group(sizes.tolist(), fractions, seed)]
     for _ in range(min(_DEALS, _DEALT // max(1, len(sizes)))):
