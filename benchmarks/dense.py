@@ -32,8 +32,8 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 from tltool.mapping.mapper import Mapper, load_mapper
-from tltool.raster import ArrayImage, Raster, as_zoom
-from tltool.tiling.inference import run_tiles
+from tltool.raster import ArrayImage, Raster
+from tltool.tiling.pipeline import predict_tiles
 from tltool.tiling.tiles import make_grid
 
 SIDE, CONTEXT, BATCH, STRIDE = 2000, 64, 64, 8
@@ -65,7 +65,7 @@ class Bench:
         tiles = list(grid.tiles(mapper.tile))
 
         def over_all() -> None:
-            for _ in run_tiles(self.image, tiles, as_zoom(mapper.sidecar.zoom), mapper.engine):
+            for _ in predict_tiles(self.image, tiles, mapper.predictor()):
                 pass
 
         over_all()

@@ -41,7 +41,7 @@ import tensorflow as tf
 from tltool.mapping.image_map import write_map
 from tltool.mapping.mapper import Mapper, load_mapper
 from tltool.raster import Raster, as_zoom
-from tltool.tiling.inference import read_tile
+from tltool.tiling.pipeline import read_tile
 
 BATCH = 64
 SLOWER, FASTER = 1.5, 10

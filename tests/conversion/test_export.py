@@ -115,7 +115,7 @@ def test_a_saved_model_runs_where_neither_keras_nor_tltool_is(run, tmp_path):
 
 @needs("openvino")
 def test_openvino_has_the_class_names_and_takes_any_size(run, tmp_path):
-    from tltool.tiling.engines.openvino import import_openvino
+    from tltool.tiling.engines import import_openvino
 
     tltool.export(run, tmp_path / "ir", format="openvino")
     core = import_openvino().Core()

@@ -17,7 +17,7 @@ from tltool.fcn.geometry import trace  # noqa: E402
 from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.raster import ArrayRaster  # noqa: E402
-from tltool.tiling.inference import run_tiles  # noqa: E402
+from tltool.tiling.pipeline import EnginePredictor, predict_tiles  # noqa: E402
 from tltool.tiling.tiles import Axis, Grid  # noqa: E402
 
 # Without shrinking: a network takes a second to build.
@@ -61,9 +61,10 @@ def tiled_as_whole(model):
         for length in (image.height, image.width)
     ]
     grid = Grid(*axes)
-    whole = next(run_tiles(image, grid.tiles(10**6), Fraction(1), lambda x: run(fcn, x)))[1]
+    predictor = EnginePredictor(lambda x: run(fcn, x), Fraction(1))
+    whole = next(predict_tiles(image, grid.tiles(10**6), predictor))[1]
     length = axes[0].input_length(axes[0].cells // 2)
-    for tile, cells in run_tiles(image, grid.tiles(length), Fraction(1), lambda x: run(fcn, x)):
+    for tile, cells in predict_tiles(image, grid.tiles(length), predictor):
         rows = slice(tile.y.cell, tile.y.cell + tile.y.cells)
         columns = slice(tile.x.cell, tile.x.cell + tile.x.cells)
         np.testing.assert_allclose(cells, whole[:, rows, columns], atol=1e-5)

@@ -18,7 +18,7 @@ from tltool.fcn.surgery import check_equal, to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES, STRIDE  # noqa: E402
 from tltool.raster import ArrayRaster  # noqa: E402
 from tltool.tiling.engines import TensorFlowEngine  # noqa: E402
-from tltool.tiling.inference import run_tiles  # noqa: E402
+from tltool.tiling.pipeline import EnginePredictor, predict_tiles  # noqa: E402
 from tltool.tiling.tiles import Axis, Grid  # noqa: E402
 
 # Those that are quick to build; the others are slow.
@@ -85,7 +85,9 @@ def _map(classifier, fcn, rows, columns, tile_cells):
     grid = Grid(*axes)
     result = np.full((4, axes[0].cells, axes[1].cells), np.nan, np.float32)
     length = axes[0].input_length(tile_cells)
-    for tile, values in run_tiles(image, grid.tiles(length), Fraction(1), TensorFlowEngine(fcn)):
+    for tile, values in predict_tiles(
+        image, grid.tiles(length), EnginePredictor(TensorFlowEngine(fcn), Fraction(1))
+    ):
         rows_of = slice(tile.y.cell, tile.y.cell + tile.y.cells)
         result[:, rows_of, tile.x.cell : tile.x.cell + tile.x.cells] = values
     return result

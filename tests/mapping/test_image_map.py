@@ -27,7 +27,7 @@ from tltool.mapping.mapper import load_mapper  # noqa: E402
 from tltool.raster import Raster  # noqa: E402
 from tltool.run import map_options  # noqa: E402
 from tltool.run.sidecar import load_sidecar  # noqa: E402
-from tltool.tiling.tile_choice import ChosenTile, choose_tile, tile_candidates  # noqa: E402
+from tltool.tiling.tiles import ChosenTile, choose_tile, tile_candidates  # noqa: E402
 from tltool.tiling.unfinished import UnfinishedMap  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -22,8 +22,8 @@ from tltool.fcn.single import as_single  # noqa: E402
 from tltool.fcn.surgery import to_fcn  # noqa: E402
 from tltool.models.backbones import BACKBONES  # noqa: E402
 from tltool.run import map_options  # noqa: E402
+from tltool.run.map_options import PRECISIONS  # noqa: E402
 from tltool.tiling.engines import (  # noqa: E402
-    PRECISIONS,
     ShiftAndStitchEngine,
     TensorFlowEngine,
     make_engine,
@@ -96,7 +96,7 @@ def test_lower_precision_differs_little_and_is_named(fcn, caplog, name, precisio
 
 
 def test_mixed_precision_computes_in_the_short_type_and_tells_in_float32(fcn):
-    from tltool.tiling.engines.tensorflow import in_precision
+    from tltool.tiling.engines import in_precision
 
     mixed = in_precision(fcn, "bf16")
     computed = {layer.compute_dtype for layer in mixed.layers if layer.weights}
@@ -216,18 +216,18 @@ def in_process(code):
     return run.stdout.strip()
 
 
-def test_the_table_of_engines_imports_nothing_heavy():
+def test_the_choice_of_an_engine_is_checked_without_importing_anything_heavy():
     heavy = ("keras", "tensorflow", "openvino", "numpy")
     code = (
-        "import sys; from tltool.tiling.engines import ENGINE_CHOICES, PRECISIONS, resolve_engine\n"
-        f"resolve_engine('tensorflow'); print([m for m in {heavy!r} if m in sys.modules])"
+        "import sys; from tltool.run.map_options import ENGINE_CHOICES, PRECISIONS, check_engine\n"
+        f"check_engine('tensorflow'); print([m for m in {heavy!r} if m in sys.modules])"
     )
     assert in_process(code) == "[]"
 
 
 @needs_openvino
 def test_openvino_reports_to_nobody():
-    from tltool.tiling.engines.openvino import import_openvino
+    from tltool.tiling.engines import import_openvino
 
     import_openvino()
     from openvino.tools.ovc import telemetry_utils

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tltool.errors import OutputError
-from tltool.tiling.journal import Journal
+from tltool.tiling.unfinished import Journal
 
 FACTS = {"stride": 32.0, "bands": (1, 2), "model": "fcn.keras abc", "crs": None}
 

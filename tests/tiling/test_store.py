@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_maps import image_of, tiles_of
 
-from tltool.tiling.store import TileStore
+from tltool.tiling.unfinished import TileStore
 
 
 def fill(path, rows, columns, tile, bands=2, order=None):

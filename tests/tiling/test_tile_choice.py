@@ -12,14 +12,19 @@ from small_runs import ZOO, small_model  # noqa: E402
 
 from tltool.fcn.surgery import to_fcn  # noqa: E402
 from tltool.raster import ArrayRaster  # noqa: E402
-from tltool.tiling.engines import ShiftAndStitchEngine, TensorFlowEngine, make_engine  # noqa: E402
-from tltool.tiling.inference import read_tile  # noqa: E402
-from tltool.tiling.tile_choice import (  # noqa: E402
-    choose_tile,
+from tltool.tiling.engines import (  # noqa: E402
+    ShiftAndStitchEngine,
+    TensorFlowEngine,
     difference_from_tensorflow,
+    make_engine,
+)
+from tltool.tiling.pipeline import read_tile  # noqa: E402
+from tltool.tiling.tiles import (  # noqa: E402
+    Axis,
+    Grid,
+    choose_tile,
     tile_candidates,
 )
-from tltool.tiling.tiles import Axis, Grid  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ class Clock:
 
     def __init__(self, monkeypatch, seconds):
         self.seconds, self.now, self.seen = seconds, 0.0, []
-        monkeypatch.setattr("tltool.tiling.tile_choice.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("tltool.tiling.tiles.time.perf_counter", lambda: self.now)
 
     def __call__(self, pixels):
         self.seen.append(pixels.shape)

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from small_maps import SIDECAR, MeanEngine, expected_of, image_of, make_map, tiles_of
 
 from tltool.errors import OutputError
-from tltool.tiling.journal import Journal
 from tltool.tiling.products import choose_product
-from tltool.tiling.unfinished import UnfinishedMap, forget, journal_path
+from tltool.tiling.unfinished import Journal, UnfinishedMap, forget, journal_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -201,8 +200,6 @@ KILLED = """
 
     sys.path.insert(0, sys.argv[2])
     from small_maps import image_of, make_map
-    from tltool.tiling import journal
-    from tltool.tiling import store
     from tltool.tiling import unfinished
     from tltool.raster import writing
 
@@ -242,8 +239,8 @@ KILLED = """
         if not child:
             if last is not None:
                 steps = Steps(last)
-                steps.hook(store.TileStore, "put", half_a_tile)
-                steps.hook(journal.Journal, "_append", half_a_line)
+                steps.hook(unfinished.TileStore, "put", half_a_tile)
+                steps.hook(unfinished.Journal, "_append", half_a_line)
                 steps.hook(writing.MapWriter, "write")
                 steps.hook(writing, "_read_back")
                 steps.hook(os, "replace")

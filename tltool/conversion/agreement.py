@@ -13,8 +13,8 @@ from tltool.fcn.single import as_single
 from tltool.raster import Image, as_zoom, enlarge
 from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.tiling.engines import AveragedEngine, Engine, TensorFlowEngine
-from tltool.tiling.inference import pixel_type, run_tiles
-from tltool.tiling.tiles import Grid, Tile, make_grid
+from tltool.tiling.pipeline import EnginePredictor, predict_tiles
+from tltool.tiling.tiles import Grid, Tile, make_grid, pixel_type
 
 # Cells along a side of the blocks in which windows are compared.
 _BLOCK = 16
@@ -145,8 +145,9 @@ def compare(
     if isinstance(engine, AveragedEngine):
         patchwise = AveragedEngine(patchwise)
     of_map, of_classifier, places = [], [], []
-    with closing(run_tiles(image, tiles, zoom, engine)) as predicted:
+    with closing(predict_tiles(image, tiles, EnginePredictor(engine, zoom))) as predicted:
         for tile, values in predicted:
+            assert values is not None  # every tile has data without a cover
             cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
             of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
             places.append(cells + np.array((tile.y.cell, tile.x.cell)))

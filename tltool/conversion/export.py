@@ -17,7 +17,7 @@ from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.models.loading import load_network
 from tltool.run.folder import FCN_NAME, file_of
 from tltool.run.sidecar import Sidecar, load_sidecar
-from tltool.tiling.engines.openvino import import_openvino, to_openvino
+from tltool.tiling.engines import import_openvino, to_openvino
 from tltool.tiling.tiles import make_grid
 
 logger = logging.getLogger("tltool")

@@ -13,8 +13,7 @@ import keras
 
 from tltool.errors import UsageError
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.inference import tile_length
-from tltool.tiling.tiles import Axis, make_grid
+from tltool.tiling.tiles import Axis, make_grid, tile_length
 
 # Side of a tile, px, unless the network sees further.
 _TILE = 512
@@ -118,7 +117,7 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     sidecar : Sidecar
     length : int, optional
         Of a tile, px of the image. Default: such that most of a tile is kept,
-        within the memory that `tltool.tiling.inference.tile_length` allows; of a
+        within the memory that `tltool.tiling.tiles.tile_length` allows; of a
         network that sees too far for that the plan is not exact.
 
     Raises

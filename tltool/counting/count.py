@@ -22,7 +22,7 @@ from tltool.points.scoring import score_points
 from tltool.run.detection_parameters import DetectionParameters
 from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.outputs import check_outputs
+from tltool.tiling.products import check_outputs
 
 logger = logging.getLogger("tltool")
 

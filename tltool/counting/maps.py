@@ -25,8 +25,7 @@ from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.map_facts import MapFacts, read_facts
 from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import Sidecar
-from tltool.tiling.outputs import name_files
-from tltool.tiling.products import nothing_here
+from tltool.tiling.products import name_files, nothing_here
 
 logger = logging.getLogger("tltool")
 

@@ -15,8 +15,7 @@ from tltool.raster.geojson import read_polygons
 from tltool.run.folder import FCN_NAME, MODEL_NAME, file_of
 from tltool.run.map_options import MapOptions, Mode, Output, split_options
 from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
-from tltool.tiling.outputs import check_outputs, name_files
-from tltool.tiling.products import choose_product
+from tltool.tiling.products import check_outputs, choose_product, name_files
 from tltool.tiling.unfinished import forget
 
 logger = logging.getLogger(__name__)

@@ -30,13 +30,10 @@ from tltool.run.map_facts import MapFacts
 from tltool.run.map_options import Output
 from tltool.tiling.cover import find_cover
 from tltool.tiling.full_resolution import write_full_resolution
-from tltool.tiling.journal import as_json
-from tltool.tiling.outputs import name_files, open_writer
 from tltool.tiling.pipeline import read_tile
-from tltool.tiling.products import choose_product
-from tltool.tiling.tile_choice import choose_tile, tile_candidates
-from tltool.tiling.tiles import Grid, Tile
-from tltool.tiling.unfinished import UnfinishedMap, forget, remembered
+from tltool.tiling.products import choose_product, name_files, open_writer
+from tltool.tiling.tiles import Grid, Tile, choose_tile, tile_candidates
+from tltool.tiling.unfinished import UnfinishedMap, as_json, forget, remembered
 
 logger = logging.getLogger(__name__)
 

@@ -25,13 +25,19 @@ from tltool.tiling.engines import (
     Engine,
     ShiftAndStitchEngine,
     SlidingEngine,
+    difference_from_tensorflow,
+    is_reference,
     make_engine,
 )
-from tltool.tiling.inference import batch_size, pixel_type, tile_length
 from tltool.tiling.pipeline import EnginePredictor, TilePredictor, read_tile
 from tltool.tiling.scales import ScalesPredictor
-from tltool.tiling.tile_choice import difference_from_tensorflow, is_reference
-from tltool.tiling.tiles import Grid, make_grid
+from tltool.tiling.tiles import (
+    Grid,
+    batch_size,
+    make_grid,
+    pixel_type,
+    tile_length,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from tltool.raster import AnyRaster, as_zoom
 from tltool.raster.resampling import ResampledRaster
 from tltool.run.sidecar import Sidecar
 from tltool.tiling.engines import Engine
-from tltool.tiling.interpolation import interpolate
+from tltool.tiling.full_resolution import interpolate
 from tltool.tiling.pipeline import keep, read_tile
 from tltool.tiling.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
 

@@ -1,14 +1,33 @@
-"""Where the cells of a map lie on an image, and which windows to read for them."""
+"""Where the cells of a map lie on an image, which windows to read for them, and how large ones."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from tltool.errors import ModelError
+import keras
+import numpy as np
+
+from tltool.errors import ModelError, UsageError
+from tltool.models.graph import replay
 from tltool.raster import as_zoom
 from tltool.run.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from tltool.tiling.engines import Engine
+
+# What the largest layer of a tile may hold, in bytes, and the longest side of a tile.
+_LAYER_BYTES = 256 << 20
+_LONGEST = 2048
+# Windows that a classifier is given at a time.
+_BATCH = 64
+# A smaller tile must be this much faster: below it is the machine's own unsteadiness.
+_CLEARLY = 1.1
+# Fractions of the longest tile that are tried.
+_FRACTIONS = (1.0, 0.7, 0.5, 0.35)
 
 
 @dataclass(frozen=True)
@@ -203,3 +222,135 @@ def make_grid(sidecar: Sidecar, width: int, height: int) -> Grid:
     stride = round(sidecar.stride * zoom)
     shared = (sidecar.patch, sidecar.context, zoom, sidecar.input_side, stride, *sidecar.reach)
     return Grid(Axis(height, *shared), Axis(width, *shared))
+
+
+def pixel_type(zoom: Fraction) -> str:
+    """Data type of what `read_tile` gives."""
+    return "uint8" if zoom == 1 else "float32"
+
+
+def tile_length(fcn: keras.Model, side: int, stride: int) -> int:
+    """Side of a tile whose largest layer stays within a fixed memory, px of the enlarged image.
+
+    Parameters
+    ----------
+    fcn : keras.Model
+    side, stride : int
+        The classifier's, px of the enlarged image.
+    """
+    probe = side + 4 * stride
+    bytes_per_pixel = 4 * largest_layer(fcn, probe) / probe**2
+    return int(min(_LONGEST, (_LAYER_BYTES / bytes_per_pixel) ** 0.5))
+
+
+def batch_size(classifier: keras.Model) -> int:
+    """How many windows the classifier takes at a time within the same memory."""
+    numbers = largest_layer(classifier, classifier.inputs[0].shape[1])
+    return max(1, min(_BATCH, _LAYER_BYTES // (4 * numbers)))
+
+
+def largest_layer(model: keras.Model, side: int) -> int:
+    """Numbers that the largest layer holds of one image of `side` px."""
+    largest = 0
+
+    def measure(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal largest
+        outputs = layer.compute_output_spec(*args, **kwargs)
+        sizes = [np.prod(t.shape) for t in keras.tree.flatten(outputs)]
+        largest = max(largest, int(max(sizes)))
+        return outputs
+
+    replay(model, keras.KerasTensor((1, side, side, model.inputs[0].shape[-1])), measure)
+    return largest
+
+
+@dataclass(frozen=True)
+class ChosenTile:
+    """A tile's size and what it was chosen by.
+
+    Attributes
+    ----------
+    length : int
+        Longest side, px of the enlarged image.
+    megapixels_per_second : dict of int to float
+        Of the image, halos not counted, for each length that was tried.
+    """
+
+    length: int
+    megapixels_per_second: dict[int, float]
+
+
+def tile_candidates(grid: Grid, longest: int) -> list[int]:
+    """Sides of tiles worth trying, longest first, px of the enlarged image.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cells of an image. Lengths that give it the same tiles are tried once.
+    longest : int
+        What memory allows.
+    """
+    axis, bound = grid.y, longest
+    # Smaller ones compute halos above all; the network needs these even beyond the bound.
+    smallest = 2 * axis.input_length(axis.step)
+    lengths = [max(smallest, int(bound * part)) for part in _FRACTIONS]
+    by_tiles = {(grid.y.cells_for(n), grid.x.cells_for(n)): n for n in reversed(lengths)}
+    return sorted(by_tiles.values(), reverse=True)
+
+
+def _speed(engine: "Engine", pixels: np.ndarray, kept: float, repeats: int) -> float:
+    engine(pixels)  # the first of a size prepares it
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        engine(pixels)
+        seconds.append(time.perf_counter() - started)
+    # The least disturbed one.
+    return kept / min(seconds)
+
+
+def choose_tile(
+    engine: "Engine",
+    grid: Grid,
+    candidates: Sequence[int],
+    read: Callable[[Tile], np.ndarray],
+    repeats: int = 3,
+) -> ChosenTile:
+    """Choose the size of tiles by running the first tile of each.
+
+    Parameters
+    ----------
+    engine : Engine
+    grid : Grid
+        The cells of an image.
+    candidates : sequence of int
+        Longest sides, px of the enlarged image, the preferred first: another
+        one must be a tenth faster. `tile_candidates` gives some.
+    read : callable
+        The pixels of a tile, as `tltool.tiling.pipeline.read_tile`.
+    repeats : int
+        Runs of each, after one that is not counted.
+
+    Returns
+    -------
+    ChosenTile
+        Store its length: another run on a busier machine may choose another.
+
+    Raises
+    ------
+    UsageError
+        No candidates.
+    """
+    if not candidates:
+        raise UsageError("candidates: expected at least one length of a tile, received none")
+    area = float(grid.y.cell_size * grid.x.cell_size) / 1e6
+    speeds: dict[int, float] = {}
+    for length in candidates:
+        tile = next(grid.tiles(length))
+        kept = tile.y.cells * tile.x.cells * area
+        speeds[length] = _speed(engine, read(tile), kept, repeats)
+    best = candidates[0]
+    for length in candidates[1:]:
+        if speeds[length] > _CLEARLY * speeds[best]:
+            best = length
+    return ChosenTile(best, {n: round(speed, 3) for n, speed in speeds.items()})

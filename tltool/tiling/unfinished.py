@@ -1,13 +1,17 @@
 """A map in the making: it survives being stopped at any point, and ends in the same bytes."""
 
+import errno
 import json
 import logging
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,11 +19,283 @@ from tltool.errors import OutputError
 from tltool.files import output_error, partial_path, refuse_existing, remove
 from tltool.raster import Image
 from tltool.raster.writing import BLOCK
-from tltool.tiling.journal import Fingerprint, Journal
 from tltool.tiling.pipeline import Behind, Cover, TilePredictor, predict_tiles
-from tltool.tiling.products import Product
-from tltool.tiling.store import TileStore
 from tltool.tiling.tiles import Tile
+
+if TYPE_CHECKING:
+    from tltool.tiling.products import Product
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows keeps others from an open file by itself
+    fcntl = None  # type: ignore[assignment]
+
+
+Fingerprint = Mapping[str, Any]
+
+_WRITE, _END = b"write", b"end"
+
+
+class Journal:
+    """The finished tiles of one map, and what the map is made of.
+
+    The first line is JSON: all that decides the map's values. Each other line
+    names a finished tile and the checksum of its values, or is ``write``: the
+    map's file is about to get its name, or ``end``: all that belongs to the
+    map is written. A line that was not written whole does not count, nor what
+    is behind it.
+
+    Parameters
+    ----------
+    path : Path
+        Made where there is none; locked against other processes until it is
+        closed.
+
+    Attributes
+    ----------
+    fingerprint : dict or None
+        What the map found is made of.
+    checksums : dict of int to int
+        Of the tiles found finished.
+    writing, ended : bool
+        Whether these lines were found.
+
+    Raises
+    ------
+    OutputError
+        Where another process has it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.fingerprint: dict[str, Any] | None = None
+        self.checksums: dict[int, int] = {}
+        self.writing = self.ended = False
+        self._file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)  # noqa: SIM115
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self) -> None:
+        if fcntl is None:  # pragma: no cover
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"{self.path} is in use: another tltool is making this map. Wait for it, or name"
+                " another output folder"
+            ) from None
+        except OSError:
+            # A file system without locks: the user is trusted.
+            return
+
+    def _read(self) -> None:
+        data = self._file.readall()
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        self.fingerprint = _parse(lines[0]) if lines else None
+        self._length = len(lines[0]) if lines else 0
+        for line in lines[1:]:
+            if not self._believe(line.split()):
+                break
+            self._length += len(line)
+
+    def _believe(self, words: list[bytes]) -> bool:
+        if words in ([_WRITE], [_END]):
+            self.writing = True
+            self.ended |= words == [_END]
+        elif len(words) == 2 and all(word.isdigit() for word in words):
+            self.checksums[int(words[0])] = int(words[1])
+        else:
+            return False
+        return True
+
+    def changes(self, fingerprint: Fingerprint) -> list[str]:
+        """What differs from the fingerprint found, in words; none where none was found."""
+        found, expected = self.fingerprint or {}, as_json(fingerprint)
+        keys = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
+        was = [(key, found.get(key), expected.get(key)) for key in keys if found]
+        return [f"{key} (was {old}, is {new})" for key, old, new in was]
+
+    def go_on(self) -> None:
+        """Append to what was found."""
+        self._file.truncate(self._length)
+        self._file.seek(self._length)
+
+    def begin(self, fingerprint: Fingerprint) -> None:
+        """Forget what was found."""
+        self.checksums, self.writing, self.ended = {}, False, False
+        self._file.truncate(0)
+        self._file.seek(0)
+        self._append(json.dumps(as_json(fingerprint)))
+
+    def _append(self, line: str) -> None:
+        data = line.encode() + b"\n"
+        while data:
+            data = data[self._file.write(data) :]
+
+    def add(self, tile: int, checksum: int) -> None:
+        """Note that a tile's values are written."""
+        self._append(f"{tile} {checksum}")
+
+    def write(self) -> None:
+        """Note that the map's file is about to get its name."""
+        self._append(_WRITE.decode())
+
+    def end(self) -> None:
+        """Note that all that belongs to the map is written."""
+        self._append(_END.decode())
+
+    def flush(self) -> None:
+        """Wait until all lines are on the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Release the file, and with it the lock."""
+        self._file.close()
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def as_json(fingerprint: Fingerprint) -> dict[str, Any]:
+    """A fingerprint as it is read again: of tuples lists."""
+    return json.loads(json.dumps(dict(fingerprint)))
+
+
+# Columns of a window that are read at once, at most.
+_WIDEST = 1 << 13
+
+
+class TileStore:
+    """A file with room for each tile's (bands, rows, columns) values.
+
+    Parameters
+    ----------
+    path : Path
+        Made where there is none.
+    tiles : sequence of Tile
+        Row by row, as `tltool.tiling.tiles.Grid.tiles` gives them.
+    bands : int
+    dtype : str
+
+    Raises
+    ------
+    OSError
+        Where there is no room for all tiles; it is taken at once.
+    """
+
+    def __init__(self, path: Path, tiles: Sequence[Tile], bands: int, dtype: str):
+        self._tiles, self._bands, self._dtype = tiles, bands, np.dtype(dtype)
+        self._across = sum(tile.y.cell == tiles[0].y.cell for tile in tiles)
+        self._tops = [tile.y.cell for tile in tiles[:: self._across]]
+        self._lefts = [tile.x.cell for tile in tiles[: self._across]]
+        self.rows = tiles[-1].y.cell + tiles[-1].y.cells
+        self.columns = tiles[-1].x.cell + tiles[-1].x.cells
+        largest = max(tile.y.cells for tile in tiles) * max(tile.x.cells for tile in tiles)
+        self._room = bands * largest * self._dtype.itemsize
+        self.path = path
+        self._file = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115
+        try:
+            self._reserve(self._room * len(tiles))
+        except BaseException:
+            self.close()
+            raise
+
+    def _reserve(self, size: int) -> None:
+        # Known now, not after hours; a file of the right size has it already.
+        if os.fstat(self._file.fileno()).st_size == size:
+            return
+        self._file.truncate(0)
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self._file.fileno(), 0, size)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    self._file.truncate(0)
+                    raise
+        self._file.truncate(size)
+
+    def close(self) -> None:
+        """Release the file; what was put stays in it."""
+        self._file.close()
+
+    def flush(self) -> None:
+        """Wait until all that was put is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def _shape(self, index: int) -> tuple[int, int, int]:
+        tile = self._tiles[index]
+        return self._bands, tile.y.cells, tile.x.cells
+
+    def put(self, index: int, values: np.ndarray) -> int:
+        """Write the values of the tile at this place; returns their checksum."""
+        data = memoryview(np.ascontiguousarray(values, self._dtype).tobytes())
+        checksum = zlib.crc32(data)
+        self._file.seek(index * self._room)
+        while data:
+            data = data[self._file.write(data) :]
+        return checksum
+
+    def checksum(self, index: int) -> int:
+        """Checksum of what the file holds of a tile."""
+        size = int(np.prod(self._shape(index))) * self._dtype.itemsize
+        return zlib.crc32(self._bytes(index * self._room, size))
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        parts = []
+        while size and (part := self._file.read(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def read(self, row: int, column: int, rows: int, columns: int, band: int) -> np.ndarray:
+        """Read a window of one band: (rows, columns) as they were put."""
+        values = np.empty((rows, columns), self._dtype)
+        for index in self._touched(row, column, rows, columns):
+            tile = self._tiles[index]
+            top, bottom = max(row, tile.y.cell), min(row + rows, tile.y.cell + tile.y.cells)
+            left, right = (
+                max(column, tile.x.cell),
+                min(column + columns, tile.x.cell + tile.x.cells),
+            )
+            inner = self._rows_of(index, band, top - tile.y.cell, bottom - tile.y.cell)
+            values[top - row : bottom - row, left - column : right - column] = inner[
+                :, left - tile.x.cell : right - tile.x.cell
+            ]
+        return values
+
+    def _touched(self, row: int, column: int, rows: int, columns: int) -> Iterator[int]:
+        down = range(bisect_right(self._tops, row) - 1, bisect_right(self._tops, row + rows - 1))
+        first, last = bisect_right(self._lefts, column) - 1, column + columns - 1
+        for line in down:
+            for place in range(first, bisect_right(self._lefts, last)):
+                yield line * self._across + place
+
+    def _rows_of(self, index: int, band: int, first: int, last: int) -> np.ndarray:
+        _, rows, columns = self._shape(index)
+        start = (band * rows + first) * columns * self._dtype.itemsize
+        size = (last - first) * columns * self._dtype.itemsize
+        data = self._bytes(index * self._room + start, size)
+        return np.frombuffer(data, self._dtype).reshape(last - first, columns)
+
+    def windows(self, side: int) -> Iterator[tuple[int, int, int, int]]:
+        """Row, column, rows and columns of windows that are whole blocks of `side` cells a side."""
+        widest = side * max(1, _WIDEST // side)
+        for row in range(0, self.rows, side):
+            for column in range(0, self.columns, widest):
+                yield row, column, min(side, self.rows - row), min(widest, self.columns - column)
+
 
 logger = logging.getLogger("tltool")
 
@@ -97,7 +373,7 @@ class UnfinishedMap:
         self,
         path: Path,
         tiles: Sequence[Tile],
-        product: Product,
+        product: "Product",
         fingerprint: Fingerprint,
         belonging: Sequence[Path] = (),
         overwrite: bool = False,
