@@ -161,7 +161,7 @@ class Mixer:
         self._steps = [(_MIXES[node.name], node.settings) for node in nodes]
 
     def with_margin(self, margin: int) -> "Mixer":
-        """The same for images with `margin` px of context on each side."""
+        """Copy the mixer for images with `margin` px of context on each side."""
         return Mixer(self._entries, margin)
 
     def __call__(

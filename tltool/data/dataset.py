@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class PatchFacts:
-    """What `tltool patches` knows of the patches it cut; px of the source image.
+    """Facts of patches that `tltool patches` cut; px of the source image.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class Dataset:
 
     @property
     def source(self) -> Path:
-        """What `tltool.data.folders.read_dataset` reads this dataset from."""
+        """Source that `tltool.data.folders.read_dataset` reads this dataset from."""
         return self.manifest or self.folder
 
     @property

@@ -22,7 +22,7 @@ from tltool.files import list_images
 from tltool.recipe import Kind, Recipe
 from tltool.tasks.task import Task
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # The single task of class folders.
 TASK_NAME = "label"

@@ -34,12 +34,12 @@ class Loaded(Protocol):
 
     @property
     def samples(self) -> Sequence[Sample]:
-        """Of the same order."""
+        """Samples in the same order."""
         ...
 
     @property
     def unreadable(self) -> Sequence[ImageError]:
-        """Of the files that were left out."""
+        """Errors of the files that were left out."""
         ...
 
 

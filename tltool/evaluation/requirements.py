@@ -31,7 +31,7 @@ class Requirement:
     value: float
 
     def unmet(self, metrics: Mapping[str, Any]) -> str | None:
-        """What was found instead, in words; None where the requirement is met.
+        """Describe what was found instead; None where the requirement is met.
 
         Raises
         ------

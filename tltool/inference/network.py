@@ -207,7 +207,7 @@ Openable: TypeAlias = str | Path | Model | LoadedNetwork
 
 
 class ModelHints(TypedDict, total=False):
-    """What a model without tltool's sidecar does not tell itself; see `open_network`."""
+    """Hints on a model without tltool's sidecar; see `open_network`."""
 
     classes: str | Sequence[str] | None
     background: str | None

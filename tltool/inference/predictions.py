@@ -58,7 +58,7 @@ def ranked(task: Task, probabilities: np.ndarray, number: int) -> list[tuple[str
 
 
 def prefix_of(task: Task, tasks: Sequence[Task]) -> str:
-    """What stands before the columns of a task, where there are several."""
+    """Prefix of the columns of a task, where there are several."""
     return f"{task.name}." if len(tasks) > 1 else ""
 
 

@@ -37,7 +37,7 @@ _GREY = (150, 156, 164)
 
 @dataclass(frozen=True)
 class ViewExtent:
-    """Where the picture lies.
+    """Extent of the picture.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class ViewExtent:
 
 
 def view_extent(raster: AnyRaster, extent: Extent) -> ViewExtent:
-    """Where an image lies."""
+    """Find the extent of an image."""
     if raster.crs is None:
         return ViewExtent(raster.width, raster.height, extent)
     epsg = raster.crs.to_epsg()

@@ -71,7 +71,7 @@ class ArrayRaster(Closing):
         return self._pixels.take(rows, 0).take(columns, 1)
 
     def valid(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Which pixels of a window are valid: all."""
+        """Test which pixels of a window are valid: all."""
         return np.ones((height, width), bool)
 
     def surely_empty(self, x: int, y: int, width: int, height: int) -> bool:
