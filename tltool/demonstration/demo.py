@@ -116,13 +116,19 @@ def demo(
         ``imagenet``, which becomes ``none`` where they cannot be had; ``none``;
         or the path of MobileNet's with alpha 0.25, without top.
     seed : int
-        Of the survey and the training.
+        Seed of the survey and the training.
     overwrite : bool
         Replace an earlier demo in `out`.
 
     Returns
     -------
     DemoResult
+        Times, numbers, maps and counts of the journey.
+
+    Raises
+    ------
+    OutputError
+        `out` exists already or cannot be written.
     """
     folder = Path(out)
     refuse_existing(folder, overwrite)

@@ -190,18 +190,27 @@ def upgrade(
     Parameters
     ----------
     model_path : str or Path
+        File of any Keras: ``.keras``, ``.h5`` or HDF5 of another name.
     out : str or Path
-        Ends in ``.keras``.
+        File to write, which ends in ``.keras``.
     architecture : str or Path, optional
         See `open_model`.
     overwrite : bool
         Replace an earlier file.
 
+    Returns
+    -------
+    Opened
+        The model that was written, and what was mended.
+
     Raises
     ------
     UsageError
         `out` has another ending.
-    ModelError, OutputError
+    ModelError
+        The file holds no model that Keras 3 can have.
+    OutputError
+        `out` exists already or cannot be written.
 
     Examples
     --------
