@@ -597,13 +597,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"fill_mode": "edge"}, "fill_mode: expected one of 'nearest'.*received 'edge'"),
-            ({"zoom_range": (1, 2, 3)}, r"zoom_range: expected \(lowest, highest\)"),
-            ({"zoom_range": "a"}, "zoom_range: expected"),
-            ({"brightness_range": 0.5}, r"brightness_range: expected .*received 0.5"),
-            ({"validation_split": 1.5}, "validation_split: expected 0 or more, below 1"),
-            ({"data_format": "last"}, "data_format: expected one of"),
-            ({"interpolation_order": 7}, "interpolation_order: expected one of"),
+            ({"fill_mode": "edge"}, "`fill_mode`: expected one of 'nearest'.*received 'edge'"),
+            ({"zoom_range": (1, 2, 3)}, r"`zoom_range`: expected \(lowest, highest\)"),
+            ({"zoom_range": "a"}, "`zoom_range`: expected"),
+            ({"brightness_range": 0.5}, r"`brightness_range`: expected .*received 0.5"),
+            ({"validation_split": 1.5}, "`validation_split`: expected 0 or more, below 1"),
+            ({"data_format": "last"}, "`data_format`: expected one of"),
+            ({"interpolation_order": 7}, "`interpolation_order`: expected one of"),
         ],
     )
     def test_arguments(self, options, message):
@@ -613,14 +613,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"x": BATCH[0]}, r"x: expected images on four axes.*\(12, 15, 3\)"),
-            ({"y": LABELS[:3]}, "y: expected one for each of the 10 images, received 3"),
-            ({"x": [BATCH, LABELS[:3]]}, "x: expected one for each of the 10 images"),
-            ({"sample_weight": [1]}, "sample_weight: expected one for each"),
-            ({"subset": "test"}, "subset: expected one of 'training'"),
+            ({"x": BATCH[0]}, r"`x`: expected images on four axes.*\(12, 15, 3\)"),
+            ({"y": LABELS[:3]}, "`y`: expected one for each of the 10 images, received 3"),
+            ({"x": [BATCH, LABELS[:3]]}, "`x`: expected one for each of the 10 images"),
+            ({"sample_weight": [1]}, "`sample_weight`: expected one for each"),
+            ({"subset": "test"}, "`subset`: expected one of 'training'"),
             ({"subset": "validation"}, "validation_split=0.2"),
-            ({"batch_size": 0}, "batch_size: expected 1 or more, received 0"),
-            ({"seed": -1}, "seed: expected None, 0 or more, received -1"),
+            ({"batch_size": 0}, "`batch_size`: expected 1 or more, received 0"),
+            ({"seed": -1}, "`seed`: expected None, 0 or more, received -1"),
         ],
     )
     def test_flow(self, options, message):
@@ -649,10 +649,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"class_mode": "raw"}, "class_mode: expected one of 'categorical'"),
-            ({"color_mode": "bgr"}, "color_mode: expected one of 'rgb'"),
-            ({"interpolation": "best"}, "interpolation: expected one of 'nearest'"),
-            ({"target_size": (3,)}, r"target_size: expected \(height, width\)"),
+            ({"class_mode": "raw"}, "`class_mode`: expected one of 'categorical'"),
+            ({"color_mode": "bgr"}, "`color_mode`: expected one of 'rgb'"),
+            ({"interpolation": "best"}, "`interpolation`: expected one of 'nearest'"),
+            ({"target_size": (3,)}, r"`target_size`: expected \(height, width\)"),
         ],
     )
     def test_folder_arguments(self, folder, options, message):

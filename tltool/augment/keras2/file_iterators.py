@@ -59,7 +59,9 @@ class _FileIterator(Iterator):
         check_choice(self.color_mode, _CHANNELS, "color_mode")
         check_choice(self.interpolation, _RESAMPLING, "interpolation")
         if len(self.target_size) != 2:
-            raise UsageError(f"target_size: expected (height, width), received {self.target_size}")
+            raise UsageError(
+                f"`target_size`: expected (height, width), received {self.target_size}"
+            )
         channels = (_CHANNELS[self.color_mode],)
         last = generator.data_format == "channels_last"
         self.image_shape = self.target_size + channels if last else channels + self.target_size
@@ -144,7 +146,7 @@ def _column(table: Any, name: Any) -> list[Any]:
     known = getattr(table, "columns", None)
     if known is None:
         raise UsageError(
-            "dataframe: expected a table with columns, such as a pandas DataFrame, received"
+            "`dataframe`: expected a table with columns, such as a pandas DataFrame, received"
             f" {type(table).__name__}"
         )
     if name not in list(known):
@@ -206,7 +208,9 @@ class DataFrameIterator(_FileIterator):
         self.class_indices = {}
         if self.class_mode not in _LABELLED:
             if classes:
-                warnings.warn(f"classes: unused with class_mode={self.class_mode!r}", stacklevel=2)
+                warnings.warn(
+                    f"`classes`: unused with class_mode={self.class_mode!r}", stacklevel=2
+                )
             return rows
         labels = _column(table, column)
         several = (list, tuple) if self.class_mode == "categorical" else ()
@@ -223,7 +227,7 @@ class DataFrameIterator(_FileIterator):
             self.classes = self.labels = [self._index(labels[row]) for row in rows]
         elif self.class_mode == "multi_output":
             if not isinstance(column, (list, tuple)):
-                raise UsageError(f"y_col: 'multi_output' expects a list, received {column!r}")
+                raise UsageError(f"`y_col`: 'multi_output' expects a list, received {column!r}")
             self.labels = [np.asarray(_column(table, name))[rows] for name in column]
         elif self.class_mode == "raw":
             values = [np.asarray(_column(table, name))[rows] for name in _names(column)]

@@ -20,7 +20,7 @@ _FORMER_KEYWORDS = ("has_ext", "sort", "drop_duplicates")
 
 def _pair(value: Any, name: str) -> list[float]:
     if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
-        raise UsageError(f"{name}: expected (lowest, highest), received {value!r}")
+        raise UsageError(f"`{name}`: expected (lowest, highest), received {value!r}")
     return list(value)
 
 
@@ -128,7 +128,7 @@ class ImageDataGenerator:
         check_choice(self.interpolation_order, range(6), "interpolation_order")
         if not 0 <= self.validation_split < 1:
             raise UsageError(
-                f"validation_split: expected 0 or more, below 1, received {self.validation_split}"
+                f"`validation_split`: expected 0 or more, below 1, received {self.validation_split}"
             )
         zoom = self.zoom_range
         if isinstance(zoom, (int, float, np.number)):
@@ -315,7 +315,7 @@ class ImageDataGenerator:
         Array of the same shape.
         """
         if np.ndim(x) != 3:
-            raise UsageError(f"x: expected one image of three axes, received shape {np.shape(x)}")
+            raise UsageError(f"`x`: expected one image of three axes, received shape {np.shape(x)}")
         if self.data_format == "channels_last":
             return self._transformed(np.asarray(x), transform_parameters)
         image = self._transformed(np.moveaxis(x, 0, -1), transform_parameters)
@@ -443,13 +443,13 @@ class ImageDataGenerator:
         """Raise `UsageError` unless `x` has four axes; warn of an odd number of channels."""
         if x.ndim != 4:
             raise UsageError(
-                f"{name}: expected images on four axes (n and three more), received shape"
+                f"`{name}`: expected images on four axes (n and three more), received shape"
                 f" {x.shape}. Add a missing axis with x[None] or x[..., None]"
             )
         channels = x.shape[self.channel_axis]
         if channels not in (1, 3, 4):
             warnings.warn(
-                f"{name}: expected 1, 3 or 4 channels on axis {self.channel_axis}"
+                f"`{name}`: expected 1, 3 or 4 channels on axis {self.channel_axis}"
                 f" ({self.data_format}), received {channels}",
                 stacklevel=4,
             )

@@ -26,7 +26,7 @@ def check_choice(value: Any, allowed: Iterable[Any], name: str) -> None:
     choices = list(allowed)
     if value not in choices:
         listed = ", ".join(map(repr, choices))
-        raise UsageError(f"{name}: expected one of {listed}, received {value!r}")
+        raise UsageError(f"`{name}`: expected one of {listed}, received {value!r}")
 
 
 class Iterator(keras.utils.PyDataset):
@@ -70,9 +70,9 @@ class Iterator(keras.utils.PyDataset):
         if not self.n:
             raise DataError("expected images, found none. Check the path, subset and split")
         if self.batch_size < 1:
-            raise UsageError(f"batch_size: expected 1 or more, received {self.batch_size}")
+            raise UsageError(f"`batch_size`: expected 1 or more, received {self.batch_size}")
         if self.seed is not None and self.seed < 0:
-            raise UsageError(f"seed: expected None, 0 or more, received {self.seed}")
+            raise UsageError(f"`seed`: expected None, 0 or more, received {self.seed}")
 
     def _set_order(self) -> None:
         self.index_array = np.arange(self.n)
@@ -158,7 +158,7 @@ def part_of(n: int, subset: str | None, generator: "ImageDataGenerator") -> slic
     check_choice(subset, _SUBSETS, "subset")
     if subset == "validation" and not generator.validation_split:
         raise UsageError(
-            "subset: 'validation' needs a share to take, received validation_split="
+            "`subset`: 'validation' needs a share to take, received validation_split="
             f"{generator.validation_split}. Make the ImageDataGenerator with validation_split=0.2"
         )
     first = int(n * generator.validation_split)
@@ -198,7 +198,7 @@ class NumpyArrayIterator(Iterator):
             for values in group:
                 if values is not None and len(values) != len(self.x):
                     raise UsageError(
-                        f"{name}: expected one for each of the {len(self.x)} images,"
+                        f"`{name}`: expected one for each of the {len(self.x)} images,"
                         f" received {len(values)}"
                     )
 
@@ -208,7 +208,7 @@ class NumpyArrayIterator(Iterator):
         inside[part] = True
         if not np.array_equal(np.unique(y[inside]), np.unique(y[~inside])):
             raise UsageError(
-                "subset: expected the same classes in training and validation, received others."
+                "`subset`: expected the same classes in training and validation, received others."
                 " Shuffle x and y together first, or pass ignore_class_split=True"
             )
 
