@@ -28,7 +28,7 @@ _BLOCK = 256
 
 
 def neighbours(axis: Axis, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Between which cells' centres pixels lie.
+    """Find the cells between whose centres pixels lie.
 
     Parameters
     ----------

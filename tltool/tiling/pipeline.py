@@ -72,7 +72,7 @@ class Behind(Generic[T]):
 
 
 class Cover(Protocol):
-    """Which parts of an image have data."""
+    """Cover of an image: which parts have data."""
 
     def skips(self, tile: Tile) -> bool:
         """Whether a tile surely has none, told without reading its pixels."""
@@ -84,10 +84,10 @@ class Cover(Protocol):
 
 
 class TilePredictor(Protocol):
-    """From a tile to the probabilities of its cells; in two steps, for two threads."""
+    """Predictor of the probabilities of a tile's cells; in two steps, for two threads."""
 
     def read(self, image: Image, tile: Tile) -> Any:
-        """All that `predict` needs of the image."""
+        """Read all that `predict` needs of the image."""
         ...
 
     def predict(self, pixels: Any, tile: Tile) -> np.ndarray:
@@ -140,7 +140,7 @@ def keep(cells: np.ndarray, tile: Tile) -> np.ndarray:
 def predict_tiles(
     image: Image, tiles: Iterable[Tile], predictor: TilePredictor, cover: Cover | None = None
 ) -> Generator[tuple[Tile, np.ndarray | None]]:
-    """Each tile with its (classes, rows, columns) probabilities, in order.
+    """Predict tiles in order: each with its (classes, rows, columns) probabilities.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def is_exclusive(sidecar: Sidecar) -> bool:
 
 @dataclass(frozen=True)
 class Product:
-    """What a map holds of a network's outputs.
+    """Selection and encoding of a network's outputs in a map.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Product:
 
     @property
     def bands(self) -> int:
-        """Of the map."""
+        """Bands of the map."""
         return len(self.chosen) or 1
 
     @cached_property
@@ -78,7 +78,7 @@ class Product:
 
     @cached_property
     def kind(self) -> MapKind:
-        """How the map's file describes its bands."""
+        """Description of its bands in the map's file."""
         if self.chosen:
             return MapKind(self.names, self.encoding)
         rows = np.where(np.isnan(self.colours), _GREY, self.colours).round().astype(int).tolist()
@@ -86,7 +86,7 @@ class Product:
         return MapKind(("class",), self.encoding, Legend(self.names, colours))
 
     def stored(self, values: np.ndarray) -> np.ndarray:
-        """From (outputs, rows, columns) probabilities, NaN: no data, to (bands, rows, columns)."""
+        """Convert (outputs, rows, columns) probabilities (NaN: no data) to (bands, rows, columns)."""
         if self.chosen:
             everything = self.chosen == tuple(range(len(values)))
             return self.encoding.encode(values if everything else values[list(self.chosen)])
@@ -190,12 +190,12 @@ class MapFiles:
 
     @property
     def beside(self) -> list[Path]:
-        """All but the map."""
+        """Files beside the map."""
         return [p for p in (self.overlay, self.full, self.preview, self.json) if p is not None]
 
 
 def name_files(folder: Path, image: Path, output: Output) -> MapFiles:
-    """Where the files of an image's map lie."""
+    """Name the files of an image's map."""
     stem = image.stem
     return MapFiles(
         folder / f"{stem}.heatmap.{FORMATS[output.format]}",
@@ -225,7 +225,7 @@ def check_outputs(folder: Path, images: Sequence[Path], overwrite: bool, output:
 def open_writer(
     path: Path, output: Output, grid: Grid, kind: MapKind, georeference: MapGeoreference
 ) -> MapWriter | ZarrWriter:
-    """What writes a map in the format that is asked for."""
+    """Open a writer of a map in the format that is asked for."""
     size = grid.y.cells, grid.x.cells
     if output.format == "zarr":
         return ZarrWriter(path, *size, kind, georeference, durable=True)

@@ -58,7 +58,7 @@ class Axis:
 
     @cached_property
     def cell_size(self) -> Fraction:
-        """From cell to cell, px of the image."""
+        """Distance from cell to cell, px of the image."""
         return self.stride / self.zoom
 
     @cached_property
@@ -68,7 +68,7 @@ class Axis:
 
     @cached_property
     def origin(self) -> Fraction:
-        """Where the square of cell 0 begins, px: in -1 < origin <= 0."""
+        """Start of the square of cell 0, px: in -1 < origin <= 0."""
         return self.offset + (self.patch - self.cell_size) / 2
 
     @cached_property
@@ -244,7 +244,7 @@ def tile_length(fcn: keras.Model, side: int, stride: int) -> int:
 
 
 def batch_size(classifier: keras.Model) -> int:
-    """How many windows the classifier takes at a time within the same memory."""
+    """Number of windows that the classifier takes at a time within the same memory."""
     numbers = largest_layer(classifier, classifier.inputs[0].shape[1])
     return max(1, min(_BATCH, _LAYER_BYTES // (4 * numbers)))
 

@@ -114,7 +114,7 @@ class Journal:
         return True
 
     def changes(self, fingerprint: Fingerprint) -> list[str]:
-        """What differs from the fingerprint found, in words; none where none was found."""
+        """Differences from the fingerprint found, in words; none where none was found."""
         found, expected = self.fingerprint or {}, as_json(fingerprint)
         keys = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
         was = [(key, found.get(key), expected.get(key)) for key in keys if found]
@@ -297,14 +297,14 @@ class TileStore:
                 yield row, column, min(side, self.rows - row), min(widest, self.columns - column)
 
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # After so many seconds finished tiles are on the disk: what a power cut can cost.
 _FLUSH_SECONDS = 5.0
 
 
 class Writer(Protocol):
-    """What a map's file is written through."""
+    """Writer of a map's file."""
 
     def write(self, row: int, column: int, values: np.ndarray, band: int | None = None) -> None:
         """Write a window of one band."""
@@ -312,13 +312,13 @@ class Writer(Protocol):
 
 
 def journal_path(path: Path) -> Path:
-    """Where the journal of a map lies while the map is not finished."""
+    """Path of the journal of a map while the map is not finished."""
     partial = partial_path(path, durable=True)
     return partial.with_name(f"{partial.name}.journal")
 
 
 def remembered(path: Path) -> Fingerprint:
-    """What an unfinished map was made of; empty where there is none."""
+    """Read what an unfinished map was made of; empty where there is none."""
     journal = journal_path(path)
     try:
         with journal.open("rb") as file:
