@@ -43,13 +43,11 @@ DOCSTRINGS_LEFT: dict[str, int] = {
     "metrics": 7,
     "points": 16,
     "tasks": 1,
-    "tiling": 19,
     "training": 6,
 }
 LOGGERS_LEFT: dict[str, int] = {
     "conversion": 1,
     "counting": 7,
-    "tiling": 1,
     "training": 3,
 }
 OPTIONS_LEFT: dict[str, int] = {
