@@ -86,7 +86,7 @@ class Product:
         return MapKind(("class",), self.encoding, Legend(self.names, colours))
 
     def stored(self, values: np.ndarray) -> np.ndarray:
-        """Convert (outputs, rows, columns) probabilities (NaN: no data) to (bands, rows, columns)."""
+        """Convert (outputs, rows, columns), NaN: no data, to the stored (bands, rows, columns)."""
         if self.chosen:
             everything = self.chosen == tuple(range(len(values)))
             return self.encoding.encode(values if everything else values[list(self.chosen)])
