@@ -30,7 +30,7 @@ keras = quiet_import("keras")
 import tensorflow as tf
 
 from tltool.augment import Augmenter, ImageDataGenerator
-from tltool.data.stream import default_workers
+from tltool.prefetch import default_workers
 
 FASTER = 6
 BATCH, IMAGES = 32, 128
