@@ -111,7 +111,7 @@ def _rates(sums: np.ndarray) -> BootstrapRates:
 
 
 def bootstrap_rates(blocks: Sequence[Counts], draws: int = 4000, seed: int = 0) -> BootstrapRates:
-    """How precision and recall vary between resampled validation sets.
+    """Resample validation sets to see how precision and recall vary.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ class Detections:
         return np.array(self.names)[self.label]
 
     def take(self, chosen: np.ndarray) -> "Detections":
-        """Those at these indices, or where this is true."""
+        """Take the detections at these indices, or where this is true."""
         values = [getattr(self, f.name)[chosen] for f in fields(self)[1:]]
         return Detections(self.names, *values)
 
@@ -176,7 +176,7 @@ class Seeker:
     def search_across(
         self, cells: CellMap, plateaus: Plateaus, around: Sequence[tuple[int, int]]
     ) -> Iterator[Detections]:
-        """Those of the plateaus of several windows that are peaks."""
+        """Find the peaks among the plateaus of several windows."""
         tops = plateaus.take(~plateaus.slope)
         for k, middle in enumerate(tops.middle()):
             top, cell = tops.take(np.arange(len(tops)) == k), middle[None]
@@ -377,7 +377,7 @@ def _keep_greedily(xy: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 def suppress(candidates: Detections, parameters: DetectionParameters) -> Detections:
-    """Of the candidates those that reach their class's threshold, the greedy choice by distance.
+    """Choose greedily by distance among candidates that reach their class's threshold.
 
     Parameters
     ----------

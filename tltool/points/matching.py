@@ -218,7 +218,7 @@ def partners_within(detections: np.ndarray, truth: np.ndarray, radius: float) ->
 def enlarging_matches(
     detections: np.ndarray, truth: np.ndarray, radius: float, score: np.ndarray
 ) -> np.ndarray:
-    """Which detections let one true point more be matched, taken from the highest score down.
+    """Find the detections that each let one true point more be matched, highest score first.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Plateaus:
         return np.where(own, self.middle(), first), np.where(own, centre, first)
 
     def take(self, chosen: np.ndarray) -> "Plateaus":
-        """Those where this (n,) bool array is true."""
+        """Take the plateaus where this (n,) bool array is true."""
         values = {f.name: getattr(self, f.name)[chosen] for f in fields(self)[:4]}
         kept = chosen[self.edge_of]
         of = (np.cumsum(chosen) - 1)[self.edge_of[kept]]
@@ -208,7 +208,7 @@ def merge_plateaus(parts: Sequence[Plateaus], columns: int) -> Plateaus:
 
 
 def fit_parabolas(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where the parabola through three values, a cell apart, is highest.
+    """Find where the parabola through three values, a cell apart, is highest.
 
     Parameters
     ----------

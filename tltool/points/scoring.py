@@ -41,7 +41,7 @@ class Scene:
     gsd: float | None = None
 
     def of_class(self, label: str) -> "Scene":
-        """What has this label, told and true."""
+        """Take what has this label, of detections and truth."""
         told, true = np.asarray(self.labels) == label, np.asarray(self.truth_labels) == label
         return Scene(
             np.asarray(self.xy).reshape(-1, 2)[told],
@@ -55,7 +55,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class PointScore:
-    """How detections agree with true points.
+    """Agreement of detections with true points.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Localisation:
 
 @dataclass(frozen=True)
 class Score:
-    """What `score_points` found.
+    """Result of `score_points`.
 
     Attributes
     ----------

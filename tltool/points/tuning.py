@@ -46,7 +46,7 @@ class TuningScene:
     truth_labels: np.ndarray
 
     def scene(self, detections: Detections) -> Scene:
-        """To score: the truth and these detections."""
+        """Scene to score: the truth and these detections."""
         truth = np.asarray(self.truth, float).reshape(-1, 2)
         told = detections.xy, detections.labels, detections.score
         return Scene(*told, truth, np.asarray(self.truth_labels))
@@ -295,7 +295,7 @@ def validate(
     radius: float,
     block: float | None = None,
 ) -> DetectionParameters:
-    """The same parameters with how their detections agree with the truth.
+    """Add to parameters how their detections agree with the truth.
 
     Parameters
     ----------
