@@ -41,7 +41,7 @@ DOCSTRINGS_LEFT: dict[str, int] = {
     "counting": 32,
     "evaluation": 2,
     "metrics": 7,
-    "points": 16,
+    "points": 4,
     "tasks": 1,
     "training": 6,
 }
