@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 import tltool
 from tltool.annotations import read_points
 from tltool.counting import writing
-from tltool.counting.parameters import store_parameters
+from tltool.counting.maps import store_parameters
 from tltool.errors import CountError, DataError, ImageError, OutputError, UsageError
 from tltool.points import cell_maps
 from tltool.run.detection_parameters import DetectionParameters, PeakRule, Validation
@@ -111,10 +111,10 @@ def test_other_rules_than_the_tuned_have_no_interval(run, image, maps, tmp_path)
 def test_maps_seen_otherwise_than_in_the_tuning_have_no_interval(run, image, maps, tmp_path, told):
     seeing = {"stride": 4.0, "tta": "none", "scales": [], "combine": None, "resample": False}
     rules = load_sidecar(tuned(run, seal=SEALS) / "fcn.keras").detections
-    store_parameters(run, rules.model_copy(update={"seeing": seeing}))
+    store_parameters(run, rules.model_copy(update={"view": seeing}))
     survey = tltool.count(run, [image], tmp_path / "b", maps=maps)
     assert survey.totals[-1].interval is not None
-    store_parameters(run, rules.model_copy(update={"seeing": {**seeing, "stride": 2.0}}))
+    store_parameters(run, rules.model_copy(update={"view": {**seeing, "stride": 2.0}}))
     survey = tltool.count(run, [image], tmp_path / "c", maps=maps)
     assert survey.totals[-1].interval is None
     assert "saw its images otherwise than this map did: stride 4.0 for 2.0" in told.text
@@ -255,7 +255,7 @@ def test_truth_of_a_part_without_an_area_is_warned_of(run, tmp_path, area, told)
     message = "5 of 10 confident detections lie more than 24 px from every point"
     tltool.count(run, [image], tmp_path / "a", truth=truth, radius=6)
     assert message in told.text
-    assert "draw that part with --aoi" in told.text
+    assert "draw that part with `aoi`" in told.text
     told.clear()
     maps, upper = tmp_path / "a" / "maps", area(0, 0, 240, 100)
     tltool.count(run, [image], tmp_path / "b", truth=truth, radius=6, maps=maps, aoi=upper)
@@ -310,7 +310,7 @@ def test_more_formats_of_points(run, image, maps, tmp_path):
     expected = places(read_points(tmp_path / "out" / "points.csv"))
     assert places(read_points(tmp_path / "out" / "points.gpkg", images=[image])) == expected
     assert places(read_points(tmp_path / "out" / "points.coco.json")) == expected
-    with pytest.raises(UsageError, match="--points-format: expected gpkg or coco beside csv"):
+    with pytest.raises(UsageError, match="`points_formats`: expected gpkg or coco beside csv"):
         tltool.count(run, [image], tmp_path / "b", points_formats=["shp"], maps=maps)
 
 
@@ -329,12 +329,12 @@ def test_images_with_and_without_a_crs_have_their_maps_apart(run, image, tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 0}, "--threshold: expected a probability above 0"),
-        ({"distance": -1}, "--distance: expected px from 0 on"),
-        ({"level": 1}, "--level: expected a probability between 0 and 1, received 1"),
-        ({"interval": "exact"}, "--interval: expected beta-binomial or bootstrap; received exact"),
-        ({"radius": 5}, "--radius: expected --truth beside it"),
-        ({"truth": "a.csv", "radius": 0}, "--radius: expected px above 0, received 0"),
+        ({"threshold": 0}, "`threshold`: expected a probability above 0"),
+        ({"distance": -1}, "`distance`: expected px from 0 on"),
+        ({"level": 1}, "`level`: expected a probability between 0 and 1, received 1"),
+        ({"interval": "exact"}, "`interval`: expected beta-binomial or bootstrap; received exact"),
+        ({"radius": 5}, "`radius`: expected `truth` beside it"),
+        ({"truth": "a.csv", "radius": 0}, "`radius`: expected px above 0, received 0"),
     ],
 )
 def test_options_that_cannot_be_meant(converted, image, tmp_path, options, message):

@@ -3,15 +3,25 @@ import shutil
 
 import numpy as np
 import pytest
-from painted import PATCH, paint, painted_run
+from painted import PATCH, images_of, paint, painted_run
 from rasterio.transform import Affine
 
 import tltool
-from tltool.counting.maps import countable_sidecar, make_maps, maps_for, take_maps
+from tltool.counting import maps
+from tltool.counting.maps import countable_sidecar
 from tltool.errors import DataError, ModelError, UsageError
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
 from tltool.run.map_options import MapOptions
 from tltool.run.sidecar import TaskFacts, load_sidecar
+
+
+def make_maps(run, paths, folder, **options):
+    return maps.make_maps(run, images_of(paths, countable_sidecar(run)), folder, **options)
+
+
+def take_maps(run, paths, folder):
+    return maps.take_maps(run, images_of(paths, countable_sidecar(run)), folder)
+
 
 RULES = DetectionParameters(rule=PeakRule(threshold=0.3, distance=8))
 
@@ -71,7 +81,7 @@ def test_a_map_of_an_area_is_told(converted, mapped, tmp_path, told):
     facts = json.loads((folder / "a.json").read_text())
     (folder / "a.json").write_text(json.dumps(facts | {"aoi": "0123"}))
     take_maps(converted, [mapped[0]], folder)
-    assert "a.heatmap.tif: made with --aoi, so nothing is found outside that area" in told.text
+    assert "a.heatmap.tif: made with `aoi`, so nothing is found outside that area" in told.text
 
 
 def test_a_broken_json_is_told(converted, mapped, tmp_path):
@@ -105,11 +115,10 @@ def test_points_of_a_resampled_image_are_in_its_own_pixels(run, tmp_path):
 
 
 def test_maps_and_options_that_make_them_exclude_each_other(converted, mapped, tmp_path):
-    options = MapOptions(stride=2.0)
-    with pytest.raises(
-        UsageError, match="expected no option of making maps beside it; received `stride`"
-    ):
-        maps_for(converted, [mapped[0]], tmp_path, mapped[1], False, options)
+    options, given = MapOptions(stride=2.0), images_of([mapped[0]], countable_sidecar(converted))
+    message = "expected no option of making maps beside it; received `stride`"
+    with pytest.raises(UsageError, match=message):
+        maps.maps_for(converted, given, tmp_path, mapped[1], options)
 
 
 def test_what_cannot_be_counted(run, tmp_path):

@@ -79,7 +79,7 @@ def test_legend_names_classes_kinds_and_area_of_a_real_count(run, image, maps, a
     import tltool
 
     survey = tltool.count(run, [image], tmp_path / "out", maps=maps, aoi=area(0, 0, 150, 200))
-    found = write_picture(survey.images[0], survey.classes, tmp_path, None, 120)
+    found = write_picture(survey.images[0], tmp_path, 120)
     assert found.path == tmp_path / "a.points.png"
     with Image.open(found.path) as page:
         assert page.size == (1000 + 2 * 32, page.height)

@@ -28,7 +28,7 @@ def test_the_choice_is_stored_in_both_sidecars_and_used(run, image, maps, truth,
     assert tuned.files == [run / "model.json", run / "fcn.json"]
     parameters = tuned.parameters
     assert (parameters.goal, parameters.matching_radius) == ("f1", 10)
-    assert parameters.seeing["stride"] == 4
+    assert parameters.view["stride"] == 4
     # Too few of a class for a rule of its own; three of four detections are right.
     assert parameters.classes == {}
     found = parameters.validation_any
@@ -121,9 +121,9 @@ def test_maps_of_one_kind_are_needed(run, image, maps, tmp_path, truth):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"goal": "recall"}, "--for: expected f1 or count; received recall"),
-        ({"radius": 0}, "--radius: expected px above 0, received 0"),
-        ({"blocks": -1}, "--blocks: expected px above 0, received -1"),
+        ({"goal": "recall"}, "`goal`: expected f1 or count; received recall"),
+        ({"radius": 0}, "`radius`: expected px above 0, received 0"),
+        ({"blocks": -1}, "`blocks`: expected px above 0, received -1"),
     ],
 )
 def test_tuning_options_that_cannot_be_meant(converted, image, truth, options, message):

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from painted import images_of
 from PIL import Image
 from quick_recipes import HEAD_RECIPE
 
 import tltool
 from tltool.annotations import Point
 from tltool.cli.main import main
-from tltool.counting.areas import find_areas
+from tltool.counting.images import find_areas
 from tltool.counting.mine import Ground, choose_negatives
 from tltool.counting.truth import ImageTruth
 from tltool.data.patch_folder import Addition, KnownSplits
@@ -121,7 +122,7 @@ def test_negatives_lie_in_the_area_and_the_trainings_block_far_from_animals(tmp_
     tltool.patches([image], tmp_path / "points.csv", tmp_path / "data", size=8, context=2)
     known, areas = (
         KnownSplits.load(tmp_path / "data"),
-        find_areas([image], tmp_path / "aoi.geojson"),
+        find_areas(images_of([image]), tmp_path / "aoi.geojson"),
     )
     truth = {image: ImageTruth(animals, np.full(len(animals), "seal"))}
     ground = Ground(truth, areas, known, 8, 12, 12.0, 50, "backgrounds")
@@ -167,7 +168,7 @@ def test_a_round_without_a_place_to_take_leaves_the_run_as_it_was(work, survey, 
 def test_a_run_that_cannot_be_trained_again_is_refused(work, survey, tmp_path):
     image, points = survey
     run, data = work / "run", work / "data"
-    with pytest.raises(UsageError, match="--ratio: expected a number above 0, received -1"):
+    with pytest.raises(UsageError, match="`ratio`: expected a number above 0, received -1"):
         tltool.mine(run, [image], points, data, ratio=-1)
     (tmp_path / "else").mkdir()
     with pytest.raises(OutputError, match=r"else: expected .*data, the patches that .* trained on"):

@@ -7,7 +7,7 @@ from painted import ANIMALS, paint, write_csv
 from rasterio.transform import Affine
 
 import tltool
-from tltool.counting.parameters import store_parameters
+from tltool.counting.maps import store_parameters
 from tltool.counting.summary import place_images, thumbnail_side
 from tltool.run.detection_parameters import DetectionParameters, PeakRule, Validation
 

@@ -1,5 +1,5 @@
 import pytest
-from painted import paint, write_csv
+from painted import images_of, paint, write_csv
 
 from tltool.counting.truth import labels_with, read_truth, warn_of_blank
 from tltool.errors import DataError, ImageError
@@ -8,7 +8,7 @@ CLASSES = ("pup", "seal")
 
 
 def truth_of(tmp_path, animals, image, **more):
-    return read_truth(write_csv(tmp_path / "p.csv", animals), [image], CLASSES, "none", **more)
+    return read_truth(write_csv(tmp_path / "p.csv", animals), images_of([image]), CLASSES, **more)
 
 
 def test_points_of_an_image(tmp_path, image):
@@ -50,7 +50,7 @@ def test_points_of_the_background_are_none(tmp_path, image, told):
 def test_images_without_points_are_told(tmp_path, image, told):
     other = paint(tmp_path / "b.tif", [])
     path = write_csv(tmp_path / "p.csv", [(3, 4, "seal")])
-    found = read_truth(path, [image, other], CLASSES)
+    found = read_truth(path, images_of([image, other]), CLASSES)
     assert [len(own) for own in found.values()] == [1, 0]
     warn_of_blank(found, path)
     assert "no point lies on b.tif: taken as images without animals" in told.text
@@ -59,7 +59,7 @@ def test_images_without_points_are_told(tmp_path, image, told):
 def test_unreadable_images_are_passed_over(tmp_path, image):
     (tmp_path / "bad.tif").write_bytes(b"II*\0no image")
     path = write_csv(tmp_path / "p.csv", [(3, 4, "seal")])
-    assert list(read_truth(path, [tmp_path / "bad.tif", image], CLASSES)) == [image]
+    assert list(read_truth(path, images_of([tmp_path / "bad.tif", image]), CLASSES)) == [image]
 
 
 def test_where_no_image_can_be_read_the_first_says_why(tmp_path):
@@ -67,4 +67,4 @@ def test_where_no_image_can_be_read_the_first_says_why(tmp_path):
         (tmp_path / name).write_text("no image")
     points = write_csv(tmp_path / "p.csv", [(3, 4, "seal")])
     with pytest.raises(ImageError, match=r"a\.tif cannot be read as an image"):
-        read_truth(points, [tmp_path / "a.tif", tmp_path / "b.tif"], CLASSES)
+        read_truth(points, images_of([tmp_path / "a.tif", tmp_path / "b.tif"]), CLASSES)

@@ -57,6 +57,15 @@ def painted_run(folder, **facts):
     return folder
 
 
+def images_of(paths, sidecar=None):
+    """Images to count on, by the network of a sidecar or this one."""
+    from tltool.counting.images import Images
+    from tltool.run.map_options import MapOptions
+
+    known = Sidecar(classes=CLASSES, background="none", patch=PATCH, input_side=PATCH)
+    return Images(paths, sidecar or known, MapOptions())
+
+
 def write_csv(path, animals, image="a.tif"):
     """A file of points; returns its path."""
     rows = [f"{image},{x},{y},{label}" for x, y, label in animals]

@@ -69,9 +69,9 @@ def test_too_few_blocks_and_no_true_point_are_unknown():
     assert bootstrap_interval(5, [(3, 1, 1)] * 7 + [(0, 0, 0)] * 30) is None
     assert bootstrap_interval(5, [(0, 1, 1)] * 30) is None
     assert bootstrap_interval(5, []) is None
-    with pytest.raises(DataError, match=r"blocks: expected one \(tp, fp, fn\) at least"):
+    with pytest.raises(DataError, match=r"`blocks`: expected one \(tp, fp, fn\) at least"):
         bootstrap_rates([])
-    with pytest.raises(DataError, match="detections: expected a number from 0 on, received -2"):
+    with pytest.raises(DataError, match="`detections`: expected a number from 0 on, received -2"):
         bootstrap_interval(-2, [(3, 1, 1)] * 9)
 
 

@@ -300,7 +300,7 @@ def test_maps_that_do_not_show_what_is_sought_are_refused():
     place = geometry_of(cells)
     with pytest.raises(DataError, match=r"expected the background.* received only pup, bull"):
         find_candidates(cells, place, background="sea")
-    with pytest.raises(DataError, match=r"floor: expected a probability above 0, received 0"):
+    with pytest.raises(DataError, match=r"`floor`: expected a probability above 0, received 0"):
         find_candidates(cells, place, background="sea", floor=0)
     with pytest.raises(DataError, match=r"a class besides the background sea, received none"):
         find_candidates(ArrayMap(np.zeros((1, 3, 3)), ("sea",)), place, background="sea")

@@ -153,7 +153,7 @@ def test_a_class_that_validation_does_not_show_is_unknown():
 
 
 def test_bad_numbers_are_refused():
-    with pytest.raises(DataError, match="detections: expected a number from 0 on, received -1"):
+    with pytest.raises(DataError, match="`detections`: expected a number from 0 on, received -1"):
         count_interval(-1, validation(3))
-    with pytest.raises(DataError, match=r"level: expected a probability between 0 and 1, .* 95"):
+    with pytest.raises(DataError, match=r"`level`: expected a probability between 0 and 1, .* 95"):
         count_interval(1, validation(3), 95)

@@ -95,9 +95,9 @@ def test_nothing_to_match():
 @pytest.mark.parametrize(
     ("points", "radius", "message"),
     [
-        ([[0, np.nan]], 5, "detections: expected finite positions, received NaN"),
-        ([[0, 1, 2]], 5, r"detections: expected \(n, 2\) positions x, y; received \(1, 3\)"),
-        ([[0, 1]], 0, "radius: expected px above 0, received 0"),
+        ([[0, np.nan]], 5, "`detections`: expected finite positions, received NaN"),
+        ([[0, 1, 2]], 5, r"`detections`: expected \(n, 2\) positions x, y; received \(1, 3\)"),
+        ([[0, 1]], 0, "`radius`: expected px above 0, received 0"),
     ],
 )
 def test_bad_points_are_refused(points, radius, message):

@@ -153,7 +153,7 @@ def test_folds_validate_each_image_with_what_the_others_chose():
         expected += validate([scenes[k]], others, 8.0).validation_any.blocks
     assert folded.validation_any.blocks == expected
     assert folded.validation_any.f1 < chosen.validation_any.f1
-    with pytest.raises(DataError, match=r"folds: expected 1 to 4, .* received 5"):
+    with pytest.raises(DataError, match=r"`folds`: expected 1 to 4, .* received 5"):
         tune(scenes, 8.0, folds=5)
 
 
@@ -164,7 +164,7 @@ def test_nothing_to_tune_on_is_refused():
         tune([TuningScene(empty, truth, labels)], 5.0)
     with pytest.raises(DataError, match="expected true points in the validation images"):
         tune([TuningScene(colony(1).candidates, truth[:0], labels[:0])], 5.0)
-    with pytest.raises(DataError, match="goal: expected one of f1, count; received best"):
+    with pytest.raises(DataError, match="`goal`: expected one of f1, count; received best"):
         tune([colony(1)], 5.0, goal="best")
-    with pytest.raises(DataError, match="distances: expected some px from 0 on, received none"):
+    with pytest.raises(DataError, match="`distances`: expected some px from 0 on, received none"):
         tune([colony(1)], 5.0, distances=[])

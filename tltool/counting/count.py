@@ -1,95 +1,54 @@
 """`tltool count`: points and counts of images, with intervals, files and a summary."""
 
 import logging
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tltool.counting.areas import Areas, find_areas
-from tltool.counting.estimates import Count, check_interval, count_labels, why_unknown
-from tltool.counting.maps import ImageMap, Maps, classes_of, countable_sidecar, maps_for
-from tltool.counting.parameters import Choice, choose_parameters, default_radius
-from tltool.counting.survey import ImageCount, Survey, labels_of
-from tltool.counting.truth import ImageTruth, labels_with, read_truth, warn_of_blank
-from tltool.counting.unannotated import warn_of_far
+from tltool.annotations import PointSource
+from tltool.counting.images import Images, find_areas
+from tltool.counting.maps import (
+    choose_parameters,
+    classes_of,
+    countable_sidecar,
+    default_radius,
+    maps_for,
+)
+from tltool.counting.survey import (
+    ImageCount,
+    Survey,
+    check_interval,
+    count_labels,
+    why_unknown,
+)
+from tltool.counting.truth import labels_with, read_truth, warn_of_blank, warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
-from tltool.errors import CountError, DataError, ImageError, TltoolError, UsageError
-from tltool.files import images_of
+from tltool.errors import CountError, DataError, ImageError, UsageError
+from tltool.inference.network import Openable
 from tltool.points.scoring import score_points
-from tltool.run.detection_parameters import DetectionParameters
 from tltool.run.map_options import MapOptions, Output
-from tltool.run.sidecar import Sidecar
 from tltool.tiling.products import check_outputs
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 MAPS_NAME = "maps"
 
 
-@dataclass(frozen=True)
-class _Counter:
-    """Counts points of images.
-
-    Attributes
-    ----------
-    classes : tuple of str
-    level, interval
-        As of `count`.
-    areas : Areas
-    truth : dict of Path to ImageTruth
-    """
-
-    classes: tuple[str, ...]
-    level: float
-    interval: str
-    areas: Areas
-    truth: dict[Path, ImageTruth]
-
-    def bound(self, labels: np.ndarray, parameters: DetectionParameters) -> list[Count]:
-        """Counts with their intervals."""
-        return count_labels(labels, self.classes, parameters, self.level, self.interval)
-
-    def count(self, image_map: ImageMap, choice: Choice) -> ImageCount:
-        """The points of an image."""
-        parameters, coverage = choice.parameters, self.areas.covered[image_map.image]
-        found = image_map.in_image(image_map.detect(parameters))
-        inside = coverage.covers(found.x, found.y)
-        points, truth = found.take(inside), self.truth.get(image_map.image)
-        counts = self.bound(points.labels, parameters)
-        known = None if truth is None else truth.within(coverage)
-        return ImageCount(image_map, points, counts, coverage, int((~inside).sum()), known)
-
-    def count_all(self, maps: Maps, choice: Choice) -> tuple[list[ImageCount], Choice]:
-        """The images' counts, and the choice that holds for all of them; failures go to `maps`."""
-        counted, together = [], choice
-        for image_map in maps.maps:
-            own = choice.for_map(image_map)
-            if own.doubt and not choice.doubt:
-                logger.warning("%s: %s", image_map.path, own.doubt)
-                together = own
-            try:
-                counted.append(self.count(image_map, own))
-            except (DataError, ImageError) as error:
-                maps.failed[image_map.image] = error
-        if not counted:
-            raise next(iter(maps.failed.values()))
-        return counted, together
-
-
 def count(
-    run: str | Path,
-    images: Sequence[str | Path],
-    out: str | Path,
+    network: Openable,
+    images: Any,
+    out: str | Path | None = None,
     *,
     maps: str | Path | None = None,
     threshold: float | None = None,
     distance: float | None = None,
     aoi: str | Path | None = None,
     ignore: str | Path | None = None,
-    truth: str | Path | None = None,
+    truth: PointSource | None = None,
     columns: Sequence[str] | None = None,
     radius: float | None = None,
     level: float = 0.95,
@@ -99,52 +58,55 @@ def count(
     overwrite: bool = False,
     **keywords: Any,
 ) -> Survey:
-    """Count what a run's network finds on images.
+    """Count what a network finds on images.
 
     Parameters
     ----------
-    run : str or Path
-        A run folder, or the path of an FCN with its sidecar.
-    images : sequence of str or Path
-        Files, folders or patterns, as of `tltool.heatmap`.
-    out : str or Path
+    network : str, Path, keras.Model or Network
+        A run folder, the path of an FCN with its sidecar, a model, or what
+        `tltool.open` gives.
+    images : str, Path, array, PIL image or an iterable of these
+        Files, folders or patterns; arrays (height, width, bands), the only one
+        of which is called ``image``, several ``image_0``, ``image_1``, ...
+    out : str or Path, optional
         Folder for ``points.geojson`` (in the images' CRS, pixel coordinates as
         properties), ``points.csv`` (``image,x,y,label,score``), ``counts.csv``
         (a row an image and class), ``counts.json`` (all of it, with the method
         of the intervals and what it assumes), ``<stem>.points.png``,
-        ``summary.html``, with `truth` ``scores.json``, and ``maps/``.
+        ``summary.html``, with `truth` ``scores.json``, ``maps/``, and
+        ``images/`` of those that were in memory. None: nothing is written.
     maps : str or Path, optional
         A folder of maps that `tltool.heatmap` made of these images with this
-        run, to use in place of new ones.
+        network, to use in place of new ones.
     threshold, distance : float, optional
         In place of the tuned ones: least score, 0..1, and least distance of
-        two points in px. Intervals are unknown then.
+        two points in px. Intervals are unknown then. Not tuned: 0.5, and half
+        the patch's side.
     aoi, ignore : str or Path, optional
         GeoJSON of the areas to count in and to leave out (see
         `tltool.raster.load_area`), of detections and truth alike. Maps are
         made of whole images, so that an animal beside the area is none in it.
-    truth : str or Path, optional
-        Annotated points to score against, in any format of
-        `tltool.annotations.read_points`.
+    truth : str, Path, sequence of Point, mapping of columns or DataFrame, optional
+        Annotated points to score against, see `tltool.annotations.read_points`.
     columns : sequence of str, optional
-        Of `truth`, as of `read_points`.
+        Columns of `truth`, see `read_points`.
     radius : float, optional
         Within which a detection can stand for a true point, px of the image.
-        Default: that of the tuning, else the patch's side.
+        Default: that of the tuning, else the patch's side, at least a cell.
     level : float
-        Of the intervals.
+        Probability that an interval holds the true number.
     interval : 'beta-binomial' or 'bootstrap'
-        Their method: `tltool.points.intervals` or
-        `tltool.points.block_bootstrap`, where assumptions are told.
+        Method of the intervals: `tltool.points.intervals` or
+        `tltool.points.block_bootstrap`, which say what it assumes.
     points_formats : sequence of str
         Beside CSV and GeoJSON: ``gpkg``, ``coco``.
     options : MapOptions, optional
         How maps are made. With `resample` distances are in px of the resampled
         image, points in those of the image.
-    **keywords
-        Single options of `MapOptions`, over these.
     overwrite : bool
         Replace earlier counts and maps.
+    **keywords
+        Single options of `MapOptions`, over these.
 
     Returns
     -------
@@ -157,95 +119,126 @@ def count(
     ImageError
         The only image cannot be read.
     DataError
-        Truth that does not fit the images or the run, an area that cannot be
-        read or misses all images, maps that do not fit.
+        Truth that does not fit the images or the network, an area that cannot
+        be read or misses all images, maps that do not fit.
     ModelError
-        Maps of another model; a run that cannot count.
+        Maps of another model; a network that cannot count.
     OutputError, UsageError
     """
     options = MapOptions.of(options, **keywords)
     check_interval(interval, level)
-    folder, paths = Path(out), images_of(images)
-    sidecar = countable_sidecar(run)
-    choice = choose_parameters(run, sidecar, threshold, distance)
-    radius = _radius(radius, truth, choice, sidecar)
-    check_outputs(folder / MAPS_NAME, paths, True, Output())
-    check_survey_files(folder, points_formats, overwrite, [truth, aoi, ignore])
-    areas = find_areas(paths, aoi, ignore)
-    wanted = [path for path in paths if path in areas]
-    classes = classes_of(sidecar)
-    known = _known(truth, wanted, classes, sidecar, columns)
-    ready = maps_for(run, wanted, folder / MAPS_NAME, maps, overwrite, options)
-    counter = _Counter(classes, level, interval, areas, known)
-    counted, choice = counter.count_all(ready, choice)
-    totals = counter.bound(labels_of(counted), choice.parameters)
+    if radius is not None and truth is None:
+        raise UsageError("`radius`: expected `truth` beside it, whose points it matches")
+    if radius is not None and not 0 < radius < float("inf"):
+        raise UsageError(f"`radius`: expected px above 0, received {radius:g}")
+    if options.aoi is not None:
+        aoi, options = aoi or options.aoi, replace(options, aoi=None)
+    sidecar = countable_sidecar(network)
+    classes, choice = classes_of(sidecar), choose_parameters(network, sidecar, threshold, distance)
+    radius = radius or choice.parameters.matching_radius or default_radius(sidecar)
+    given = Images(images, sidecar, options)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        check_outputs(folder / MAPS_NAME, given.paths, True, Output())
+        inputs = [truth if isinstance(truth, str | Path) else None, aoi, ignore]
+        check_survey_files(folder, points_formats, overwrite, inputs)
+        given.save(folder / "images", overwrite)
+    areas = find_areas(given, aoi, ignore)
+    known = {} if truth is None else read_truth(truth, given, classes, columns)
+    with tempfile.TemporaryDirectory(prefix="tltool-count-") as scratch:
+        place = Path(scratch) if folder is None else folder / MAPS_NAME
+        ready = maps_for(network, given, place, maps, options, overwrite)
+        counted, failed = list[ImageCount](), ready.failed
+        for image_map in ready.maps:
+            own = choice.for_map(image_map)
+            if own.doubt and not choice.doubt:
+                logger.warning("%s: %s", image_map.path or image_map.image, own.doubt)
+                choice = own
+            try:
+                found = image_map.in_image(image_map.detect(own.parameters))
+            except (DataError, ImageError) as error:
+                failed[image_map.image] = error
+                continue
+            coverage, true = areas[image_map.image], known.get(image_map.image)
+            inside = coverage.covers(found.x, found.y)
+            points = found.take(inside)
+            counts = count_labels(points.labels, classes, own.parameters, level, interval)
+            counted.append(
+                ImageCount(
+                    image_map,
+                    points,
+                    {each.label: each for each in counts},
+                    coverage,
+                    int((~inside).sum()),
+                    None if true is None else true.within(coverage),
+                    None if truth is None else radius,
+                )
+            )
+    if not counted:
+        raise next(iter(failed.values()))
+    labels = np.concatenate([each.detections.labels for each in counted])
+    totals = count_labels(labels, classes, choice.parameters, level, interval)
     survey = Survey(
         folder=folder,
-        run=Path(run),
+        run=str(network if isinstance(network, str | Path) else network.name),
         classes=classes,
         images=counted,
         totals=totals,
         choice=choice,
         level=level,
         interval=interval,
-        doubts=_doubts(totals, choice, interval),
-        failed=ready.failed,
-        left_out=areas.left_out,
+        doubts={
+            each.label: choice.doubt or why_unknown(each.label, choice.parameters, interval)
+            for each in totals
+            if each.interval is None
+        },
+        failed=failed,
+        left_out=given.left_out,
     )
     if truth is not None:
         warn_of_blank(known, truth)
-        names = labels_with(classes, known.values())
         scenes = [each.scene for each in counted]
+        names = labels_with(classes, known.values())
         survey = replace(survey, score=score_points(scenes, radius, names))
         if aoi is None:
             warn_of_far(scenes, radius, truth)
-    survey = replace(survey, files=write_survey(survey, points_formats))
-    _report(survey, len(wanted))
+    if folder is not None:
+        survey = replace(survey, files=write_survey(survey, folder, points_formats))
+    if not any(len(each.detections) for each in counted):
+        logger.warning(
+            "no point reaches the threshold in any image: is the run the one for these images? A"
+            " lower `threshold` shows what it doubts"
+        )
+    if failed:
+        reasons = "; ".join(str(error) for error in failed.values())
+        kept = "" if folder is None else f". The counts of the others are in {folder}"
+        raise CountError(
+            f"{len(failed)} of {len(given.paths)} images could not be counted: {reasons}{kept}",
+            survey,
+            failed,
+        )
     return survey
 
 
-def _radius(
-    radius: float | None, truth: str | Path | None, choice: Choice, sidecar: Sidecar
-) -> float:
-    if radius is not None and truth is None:
-        raise UsageError("--radius: expected --truth beside it, whose points it matches")
-    if radius is not None and not 0 < radius < float("inf"):
-        raise UsageError(f"--radius: expected px above 0, received {radius:g}")
-    return radius or choice.parameters.matching_radius or default_radius(sidecar)
+def count_image(network: Openable, image: Any, **options: Any) -> ImageCount:
+    """Count what a network finds on one image; nothing is written.
 
+    Parameters
+    ----------
+    network : str, Path, keras.Model or Network
+    image : str, Path, array (height, width, bands) or PIL image
+    **options
+        Options of `count`.
 
-def _known(
-    truth: str | Path | None,
-    images: Sequence[Path],
-    classes: Sequence[str],
-    sidecar: Sidecar,
-    columns: Sequence[str] | None,
-) -> dict[Path, ImageTruth]:
-    if truth is None:
-        return {}
-    return read_truth(truth, images, classes, sidecar.background, columns)
+    Returns
+    -------
+    ImageCount
+        Points, and counts with their intervals. Not tuned: threshold 0.5,
+        and no interval.
 
-
-def _doubts(totals: Sequence[Count], choice: Choice, interval: str) -> dict[str, str]:
-    return {
-        count.label: choice.doubt or why_unknown(count.label, choice.parameters, interval)
-        for count in totals
-        if count.interval is None
-    }
-
-
-def _report(survey: Survey, asked: int) -> None:
-    if not any(len(each.points) for each in survey.images):
-        logger.warning(
-            "no point reaches the threshold in any image: is the run the one for these images? A"
-            " lower --threshold shows what it doubts"
-        )
-    if not survey.failed:
-        return
-    failed: dict[Path, TltoolError] = survey.failed
-    reasons = "; ".join(str(error) for error in failed.values())
-    message = (
-        f"{len(failed)} of {asked} images could not be counted: {reasons}. The counts of the others"
-        f" are in {survey.folder}"
-    )
-    raise CountError(message, survey, failed)
+    Raises
+    ------
+    TltoolError
+        See `count`.
+    """
+    return count(network, [image], **options).images[0]

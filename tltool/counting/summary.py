@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from tltool.counting import tables
-from tltool.counting.estimates import validation_of
 from tltool.counting.picture import Picture
-from tltool.counting.survey import ImageCount, Survey
-from tltool.files import write_text
+from tltool.counting.survey import ImageCount, Survey, validation_of
 from tltool.pictures.overlay import class_colours
 from tltool.pictures.pages import jpeg_uri, render_page
 from tltool.raster import Raster
@@ -141,7 +138,7 @@ def _rgb(colour: np.ndarray) -> str:
 def _shots(survey: Survey, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     shots = []
     for each, picture in zip(survey.images, pictures, strict=True):
-        number = len(each.points)
+        number = len(each.detections)
         shots.append(
             {
                 "name": each.image.name,
@@ -158,9 +155,9 @@ def _image_rows(survey: Survey) -> list[tuple[Any, ...]]:
     """A row an image: its name, its points of each class, the count of all."""
     rows = []
     for each in survey.images:
-        last = each.counts[-1]
-        numbers = [count.detections for count in each.counts]
-        rows.append((each.image.name, *numbers, tables.estimate(last), tables.interval(last)))
+        numbers = [count.detections for count in each.counts.values()]
+        known = tables.estimate(each.total), tables.interval(each.total)
+        rows.append((each.image.name, *numbers, *known))
     return rows
 
 
@@ -207,19 +204,10 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
         score_lines=[] if survey.score is None else tables.score_lines(survey.score),
         doubts=tables.doubt_lines(survey),
         plain=PLAIN[survey.interval],
-        rules=_rules(survey),
+        rules=[
+            (label, f"{rule.threshold:.3f}", f"{rule.distance:.1f} px")
+            for label in survey.classes
+            for rule in (survey.choice.parameters.rule_of(label),)
+        ],
         known=any(count.interval is not None for count in survey.totals),
     )
-
-
-def _rules(survey: Survey) -> list[tuple[str, str, str]]:
-    parameters = survey.choice.parameters
-    rules = [(label, parameters.rule_of(label)) for label in survey.classes]
-    return [(label, f"{rule.threshold:.3f}", f"{rule.distance:.1f} px") for label, rule in rules]
-
-
-def write_summary(survey: Survey, pictures: Sequence[Picture]) -> Path:
-    """Write the page of a survey."""
-    path = survey.folder / SUMMARY_NAME
-    write_text(path, render_summary(survey, pictures))
-    return path

@@ -1,11 +1,11 @@
 """Results of counting as tables and sentences, for the terminal and the summary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from tltool.counting.estimates import ANY, Count, shown_labels, validation_of
-from tltool.counting.survey import Survey
+from tltool.counting.survey import ANY, Count, Survey, shown_labels, validation_of
 from tltool.counting.tune import Tuning
 from tltool.points.scoring import CountError, PointScore, Score
 
@@ -35,6 +35,13 @@ def _table(header: Sequence[str], rows: list[tuple[Any, ...]]) -> Table:
     return Table(tuple(header), rows, tuple(range(1, len(header))))
 
 
+def as_html(table: Table) -> str:
+    """The table as HTML, for notebooks."""
+    rows = [("th", table.header), *(("td", row) for row in table.rows)]
+    cells = ("".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in row) for tag, row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
 def share(value: float | None) -> str:
     """Three decimals; a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
@@ -52,26 +59,26 @@ def interval(count: Count) -> str:
 
 
 def level(survey: Survey) -> str:
-    """What the intervals hold, in words."""
+    """Level of the intervals, in words."""
     return f"{100 * survey.level:g} % interval"
 
 
 def totals(survey: Survey) -> Table:
     """A row a class over all images."""
-    header = ("class", "points", "estimate", level(survey), "images without")
-    rows = [
-        (c.label, c.detections, estimate(c), interval(c), survey.without(c.label))
-        for c in survey.totals
-    ]
-    return _table(header, rows)
+    rows = [(*row, survey.without(row[0])) for row in count_rows(survey.totals)]
+    return _table(("class", "points", "estimate", level(survey), "images without"), rows)
+
+
+def count_rows(counts: Iterable[Count]) -> list[tuple[Any, ...]]:
+    """Class, number, estimate and interval of counts."""
+    return [(c.label, c.detections, estimate(c), interval(c)) for c in counts]
 
 
 def by_image(survey: Survey) -> Table:
     """A row an image, of all classes together."""
-    header = ("image", "points", "estimate", level(survey))
-    counts = [(each.image.name, each.counts[-1]) for each in survey.images]
-    rows = [(name, c.detections, estimate(c), interval(c)) for name, c in counts]
-    return _table(header, rows)
+    totals = count_rows(each.total for each in survey.images)
+    rows = [(e.image.name, *row[1:]) for e, row in zip(survey.images, totals, strict=True)]
+    return _table(("image", "points", "estimate", level(survey)), rows)
 
 
 def _point_row(name: str, score: PointScore) -> tuple[Any, ...]:
@@ -100,14 +107,14 @@ def count_errors(score: Score) -> Table:
 
 
 def confusion(score: Score) -> Table:
-    """True classes down, told ones across, of the pairs matched whatever their label."""
-    header = ("matched: true \\ told", *score.names)
+    """True classes down, predicted ones across, of the pairs matched whatever their label."""
+    header = ("matched: true \\ predicted", *score.names)
     rows = [(name, *row) for name, row in zip(score.names, score.confusion, strict=True)]
     return _table(header, rows)
 
 
 def score_lines(score: Score) -> list[str]:
-    """What no table holds."""
+    """Lines on what no table holds."""
     found, lines = score.localisation, [f"matched within {score.radius:g} px"]
     if found.mean is not None:
         text = f"distance of matched points: mean {found.mean:.1f} px, median {found.median:.1f} px"
@@ -128,7 +135,7 @@ def score_tables(score: Score) -> list[Table]:
 
 
 def survey_tables(survey: Survey) -> list[Table]:
-    """What a terminal shows; the table of the classes last."""
+    """Tables that a terminal shows, that of the classes last."""
     tables = [] if survey.score is None else score_tables(survey.score)
     if 1 < len(survey.images) <= _LISTED:
         tables.append(by_image(survey))
@@ -136,7 +143,7 @@ def survey_tables(survey: Survey) -> list[Table]:
 
 
 def doubt_lines(survey: Survey) -> list[str]:
-    """Why intervals are unknown, a line a reason."""
+    """Reasons why intervals are unknown, a line each."""
     reasons: dict[str, list[str]] = {}
     for label, reason in survey.doubts.items():
         reasons.setdefault(reason, []).append(label)
@@ -148,7 +155,7 @@ def doubt_lines(survey: Survey) -> list[str]:
 
 
 def survey_lines(survey: Survey) -> list[str]:
-    """What a terminal shows below the tables."""
+    """Lines that a terminal shows below the tables."""
     score = [] if survey.score is None else score_lines(survey.score)
     outside = sum(each.outside for each in survey.images)
     left_out = [f"{outside} points lie outside the area and are left out"] if outside else []
@@ -156,7 +163,7 @@ def survey_lines(survey: Survey) -> list[str]:
 
 
 def tuning_table(tuning: Tuning) -> Table:
-    """What was chosen for each class, and how that did."""
+    """The rule of each class, and how it did."""
     header = ("class", "true", "threshold", "distance", "precision", "recall", "F1", "rule")
     rows = []
     for label in shown_labels(tuning.classes):
@@ -172,7 +179,7 @@ def tuning_table(tuning: Tuning) -> Table:
 
 
 def tuning_lines(tuning: Tuning) -> list[str]:
-    """What a terminal shows below the table."""
+    """Lines that a terminal shows below the table."""
     parameters = tuning.parameters
     images = "image" if tuning.images == 1 else "images"
     goal = "the best F1" if parameters.goal == "f1" else "unbiased counts"

@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from tltool.annotations import Point, points_by_image, read_points
+from tltool.annotations import PointSource, points_by_image, read_points, source_of
+from tltool.counting.images import Images
 from tltool.data.coverage import Coverage
 from tltool.data.patches import check_inside
 from tltool.errors import DataError, ImageError
-from tltool.raster import Raster
+from tltool.points.matching import match_points
+from tltool.points.scoring import Scene
 from tltool.text import some_of, with_numbers
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
+
+# Farther than so many radii from every true point nothing was annotated, it seems. So many
+# confident detections there, and such a share of all confident ones, are worth a warning.
+_FAR, _MANY, _SHARE = 4, 5, 0.2
 
 
 @dataclass(frozen=True)
@@ -35,112 +42,95 @@ class ImageTruth:
     def __len__(self) -> int:
         return len(self.xy)
 
-    def take(self, chosen: np.ndarray) -> "ImageTruth":
-        """Those at these places, or where this is true."""
-        return ImageTruth(self.xy[chosen], self.labels[chosen])
-
     def within(self, coverage: Coverage) -> "ImageTruth":
-        """Those inside the area and not ignored."""
-        return self.take(coverage.covers(*self.xy.T))
-
-
-def _as_truth(points: Sequence[Point]) -> ImageTruth:
-    xy = np.array([(p.x, p.y) for p in points], float).reshape(-1, 2)
-    return ImageTruth(xy, np.array([p.label for p in points], str))
+        """True points inside the area and not ignored."""
+        chosen = coverage.covers(*self.xy.T)
+        return ImageTruth(self.xy[chosen], self.labels[chosen])
 
 
 def read_truth(
-    path: str | Path,
-    images: Sequence[Path],
+    truth: PointSource,
+    images: Images,
     classes: Sequence[str],
-    background: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> dict[Path, ImageTruth]:
     """Read and check the true points of images.
 
     Parameters
     ----------
-    path : str or Path
-        Any format of `tltool.annotations.read_points`, which leaves
-        duplicates out and says how many.
-    images : sequence of Path
+    truth : str, Path, sequence of Point, mapping of columns or DataFrame
+        A file or points in memory, see `tltool.annotations.read_points`, which
+        leaves duplicates out and says how many.
+    images : Images
         Points on others are left out, with a warning.
     classes : sequence of str
-        That the run knows.
-    background : str, optional
-        A label that means "nothing here": its points are left out, with a
-        message.
+        Classes that the network knows.
     columns : sequence of str, optional
-        As of `read_points`.
+        See `read_points`.
 
     Returns
     -------
     dict of Path to ImageTruth
-        Of every image that can be read; one without a point has an empty one.
+        Truth of every image that can be read; one without a point has an empty
+        one.
 
     Raises
     ------
     DataError
         A point outside its image (names file and line), none on any image, or
-        none with a label that the run knows.
+        none with a label that the network knows.
     ImageError
         None of the images can be read; of several some may be.
 
     Notes
     -----
-    Surveys tell kinds that a network was not trained on. Points of labels that
-    are none of the classes are kept, with a warning: they can be found as any
-    animal, never as what they are.
+    Points of the background are left out, with a message. Surveys name kinds
+    that a network was not trained on: their points are kept, with a warning.
+    They can be found as any animal, never as what they are.
     """
-    path = Path(path)
-    readable = [image for image in images if _can_be_read(image)]
-    if images and not readable:
-        # It says why.
-        Raster(images[0], scale=(0, 1))
-    points = read_points(path, columns, readable)
+    source, background = source_of(truth), images.sidecar.background
+    readable, first = [], None
+    for image in images.paths:
+        try:
+            images.open(image).close()
+            readable.append(image)
+        except ImageError as error:
+            first = first or error
+    if first is not None and not readable:
+        raise first
+    points = read_points(truth, columns, readable)
     animals = [point for point in points if point.label != background]
     if len(animals) < len(points):
         logger.info(
             "%s: %d points of %s are left out: nothing is there to find",
-            path,
+            source,
             len(points) - len(animals),
             background,
         )
-    _judge_labels(animals, classes, path)
-    grouped = points_by_image(readable, animals, path) if animals else {}
-    for image, own in grouped.items():
-        with Raster(image, scale=(0, 1)) as raster:
-            check_inside(raster, own)
-    return {image: _as_truth(grouped.get(image, ())) for image in readable}
-
-
-def _judge_labels(points: Sequence[Point], classes: Sequence[str], path: Path) -> None:
-    """Warn of labels that are none of the classes; raise where all are."""
-    number = Counter(point.label for point in points if point.label not in classes)
-    if not number:
-        return
-    first = next(point for point in points if point.label in number)
-    told = with_numbers(number)
-    if number.total() == len(points):
-        raise DataError(
-            f"{first.where}: expected a label that the run knows, {', '.join(classes)}; received"
-            f" {told} and none else. --columns says which column holds it"
+    unknown = [point for point in animals if point.label not in classes]
+    if unknown:
+        received, known = with_numbers(Counter(p.label for p in unknown)), ", ".join(classes)
+        if len(unknown) == len(animals):
+            raise DataError(
+                f"{unknown[0].where}: expected a label that the run knows, {known}; received"
+                f" {received} and none else. `columns` says which column holds it"
+            )
+        logger.warning(
+            "%s: labels that the run does not know: %s. These points can be found as any animal,"
+            " never as what they are. It knows %s",
+            source,
+            received,
+            known,
         )
-    logger.warning(
-        "%s: labels that the run does not know: %s. These points can be found as any animal, never"
-        " as what they are. It knows %s",
-        path,
-        told,
-        ", ".join(classes),
-    )
-
-
-def _can_be_read(image: Path) -> bool:
-    try:
-        Raster(image, scale=(0, 1)).close()
-    except ImageError:
-        return False
-    return True
+    grouped = points_by_image(readable, animals, source) if animals else {}
+    found = {}
+    for image in readable:
+        own = grouped.get(image, [])
+        with images.open(image) as raster:
+            check_inside(raster, own)
+        xy = np.array([(p.x, p.y) for p in own], float).reshape(-1, 2)
+        found[image] = ImageTruth(xy, np.array([p.label for p in own], str))
+    return found
 
 
 def labels_with(classes: Sequence[str], truth: Iterable[ImageTruth]) -> tuple[str, ...]:
@@ -149,13 +139,48 @@ def labels_with(classes: Sequence[str], truth: Iterable[ImageTruth]) -> tuple[st
     return (*classes, *sorted(every.difference(classes)))
 
 
-def warn_of_blank(truth: Mapping[Path, ImageTruth], path: str | Path) -> None:
-    """Say which images the truth has no point on: nothing tells whether they were looked at."""
+def warn_of_blank(truth: Mapping[Path, ImageTruth], source: PointSource) -> None:
+    """Name the images without a true point: nothing tells whether they were looked at."""
     blank = [image.name for image, own in truth.items() if not len(own)]
     if blank and len(blank) < len(truth):
         logger.warning(
             "%s: no point lies on %s: taken as images without animals. Leave out what was not"
             " annotated",
-            path,
+            source_of(source),
             some_of(blank, 3),
+        )
+
+
+def warn_of_far(scenes: Sequence[Scene], radius: float, source: PointSource) -> None:
+    """Warn where many confident detections lie where no true point is near.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    radius : float
+        Within which a detection can stand for a true point, px.
+    source : str, Path or points in memory
+        Where the points come from, for the message.
+
+    Notes
+    -----
+    Confident are those with a score that half of the right detections reach.
+    """
+    far = every = 0
+    for scene in scenes:
+        if not len(scene.truth) or not len(scene.xy):
+            continue
+        right = match_points(scene.xy, scene.truth, radius).detection
+        least = np.median(scene.score[right]) if len(right) else 0
+        confident = scene.xy[scene.score >= least]
+        distance, _ = cKDTree(scene.truth).query(confident)
+        far, every = far + int((distance > _FAR * radius).sum()), every + len(confident)
+    if far >= _MANY and far >= _SHARE * every:
+        logger.warning(
+            "%s: %d of %d confident detections lie more than %g px from every point. Where only a"
+            " part of the images was annotated they count as false: draw that part with `aoi`",
+            source_of(source),
+            far,
+            every,
+            _FAR * radius,
         )

@@ -25,7 +25,7 @@ from tltool.data.splits import SPLITS, Fractions, split_by_group
 from tltool.errors import DataError, UsageError
 from tltool.files import atomic_path, find_images
 from tltool.progress import progress_bar
-from tltool.raster import Raster
+from tltool.raster import AnyRaster, Raster
 from tltool.run.sidecar import load_sidecar
 
 __all__ = [
@@ -66,13 +66,13 @@ class _AnnotatedImage:
     known: list[Point]
 
 
-def check_inside(raster: Raster, points: Sequence[Point]) -> None:
+def check_inside(raster: AnyRaster, points: Sequence[Point]) -> None:
     """Raise a `DataError` that names the first point outside its image."""
     for point in points:
         if not (0 <= point.x < raster.width and 0 <= point.y < raster.height):
             raise DataError(
                 f"{point.where}: point ({point.x:.10g}, {point.y:.10g}) lies outside"
-                f" {raster.path.name}, which is {raster.width} x {raster.height} px"
+                f" {raster.name}, which is {raster.width} x {raster.height} px"
             )
 
 

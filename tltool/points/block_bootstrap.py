@@ -66,7 +66,7 @@ def count_blocks(
     scenes : sequence of Scene
         Of one class, or of all where labels do not matter.
     radius : float
-        As of `match_points`.
+        See `match_points`.
     block : float, optional
         Side of the squares that images are cut into, px; default: each image
         is a block. A pair belongs where its true point lies. Squares without
@@ -111,7 +111,7 @@ def _rates(sums: np.ndarray) -> BootstrapRates:
 
 
 def bootstrap_rates(blocks: Sequence[Counts], draws: int = 4000, seed: int = 0) -> BootstrapRates:
-    """Resample validation sets to see how precision and recall vary.
+    """Precision and recall of resampled validation sets.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def bootstrap_rates(blocks: Sequence[Counts], draws: int = 4000, seed: int = 0) 
         Where there is no block.
     """
     if not len(blocks):
-        raise DataError("blocks: expected one (tp, fp, fn) at least, received none")
+        raise DataError("`blocks`: expected one (tp, fp, fn) at least, received none")
     rng = np.random.default_rng(seed)
     return _rates(_resampled(np.asarray(blocks), draws, rng))
 
@@ -149,14 +149,16 @@ def bootstrap_interval(
     ----------
     detections : int
     blocks : sequence of (tp, fp, fn)
-        Of this class, as `count_blocks` gives them.
+        Blocks of this class, as `count_blocks` gives them.
     level : float
+        Probability that the interval holds the true number, 0..1.
     draws, seed : int
 
     Returns
     -------
-    CountInterval; None, which means unknown, where fewer than 8 blocks have
-    a point or no true point was found.
+    CountInterval or None
+        None, which means unknown, where fewer than 8 blocks have a point or no
+        true point was found.
 
     Notes
     -----
@@ -164,19 +166,19 @@ def bootstrap_interval(
     rather than of a normal one: a few blocks show less than there is.
     """
     if detections < 0:
-        raise DataError(f"detections: expected a number from 0 on, received {detections}")
+        raise DataError(f"`detections`: expected a number from 0 on, received {detections}")
     table = np.asarray(blocks, float).reshape(-1, 3)
     table = table[table.any(axis=1)]
     if len(table) < LEAST_BLOCKS or not table[:, 0].any():
         return None
     rng, number = np.random.default_rng(seed), len(table)
-    told, true = table[:, 0] + table[:, 1], table[:, 0] + table[:, 2]
-    ratio = true.sum() / told.sum()
+    found, true = table[:, 0] + table[:, 1], table[:, 0] + table[:, 2]
+    ratio = true.sum() / found.sum()
     known = _rates(_resampled(table, draws, rng)).ratio
     known = np.where(np.isfinite(known), known, ratio) - ratio
-    filled = (detections + 0.5) / told.mean()
+    filled = (detections + 0.5) / found.mean()
     places = rng.multinomial(int(np.ceil(filled)), np.full(number, 1 / number), draws)
-    strayed = places @ (true - ratio * told) * np.sqrt(filled / np.ceil(filled))
+    strayed = places @ (true - ratio * found) * np.sqrt(filled / np.ceil(filled))
     tail = (1 + level) / 2
     widen = np.sqrt(number / (number - 1)) * t.ppf(tail, number - 1) / norm.ppf(tail)
     drawn = ratio * detections + widen * (known * detections + strayed)

@@ -60,7 +60,7 @@ class CellMap(Protocol):
     Attributes
     ----------
     names : tuple of str
-        Of the bands.
+        Names of the bands.
     rows, columns : int
     """
 
@@ -69,7 +69,7 @@ class CellMap(Protocol):
     columns: int
 
     def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """Float32 (rows, columns) of a band, from 0; NaN: no data."""
+        """Read (rows, columns) float32 values of a band, counted from 0; NaN: no data."""
 
 
 class ArrayMap:
@@ -93,7 +93,7 @@ class ArrayMap:
         self.rows, self.columns = values.shape[1:]
 
     def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """As `CellMap.read`."""
+        """Read a window, see `CellMap.read`."""
         return self._values[band, row : row + rows, column : column + columns]
 
 
@@ -113,7 +113,7 @@ class RowsKept:
         self._kept: dict[int, tuple[int, int, np.ndarray]] = {}
 
     def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """As `CellMap.read`."""
+        """Read a window, see `CellMap.read`."""
         top = self._top(band, row, column, columns)[:rows]
         row, rows = row + len(top), rows - len(top)
         values = top

@@ -214,7 +214,7 @@ def _seekers(
     names: tuple[str, ...], background: str | None, surface: Surface, floor: float
 ) -> list[Seeker]:
     if not 0 < floor <= 1:
-        raise DataError(f"floor: expected a probability above 0, received {floor:g}")
+        raise DataError(f"`floor`: expected a probability above 0, received {floor:g}")
     labels = tuple(k for k, name in enumerate(names) if name != background)
     if not labels:
         raise DataError(

@@ -158,7 +158,7 @@ def count_distribution(detections: int, validation: Validation) -> CountDistribu
     detections : int
         In the new image, or in several together.
     validation : Validation
-        Of this class.
+        How the detections of this class agreed with the truth.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def count_distribution(detections: int, validation: Validation) -> CountDistribu
         Where the number of detections is negative.
     """
     if detections < 0:
-        raise DataError(f"detections: expected a number from 0 on, received {detections}")
+        raise DataError(f"`detections`: expected a number from 0 on, received {detections}")
     tp, fp, fn = validation.tp, validation.fp, validation.fn
     true = _true_ones(detections, tp + _PRIOR, fp + _PRIOR)
     missed = _missed_ones(detections + 0.5, tp + fp + 2 * _PRIOR, fn + _PRIOR)
@@ -182,17 +182,18 @@ def count_interval(
     Parameters
     ----------
     detections : int
-        Of one class, in one image or in several together: intervals of
+        Detections of one class, in one image or in several together: intervals of
         images do not add up, since all share the validation's uncertainty.
     validation : Validation or None
-        Of this class.
+        How the detections of this class agreed with the truth.
     level : float
-        In 0..1.
+        Probability that the interval holds the true number, 0..1.
 
     Returns
     -------
-    CountInterval; None, which means unknown, where no true point of the class
-    was found in validation: nothing then tells how many are missed.
+    CountInterval or None
+        None, which means unknown, where no true point of the class was found
+        in validation: nothing then tells how many are missed.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def count_interval(
     Method and assumptions: `tltool.points.intervals`.
     """
     if not 0 < level < 1:
-        raise DataError(f"level: expected a probability between 0 and 1, received {level:g}")
+        raise DataError(f"`level`: expected a probability between 0 and 1, received {level:g}")
     if validation is None or not validation.tp:
         return None
     lower, upper = count_distribution(detections, validation).interval(level)
@@ -214,5 +215,4 @@ def count_interval(
 
 def corrected_count(detections: int, validation: Validation) -> float:
     """Detections times precision over recall: the true points for each detection."""
-    told = validation.tp + validation.fp
-    return detections * (validation.tp + validation.fn) / told
+    return detections * (validation.tp + validation.fn) / (validation.tp + validation.fp)

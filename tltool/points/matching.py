@@ -1,4 +1,4 @@
-"""Which detection stands for which true point, one to one within a radius."""
+"""Matching of detections to true points, one to one within a radius."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Matches:
     Attributes
     ----------
     detection, truth : (n,) int arrays
-        Places of the partners, in the order of the truth.
+        Indices of the partners.
     distance : (n,) float64 array
-        Between them, px.
+        Distance of the partners, px.
     """
 
     detection: np.ndarray
@@ -34,17 +34,9 @@ class Matches:
     def __len__(self) -> int:
         return len(self.truth)
 
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Detections and true points within the radius of each other."""
-
-    detection: np.ndarray
-    truth: np.ndarray
-    distance: np.ndarray
-
-    def take(self, chosen: np.ndarray) -> "_Pairs":
-        return _Pairs(self.detection[chosen], self.truth[chosen], self.distance[chosen])
+    def take(self, chosen: np.ndarray) -> "Matches":
+        """Those at these indices, or where this is true."""
+        return Matches(self.detection[chosen], self.truth[chosen], self.distance[chosen])
 
 
 def _points(xy: np.ndarray, name: str) -> np.ndarray:
@@ -52,25 +44,27 @@ def _points(xy: np.ndarray, name: str) -> np.ndarray:
     if not points.size:
         return np.zeros((0, 2))
     if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{name}: expected (n, 2) positions x, y; received {points.shape}")
+        raise DataError(f"`{name}`: expected (n, 2) positions x, y; received {points.shape}")
     if not np.isfinite(points).all():
-        raise DataError(f"{name}: expected finite positions, received NaN or infinity")
+        raise DataError(f"`{name}`: expected finite positions, received NaN or infinity")
     return points
 
 
-def _near(detections: np.ndarray, truth: np.ndarray, radius: float) -> _Pairs:
+def _near(detections: np.ndarray, truth: np.ndarray, radius: float) -> Matches:
+    """All pairs within the radius of each other."""
     if not radius > 0:
-        raise DataError(f"radius: expected px above 0, received {radius:g}")
+        raise DataError(f"`radius`: expected px above 0, received {radius:g}")
     found, true = _points(detections, "detections"), _points(truth, "truth")
+    # A tree of no points has no shape.
     if not len(found) or not len(true):
         none = np.zeros(0, np.intp)
-        return _Pairs(none, none, np.zeros(0))
+        return Matches(none, none, np.zeros(0))
     tree = cKDTree(found)
     pairs = tree.sparse_distance_matrix(cKDTree(true), radius, output_type="ndarray")
-    return _Pairs(pairs["i"], pairs["j"], pairs["v"])
+    return Matches(pairs["i"], pairs["j"], pairs["v"])
 
 
-def _components(pairs: _Pairs, detections: int, truth: int) -> Iterator[_Pairs]:
+def _components(pairs: Matches, detections: int, truth: int) -> Iterator[Matches]:
     """Pairs that share points, directly or through others."""
     ones = np.ones(len(pairs.truth), bool)
     size = detections + truth
@@ -86,7 +80,7 @@ def _components(pairs: _Pairs, detections: int, truth: int) -> Iterator[_Pairs]:
         yield _assign(pairs.take(order[start : start + length]))
 
 
-def _assign(pairs: _Pairs) -> _Pairs:
+def _assign(pairs: Matches) -> Matches:
     """The assignment within a component."""
     one, row = np.unique(pairs.detection, return_inverse=True)
     other, column = np.unique(pairs.truth, return_inverse=True)
@@ -95,16 +89,16 @@ def _assign(pairs: _Pairs) -> _Pairs:
     miss = 1 + (1 + min(shape)) * pairs.distance.max()
     if shape[0] * shape[1] > _DENSE:
         return pairs.take(_assign_sparse(row, column, pairs.distance, shape, miss))
-    cost, place = np.full(shape, miss), np.full(shape, -1)
-    cost[row, column], place[row, column] = pairs.distance, np.arange(len(row))
-    chosen = place[linear_sum_assignment(cost)]
+    cost, index = np.full(shape, miss), np.full(shape, -1)
+    cost[row, column], index[row, column] = pairs.distance, np.arange(len(row))
+    chosen = index[linear_sum_assignment(cost)]
     return pairs.take(chosen[chosen >= 0])
 
 
 def _assign_sparse(
     row: np.ndarray, column: np.ndarray, distance: np.ndarray, shape: tuple[int, int], miss: float
 ) -> np.ndarray:
-    """Places of the chosen pairs: each detection has a partner of its own that means a miss."""
+    """Indices of the chosen pairs: each detection has a partner of its own that means a miss."""
     every = np.arange(shape[0])
     # A weight of 0 would be no edge; adding 1 to each row's one weight changes no choice.
     weight = np.concatenate([distance, np.full(shape[0], miss)]) + 1
@@ -131,6 +125,7 @@ def match_points(detections: np.ndarray, truth: np.ndarray, radius: float) -> Ma
     Returns
     -------
     Matches
+        In the order of the truth.
 
     Raises
     ------
@@ -151,14 +146,13 @@ def match_points(detections: np.ndarray, truth: np.ndarray, radius: float) -> Ma
     """
     pairs = _near(detections, truth, radius)
     if not len(pairs.truth):
-        return Matches(pairs.detection, pairs.truth, pairs.distance)
+        return pairs
     parts = list(_components(pairs, len(detections), len(truth)))
     detection, true, distance = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("detection", "truth", "distance")
     )
-    order = np.argsort(true)
-    return Matches(detection[order], true[order], distance[order])
+    return Matches(detection, true, distance).take(np.argsort(true))
 
 
 class RankedMatching:
@@ -206,7 +200,7 @@ class RankedMatching:
 
 
 def partners_within(detections: np.ndarray, truth: np.ndarray, radius: float) -> list[list[int]]:
-    """Places of the true points within `radius` of each of (n, 2) detections, nearest first."""
+    """Indices of the true points within `radius` of each of (n, 2) detections, nearest first."""
     pairs = _near(detections, truth, radius)
     order = np.lexsort((pairs.truth, pairs.distance, pairs.detection))
     starts = np.searchsorted(pairs.detection[order], np.arange(1, len(detections)))
@@ -218,7 +212,7 @@ def partners_within(detections: np.ndarray, truth: np.ndarray, radius: float) ->
 def enlarging_matches(
     detections: np.ndarray, truth: np.ndarray, radius: float, score: np.ndarray
 ) -> np.ndarray:
-    """Find the detections that each let one true point more be matched, highest score first.
+    """Tell which detections let one true point more be matched, taken from the highest score down.
 
     Parameters
     ----------
@@ -251,7 +245,7 @@ def average_precision(right: np.ndarray, score: np.ndarray, truth: int) -> float
     Parameters
     ----------
     right : (n,) bool array
-        As `enlarging_matches`.
+        See `enlarging_matches`.
     score : (n,) array
     truth : int
         Number of true points.

@@ -1,4 +1,4 @@
-"""Numbers that judge points: detections and truth in, counts, precision, recall and errors out."""
+"""Scores of points: detections and truth in, counts, precision, recall and errors out."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,12 +8,7 @@ import numpy as np
 
 from tltool.errors import DataError
 from tltool.metrics.classification import confusion_matrix
-from tltool.points.matching import (
-    Matches,
-    average_precision,
-    enlarging_matches,
-    match_points,
-)
+from tltool.points.matching import Matches, average_precision, enlarging_matches, match_points
 
 
 @dataclass(frozen=True)
@@ -23,7 +18,7 @@ class Scene:
     Attributes
     ----------
     xy : (n, 2) array
-        Detections, x and y in px.
+        x and y of the detections, px.
     labels : (n,) array of str
     score : (n,) array
     truth : (m, 2) array
@@ -41,12 +36,12 @@ class Scene:
     gsd: float | None = None
 
     def of_class(self, label: str) -> "Scene":
-        """Take what has this label, of detections and truth."""
-        told, true = np.asarray(self.labels) == label, np.asarray(self.truth_labels) == label
+        """Detections and true points of this label."""
+        found, true = np.asarray(self.labels) == label, np.asarray(self.truth_labels) == label
         return Scene(
-            np.asarray(self.xy).reshape(-1, 2)[told],
-            np.asarray(self.labels)[told],
-            np.asarray(self.score)[told],
+            np.asarray(self.xy).reshape(-1, 2)[found],
+            np.asarray(self.labels)[found],
+            np.asarray(self.score)[found],
             np.asarray(self.truth).reshape(-1, 2)[true],
             np.asarray(self.truth_labels)[true],
             self.gsd,
@@ -55,7 +50,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class PointScore:
-    """Agreement of detections with true points.
+    """How detections agree with true points.
 
     Attributes
     ----------
@@ -109,7 +104,7 @@ class Localisation:
 
 @dataclass(frozen=True)
 class Score:
-    """Result of `score_points`.
+    """What `score_points` found.
 
     Attributes
     ----------
@@ -122,7 +117,7 @@ class Score:
     classes : dict of str to PointScore
         The same label matched.
     confusion : list of list of int
-        (true class, told class) of the pairs matched as any.
+        (true class, predicted class) of the pairs matched as any.
     localisation : Localisation
     any_count : CountError or None
         None without images.
@@ -175,16 +170,16 @@ def match_score(scenes: Sequence[Scene], radius: float) -> PointScore:
     )
 
 
-def count_errors(told: np.ndarray, true: np.ndarray) -> CountError | None:
-    """Errors of (images,) counts; None without images."""
-    error = np.asarray(told, float) - np.asarray(true, float)
+def count_errors(detected: np.ndarray, true: np.ndarray) -> CountError | None:
+    """Errors of (images,) detected counts against true ones; None without images."""
+    error = np.asarray(detected, float) - np.asarray(true, float)
     if not len(error):
         return None
     squares = float(np.sqrt((error**2).mean()))
     return CountError(float(np.abs(error).mean()), squares, float(error.mean()))
 
 
-def mean_columnwise_rmse(told: np.ndarray, true: np.ndarray) -> float | None:
+def mean_columnwise_rmse(detected: np.ndarray, true: np.ndarray) -> float | None:
     """The sea-lion survey's error of (images, classes) counts.
 
     The root of the mean square over images of each class, averaged over the
@@ -194,26 +189,25 @@ def mean_columnwise_rmse(told: np.ndarray, true: np.ndarray) -> float | None:
     ----------
     NOAA Fisheries Steller Sea Lion Population Count, Kaggle 2017, Evaluation.
     """
-    error = np.asarray(told, float) - np.asarray(true, float)
+    error = np.asarray(detected, float) - np.asarray(true, float)
     return float(np.sqrt((error**2).mean(axis=0)).mean()) if error.size else None
 
 
 def _localise(scenes: Sequence[Scene], matched: Sequence[Matches]) -> Localisation:
-    pixels = np.concatenate([np.zeros(0), *(m.distance for m in matched)])
     pairs = zip(scenes, matched, strict=True)
     ground = [m.distance * s.gsd for s, m in pairs if s.gsd is not None]
-    metres = np.concatenate([np.zeros(0), *ground])
+    every = [np.concatenate([np.zeros(0), *v]) for v in ([m.distance for m in matched], ground)]
     numbers = [
         float(of(values)) if len(values) else None
-        for values in (pixels, metres)
+        for values in every
         for of in (np.mean, np.median)
     ]
     return Localisation(*numbers)
 
 
 def _codes(labels: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
-    """Places of labels in `names`."""
-    known = {name: place for place, name in enumerate(names)}
+    """Indices of labels in `names`."""
+    known = {name: index for index, name in enumerate(names)}
     unknown = sorted({str(label) for label in labels} - set(known))
     if unknown:
         raise DataError(
@@ -221,10 +215,6 @@ def _codes(labels: np.ndarray, names: Sequence[str], what: str) -> np.ndarray:
             " Rename them or leave them out"
         )
     return np.array([known[str(label)] for label in labels], np.intp)
-
-
-def _confusion(told: np.ndarray, true: np.ndarray, matched: Matches, size: int) -> np.ndarray:
-    return confusion_matrix(true[matched.truth], told[matched.detection], size)
 
 
 def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -> Score:
@@ -248,18 +238,18 @@ def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -
         Where a label is none of the names, a position is not finite or the
         radius not above 0.
     """
-    told = [_codes(s.labels, names, "detections") for s in scenes]
+    found = [_codes(s.labels, names, "detections") for s in scenes]
     true = [_codes(s.truth_labels, names, "truth") for s in scenes]
     matched = [match_points(s.xy, s.truth, radius) for s in scenes]
-    size, shape = len(names), (len(scenes), len(names))
+    size = len(names)
     confusion = np.zeros((size, size), int)
-    for pair in zip(told, true, matched, strict=True):
-        confusion += _confusion(*pair, size)
-    told_counts, true_counts = (
-        np.array([np.bincount(codes, minlength=size) for codes in every]).reshape(shape)
-        for every in (told, true)
+    for one, other, pairs in zip(found, true, matched, strict=True):
+        confusion += confusion_matrix(other[pairs.truth], one[pairs.detection], size)
+    numbers, expected = (
+        np.array([np.bincount(codes, minlength=size) for codes in every]).reshape(-1, size)
+        for every in (found, true)
     )
-    counts = [count_errors(told_counts[:, k], true_counts[:, k]) for k in range(size)]
+    errors = {name: count_errors(numbers[:, k], expected[:, k]) for k, name in enumerate(names)}
     return Score(
         radius,
         len(scenes),
@@ -268,7 +258,7 @@ def score_points(scenes: Sequence[Scene], radius: float, names: Sequence[str]) -
         {name: match_score([s.of_class(name) for s in scenes], radius) for name in names},
         confusion.tolist(),
         _localise(scenes, matched),
-        count_errors(told_counts.sum(axis=1), true_counts.sum(axis=1)),
-        {name: error for name, error in zip(names, counts, strict=True) if error is not None},
-        mean_columnwise_rmse(told_counts, true_counts),
+        count_errors(numbers.sum(axis=1), expected.sum(axis=1)),
+        {name: error for name, error in errors.items() if error is not None},
+        mean_columnwise_rmse(numbers, expected),
     )

@@ -1,7 +1,8 @@
 """Choice of threshold and distance of detections on validation images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class TuningScene:
     Attributes
     ----------
     candidates : Detections
-        As `find_candidates` gives them for a low floor.
+        What `find_candidates` gives for a low floor.
     truth : (n, 2) array
         x and y, px.
     truth_labels : (n,) array of str
@@ -48,31 +49,37 @@ class TuningScene:
     def scene(self, detections: Detections) -> Scene:
         """Scene to score: the truth and these detections."""
         truth = np.asarray(self.truth, float).reshape(-1, 2)
-        told = detections.xy, detections.labels, detections.score
-        return Scene(*told, truth, np.asarray(self.truth_labels))
+        found = detections.xy, detections.labels, detections.score
+        return Scene(*found, truth, np.asarray(self.truth_labels))
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Where to cut a ranking, and what that gives."""
+class Cut(NamedTuple):
+    """A threshold of a ranking, and what it gives.
+
+    Attributes
+    ----------
+    threshold, f1 : float
+    error : int
+        Detections more or less than true points.
+    """
 
     threshold: float
     f1: float
     error: int
 
     def merit(self, goal: Goal) -> tuple[float, ...]:
-        """The larger the better."""
+        """How well it serves a goal: the larger the better."""
         return (self.f1,) if goal == "f1" else (-self.error, self.f1)
 
 
-def best_cut(score: np.ndarray, right: np.ndarray, truth: int, goal: Goal) -> _Cut | None:
-    """The threshold that serves a goal best.
+def best_cut(score: np.ndarray, right: np.ndarray, truth: int, goal: Goal) -> Cut | None:
+    """Choose the threshold that serves a goal best.
 
     Parameters
     ----------
     score : (n,) array
     right : (n,) bool array
-        As of `enlarging_matches`.
+        See `enlarging_matches`.
     truth : int
         Number of true points.
     goal : 'f1' or 'count'
@@ -81,57 +88,60 @@ def best_cut(score: np.ndarray, right: np.ndarray, truth: int, goal: Goal) -> _C
 
     Returns
     -------
-    _Cut, half way to the next lower score; None without detections.
+    Cut or None
+        Half way to the next lower score; None without detections.
     """
     if not len(score):
         return None
     order = np.argsort(-score, kind="stable")
     ranked, found = score[order], np.cumsum(right[order])
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    told = last + 1
-    f1, error = 2 * found[last] / (told + truth), np.abs(told - truth)
+    number = last + 1
+    f1, error = 2 * found[last] / (number + truth), np.abs(number - truth)
     best = np.lexsort((np.arange(len(last)), -f1, *((error,) if goal == "count" else ())))[0]
     after = ranked[min(last[best] + 1, len(ranked) - 1)]
     # Half way between neighbouring numbers rounds to one of them: never to the lower one here.
     middle = (ranked[last[best]] + after) / 2
     threshold = middle if middle > after else ranked[last[best]]
-    return _Cut(float(threshold), float(f1[best]), int(error[best]))
+    return Cut(float(threshold), float(f1[best]), int(error[best]))
 
 
-def _ranking(
-    scenes: Sequence[TuningScene],
-    rules: Sequence[PeakRule],
-    radius: float,
-    label: int | None,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores, whether right, and true points of a class, or of any, under these rules."""
-    scores, rights, truth = [np.zeros(0)], [np.zeros(0, bool)], 0
-    threshold = np.array([rule.threshold for rule in rules])
-    distance = np.array([rule.distance for rule in rules])
-    for scene in scenes:
-        points = scene.candidates
-        high = points.take(points.score >= threshold[points.label])
-        kept = high.take(suppress_near(high.x, high.y, high.score, distance[high.label]))
-        judged = scene.scene(kept)
-        if label is not None:
-            judged = judged.of_class(points.names[label])
-        scores.append(judged.score)
-        rights.append(enlarging_matches(judged.xy, judged.truth, radius, judged.score))
-        truth += len(judged.truth)
-    return np.concatenate(scores), np.concatenate(rights), truth
+def _kept(points: Detections, rules: Sequence[PeakRule]) -> Detections:
+    """What rules, one a class, leave of candidates."""
+    threshold, distance = np.array([(rule.threshold, rule.distance) for rule in rules]).T
+    high = points.take(points.score >= threshold[points.label])
+    return high.take(suppress_near(high.x, high.y, high.score, distance[high.label]))
 
 
 @dataclass(frozen=True)
 class _Tuner:
+    """What stays the same while rules are sought."""
+
     scenes: Sequence[TuningScene]
     radius: float
     goal: Goal
     distances: Sequence[float]
     floor: float
 
-    def _best(self, options: Iterable[tuple[float, _Cut | None]]) -> PeakRule | None:
-        """The best of tried distances; of equal ones the middle one, far from where it fails."""
-        made = [(distance, cut) for distance, cut in options if cut is not None]
+    def best(self, rules: Sequence[PeakRule], label: int | None) -> PeakRule | None:
+        """The best rule of a class beside those of the others, or (None) of all classes alike.
+
+        Of distances that serve as well the middle one is taken, far from where it fails.
+        """
+        made: list[tuple[float, Cut]] = []
+        for distance in self.distances:
+            new = PeakRule(threshold=self.floor, distance=distance)
+            tried = [new if label in (None, k) else rule for k, rule in enumerate(rules)]
+            scores, rights, truth = [np.zeros(0)], [np.zeros(0, bool)], 0
+            for scene in self.scenes:
+                one = scene.scene(_kept(scene.candidates, tried))
+                if label is not None:
+                    one = one.of_class(scene.candidates.names[label])
+                scores.append(one.score)
+                rights.append(enlarging_matches(one.xy, one.truth, self.radius, one.score))
+                truth += len(one.truth)
+            cut = best_cut(np.concatenate(scores), np.concatenate(rights), truth, self.goal)
+            made += [] if cut is None else [(distance, cut)]
         if not made:
             return None
         highest = max(cut.merit(self.goal) for _, cut in made)
@@ -139,32 +149,13 @@ class _Tuner:
         distance, cut = equal[len(equal) // 2]
         return PeakRule(threshold=cut.threshold, distance=distance)
 
-    def for_any(self, names: int) -> PeakRule | None:
-        """One rule for all classes, whatever the label."""
-        options = []
-        for distance in self.distances:
-            rules = [PeakRule(threshold=self.floor, distance=distance)] * names
-            ranking = _ranking(self.scenes, rules, self.radius, None)
-            options.append((distance, best_cut(*ranking, self.goal)))
-        return self._best(options)
-
-    def for_class(self, rules: Sequence[PeakRule], label: int) -> PeakRule:
-        """The rule of a class beside those of the others."""
-        options = []
-        for distance in self.distances:
-            tried = list(rules)
-            tried[label] = PeakRule(threshold=self.floor, distance=distance)
-            ranking = _ranking(self.scenes, tried, self.radius, label)
-            options.append((distance, best_cut(*ranking, self.goal)))
-        return self._best(options) or rules[label]
-
 
 def _checked(
     scenes: Sequence[TuningScene], goal: Goal, distances: Sequence[float] | None, radius: float
 ) -> tuple[float, ...]:
     """The distances to try, where there is something to tune on."""
     if goal not in GOALS:
-        raise DataError(f"goal: expected one of {', '.join(GOALS)}; received {goal}")
+        raise DataError(f"`goal`: expected one of {', '.join(GOALS)}; received {goal}")
     if not sum(len(scene.truth) for scene in scenes):
         raise DataError(
             "tuning: expected true points in the validation images, received none. Give images"
@@ -178,7 +169,7 @@ def _checked(
     tried = sorted(distances if distances is not None else (radius * d for d in _DISTANCES))
     if not tried or tried[0] < 0:
         received = ", ".join(f"{distance:g}" for distance in tried) or "none"
-        raise DataError(f"distances: expected some px from 0 on, received {received}")
+        raise DataError(f"`distances`: expected some px from 0 on, received {received}")
     return tuple(tried)
 
 
@@ -196,7 +187,7 @@ def tune(
 ) -> DetectionParameters:
     """Choose threshold and distance on validation images, per class.
 
-    All cuts of the ranking by score are judged for each distance: greedy
+    All cuts of the ranking by score are compared for each distance: greedy
     suppression decides from the top, so a higher threshold only cuts its
     result short, and so does matching, which grows by a detection at a time.
     Of distances that serve as well the middle one is taken.
@@ -210,17 +201,17 @@ def tune(
     goal : 'f1' or 'count'
         Highest F1, or as many detections as true points.
     distances : sequence of float, optional
-        To try, px; default: a quarter to one and a half of `radius`.
+        Distances to try, px; default: a quarter to one and a half of `radius`.
     per_class : bool
         A rule of its own for each class that has 10 true points or more,
-        judged by matches of the same label. Else one for all, by matches of
+        chosen by matches of the same label. Else one for all, by matches of
         any label.
     surface : 'any' or 'class'
     averaging : float, optional
-        How the candidates were found: as of `find_candidates`, where it is
-        called radius.
+        Radius of the candidates' means, see `find_candidates`, where it is
+        called `radius`.
     block : float, optional
-        As of `count_blocks`.
+        See `count_blocks`.
     folds : int
         1: the validation that is returned is what the choice gives on these
         images, which is better than on new ones, the more so the fewer points
@@ -239,54 +230,42 @@ def tune(
     """
     if not 1 <= folds <= max(1, len(scenes)):
         raise DataError(
-            f"folds: expected 1 to {max(1, len(scenes))}, the number of validation images;"
+            f"`folds`: expected 1 to {max(1, len(scenes))}, the number of validation images;"
             f" received {folds}"
         )
-    options = radius, goal, distances, per_class, surface, averaging
-    chosen = _choose(scenes, *options)
+
+    def choose(scenes: Sequence[TuningScene]) -> DetectionParameters:
+        tried = _checked(scenes, goal, distances, radius)
+        names = scenes[0].candidates.names
+        floor = min(s.candidates.score.min() for s in scenes if len(s.candidates))
+        tuner = _Tuner(scenes, radius, goal, tried, float(floor))
+        rule = tuner.best([PeakRule()] * len(names), None) or PeakRule()
+        rules, own = [rule] * len(names), list[int]()
+        if per_class:
+            # Those with enough true points, the most frequent first.
+            every = np.concatenate([np.asarray(scene.truth_labels, str) for scene in scenes])
+            number = np.array([(every == name).sum() for name in names])
+            order = np.argsort(-number, kind="stable").tolist()
+            own = [k for k in order if number[k] >= _ENOUGH]
+        for label in own * _ROUNDS:
+            rules[label] = tuner.best(rules, label) or rules[label]
+        return DetectionParameters(
+            surface=surface,
+            rule=rule,
+            classes={names[label]: rules[label] for label in own},
+            radius=averaging,
+            goal=goal,
+            matching_radius=radius,
+        )
+
+    chosen = choose(scenes)
     if folds == 1:
         return validate(scenes, chosen, radius, block)
-    judged = []
+    found = []
     for fold in range(folds):
-        others = [scene for k, scene in enumerate(scenes) if k % folds != fold]
-        judged += _judged(scenes[fold::folds], _choose(others, *options))
-    return _with_validation(chosen, judged, radius, block)
-
-
-def _choose(
-    scenes: Sequence[TuningScene],
-    radius: float,
-    goal: Goal,
-    distances: Sequence[float] | None,
-    per_class: bool,
-    surface: Surface,
-    averaging: float | None,
-) -> DetectionParameters:
-    tried = _checked(scenes, goal, distances, radius)
-    names = scenes[0].candidates.names
-    floor = min(s.candidates.score.min() for s in scenes if len(s.candidates))
-    tuner = _Tuner(scenes, radius, goal, tried, float(floor))
-    rule = tuner.for_any(len(names)) or PeakRule()
-    rules = [rule] * len(names)
-    own = _own_rules(scenes, names) if per_class else []
-    for _ in range(_ROUNDS):
-        for label in own:
-            rules[label] = tuner.for_class(rules, label)
-    return DetectionParameters(
-        surface=surface,
-        rule=rule,
-        classes={names[label]: rules[label] for label in own},
-        radius=averaging,
-        goal=goal,
-        matching_radius=radius,
-    )
-
-
-def _own_rules(scenes: Sequence[TuningScene], names: Sequence[str]) -> list[int]:
-    """Classes with enough true points, the most frequent first."""
-    every = np.concatenate([np.asarray(scene.truth_labels, str) for scene in scenes])
-    number = np.array([(every == name).sum() for name in names])
-    return [int(k) for k in np.argsort(-number, kind="stable") if number[k] >= _ENOUGH]
+        others = choose([scene for k, scene in enumerate(scenes) if k % folds != fold])
+        found += [s.scene(suppress(s.candidates, others)) for s in scenes[fold::folds]]
+    return _with_validation(chosen, found, radius, block)
 
 
 def validate(
@@ -305,30 +284,27 @@ def validate(
     radius : float
         Within which a detection can stand for a true point, px.
     block : float, optional
-        As of `count_blocks`.
+        See `count_blocks`.
 
     Returns
     -------
     DetectionParameters
         Classes without a true point and without a detection have no entry.
     """
-    return _with_validation(parameters, _judged(scenes, parameters), radius, block)
-
-
-def _judged(scenes: Sequence[TuningScene], parameters: DetectionParameters) -> list[Scene]:
-    return [scene.scene(suppress(scene.candidates, parameters)) for scene in scenes]
+    found = [scene.scene(suppress(scene.candidates, parameters)) for scene in scenes]
+    return _with_validation(parameters, found, radius, block)
 
 
 def _with_validation(
-    parameters: DetectionParameters, judged: Sequence[Scene], radius: float, block: float | None
+    parameters: DetectionParameters, scenes: Sequence[Scene], radius: float, block: float | None
 ) -> DetectionParameters:
-    every = [scene.labels for scene in judged] + [scene.truth_labels for scene in judged]
+    every = [labels for scene in scenes for labels in (scene.labels, scene.truth_labels)]
     names = sorted({str(label) for labels in every for label in labels})
     facts = {
         "matching_radius": radius,
-        "validation_any": _validation(judged, radius, block),
+        "validation_any": _validation(scenes, radius, block),
         "validation": {
-            name: _validation([scene.of_class(name) for scene in judged], radius, block)
+            name: _validation([scene.of_class(name) for scene in scenes], radius, block)
             for name in names
         },
     }

@@ -1,15 +1,15 @@
-"""What decides which peaks of a map are detections; kept in a run's sidecar once tuned."""
+"""Rules by which peaks of a map are detections; kept in a run's sidecar once tuned."""
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 Surface = Literal["any", "class"]
 Goal = Literal["f1", "count"]
 
 
 class PeakRule(BaseModel):
-    """Rule that says which peaks count.
+    """A rule by which a peak counts.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class PeakRule(BaseModel):
 
 
 class Validation(BaseModel):
-    """Comparison of detections on validation images with the truth.
+    """Comparison of the detections of validation images with the truth.
 
     Attributes
     ----------
@@ -65,33 +65,34 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 class DetectionParameters(BaseModel):
-    """Parameters of how points are found in a run's maps, and how well that went in validation.
+    """Rules of finding points in the maps of a run, and how well they did on validation images.
 
     Attributes
     ----------
     surface : 'any' or 'class'
-        Where peaks are sought: in 1 - P(background), or in each class's
+        Surface whose peaks are sought: 1 - P(background), or each class's
         probability.
     rule : PeakRule
-        Of every class that has none of its own.
+        Rule of every class that has none of its own.
     classes : dict of str to PeakRule
     radius : float or None
         px of the image around a peak over whose cells score and label are
         averaged; 0: its own cell, None: 1.5 cells, which is 3 x 3 of them.
     goal : 'f1', 'count' or None
-        What the rules were chosen for; None: not tuned.
+        Goal that the rules were chosen for; None: not tuned.
     matching_radius : float or None
         px within which a validation detection could stand for a true point.
-    seeing : dict or None
-        How the images were seen that the rules were chosen on (stride, tta,
-        scales, combine, resample): maps made otherwise have other peaks.
+    view : dict or None
+        Options of the maps that the rules were chosen on (stride, tta, scales,
+        combine, resample): maps made otherwise have other peaks. Older files
+        call it ``seeing``.
     validation_any : Validation or None
         Any label matched with any.
     validation : dict of str to Validation
         The same label matched, a class.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", validate_by_name=True)
 
     format: Literal[1] = 1
     surface: Surface = "any"
@@ -100,13 +101,17 @@ class DetectionParameters(BaseModel):
     radius: float | None = Field(None, ge=0, allow_inf_nan=False)
     goal: Goal | None = None
     matching_radius: float | None = Field(None, gt=0, allow_inf_nan=False)
-    seeing: dict[str, Any] | None = None
+    view: dict[str, Any] | None = Field(None, validation_alias=AliasChoices("view", "seeing"))
     validation_any: Validation | None = None
     validation: dict[str, Validation] = Field(default_factory=dict)
 
     def rule_of(self, label: str) -> PeakRule:
         """The rule of a class."""
         return self.classes.get(label, self.rule)
+
+    def without_validation(self) -> "DetectionParameters":
+        """The same rules, of which nothing is known."""
+        return self.model_copy(update={"validation_any": None, "validation": {}})
 
     @property
     def floor(self) -> float:
