@@ -34,12 +34,12 @@ MOST, POINTS = 1.1, 500
 NETWORKS = ((96, 0, 1), (32, 64, 3))
 
 
-def _threshold(run: Path, image: Path, folder: Path) -> float:
+def _threshold(run: Path, image: Path) -> float:
     """That about `POINTS` peaks reach."""
-    from tltool.counting.maps import make_maps
+    import tltool
 
-    (image_map,) = make_maps(run, [image], folder).maps
-    score = np.sort(image_map.candidates().score)[::-1]
+    (counted,) = tltool.count(run, image, threshold=0.05, distance=0).images
+    score = counted.points.score
     return float(score[min(POINTS, len(score) - 1)])
 
 
@@ -49,7 +49,7 @@ def measure(folder: Path, source: Source, network: tuple[int, int, int], repeats
 
     patch, context, zoom = network
     run = build_run(folder / "run", source, context, patch=patch, zoom=zoom)
-    threshold = _threshold(run, source.photograph, folder / "first")
+    threshold = _threshold(run, source.photograph)
 
     def timed(name: str, call: Callable[[Path], object]) -> Callable[[], dict[str, float]]:
         def once() -> dict[str, float]:

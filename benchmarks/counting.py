@@ -86,10 +86,13 @@ def _hills(
 def write_map(path: Path, side: int, stride: int, number: int) -> None:
     """Paint and write a map."""
     from tltool.raster import MapGeoreference, MapWriter
+    from tltool.raster.writing import ENCODINGS, MapKind
 
     xy, label = place_animals(side, number)
     cells = -(-side // stride)
-    with MapWriter(path, cells, cells, NAMES, MapGeoreference(None, Affine.scale(stride))) as writer:
+    with MapWriter(
+        path, cells, cells, NAMES, MapGeoreference(None, Affine.scale(stride))
+    ) as writer:
         for row in range(0, cells, ROWS):
             values = _hills(row, min(ROWS, cells - row), cells, stride, xy, label)
             writer.write(row, 0, values)
