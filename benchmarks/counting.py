@@ -90,9 +90,8 @@ def write_map(path: Path, side: int, stride: int, number: int) -> None:
 
     xy, label = place_animals(side, number)
     cells = -(-side // stride)
-    with MapWriter(
-        path, cells, cells, NAMES, MapGeoreference(None, Affine.scale(stride))
-    ) as writer:
+    kind, place = MapKind(NAMES, ENCODINGS["float32"]), MapGeoreference(None, Affine.scale(stride))
+    with MapWriter(path, cells, cells, kind, place) as writer:
         for row in range(0, cells, ROWS):
             values = _hills(row, min(ROWS, cells - row), cells, stride, xy, label)
             writer.write(row, 0, values)

@@ -35,7 +35,7 @@ class Matches:
         return len(self.truth)
 
     def take(self, chosen: np.ndarray) -> "Matches":
-        """Those at these indices, or where this is true."""
+        """Take the pairs at these indices, or where this is true."""
         return Matches(self.detection[chosen], self.truth[chosen], self.distance[chosen])
 
 
@@ -212,7 +212,7 @@ def partners_within(detections: np.ndarray, truth: np.ndarray, radius: float) ->
 def enlarging_matches(
     detections: np.ndarray, truth: np.ndarray, radius: float, score: np.ndarray
 ) -> np.ndarray:
-    """Tell which detections let one true point more be matched, taken from the highest score down.
+    """Find the detections that each let one true point more be matched, highest score first.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class PointScore:
-    """How detections agree with true points.
+    """Agreement of detections with true points.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Localisation:
 
 @dataclass(frozen=True)
 class Score:
-    """What `score_points` found.
+    """Result of `score_points`.
 
     Attributes
     ----------
