@@ -100,11 +100,6 @@ class PatchSet:
         self.reflected += reflected
 
 
-def _unused(path: Path) -> Path:
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(p for p in chain((path,), numbered) if not p.exists())
-
-
 class PatchWriter:
     """Cuts windows and writes them into class folders; remembers where each came from.
 
@@ -136,7 +131,16 @@ class PatchWriter:
         facts, side = self._facts, self._facts.patch + 2 * self._facts.context
         left, top = facts.corner(point.x), facts.corner(point.y)
         over = left < 0 or top < 0 or left + side > raster.width or top + side > raster.height
-        path = self._save(raster, point, split, (left, top, side, side))
+        folder = self._folder / split / point.label
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{raster.path.stem}_{round(point.x)}_{round(point.y)}"
+        stems = chain((name,), (f"{name}-{number}" for number in count(2)))
+        paths = (folder / f"{stem}.{'png' if raster.as_seen else 'tif'}" for stem in stems)
+        path = next(path for path in paths if not path.exists())
+        if raster.as_seen:
+            Image.fromarray(raster.read(left, top, side, side)).save(path, compress_level=3)
+        else:
+            raster.save_window(path, left, top, side, side)
         self._result.count(split, point.label, over)
         cut = (
             path.relative_to(self._folder).as_posix(),
@@ -152,19 +156,6 @@ class PatchWriter:
             "" if point.score is None else f"{point.score:.4g}",
         )
         self._rows.append(tuple(map(str, cut)))
-
-    def _save(
-        self, raster: Raster, point: Point, split: str, window: tuple[int, int, int, int]
-    ) -> Path:
-        folder = self._folder / split / point.label
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"{raster.path.stem}_{round(point.x)}_{round(point.y)}"
-        path = _unused(folder / f"{name}.{'png' if raster.as_seen else 'tif'}")
-        if raster.as_seen:
-            Image.fromarray(raster.read(*window)).save(path, compress_level=3)
-        else:
-            raster.save_window(path, *window)
-        return path
 
     def finish(self, gsd: float | None) -> None:
         """Write the manifest and the facts."""
