@@ -241,7 +241,7 @@ def test_outputs_that_do_not_exclude_each_other_are_a_regressor(tmp_path):
     side = facts["tile_size"]
     assert session.get_inputs()[0].shape == [1, 4, side, side]
     assert [x.shape for x in session.get_outputs()] == [[1, 1, side, side]] * 3
-    with pytest.raises(UsageError, match="--model-type: expected regressor, because"):
+    with pytest.raises(UsageError, match="`model_type`: expected regressor, because"):
         tltool.export(run, tmp_path / "y.onnx", format="onnx", model_type="segmentor")
 
 
@@ -280,12 +280,12 @@ def test_wrong_calls_are_refused(run, tmp_path, monkeypatch):
 
     onnx, form = tmp_path / "x.onnx", {"format": "openvino"}
     refused(
-        UsageError, "--format: expected one of onnx, openvino, saved_model; received", format="x"
+        UsageError, "`format`: expected one of onnx, openvino, saved_model; received", format="x"
     )
-    refused(UsageError, "expected --format onnx beside", format="saved_model", tile=64)
+    refused(UsageError, "expected `format='onnx'` beside", format="saved_model", tile=64)
     refused(
         UsageError,
-        "expected a folder's name for --format saved_model",
+        "expected a folder's name for `format=saved_model`",
         out=onnx,
         format="saved_model",
     )
@@ -295,7 +295,9 @@ def test_wrong_calls_are_refused(run, tmp_path, monkeypatch):
         tmp_path / "nowhere",
         format="saved_model",
     )
-    refused(ModelError, "fcn.keras does not exist.*tltool convert", tmp_path, format="saved_model")
+    refused(
+        ModelError, "fcn.keras does not exist.*`tltool.convert`", tmp_path, format="saved_model"
+    )
     classifier = run / "model.keras"
     refused(ModelError, "received that of a classifier", classifier, format="saved_model")
     (tmp_path / "alone.keras").write_bytes((run / "fcn.keras").read_bytes())
@@ -304,8 +306,8 @@ def test_wrong_calls_are_refused(run, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="photos is no earlier export"):
         tltool.export(run, tmp_path / "photos", format="saved_model", overwrite=True)
     monkeypatch.setattr(export_module, "find_spec", lambda name: None)
-    refused(UsageError, r"onnx: tf2onnx, onnx, onnxruntime is not.*'tltool\[onnx\]'", out=onnx)
-    refused(UsageError, r"openvino: openvino is not installed.*'tltool\[openvino\]'", **form)
+    refused(UsageError, r"onnx`: tf2onnx, onnx, onnxruntime is not.*'tltool\[onnx\]'", out=onnx)
+    refused(UsageError, r"openvino`: openvino is not installed.*'tltool\[openvino\]'", **form)
 
 
 @needs_onnx
@@ -315,9 +317,9 @@ def test_wrong_options_of_onnx_are_refused(run, tmp_path):
             tltool.export(run, tmp_path / out, format="onnx", **more)
         assert list(tmp_path.iterdir()) == []
 
-    refused("-o: expected a name that ends in .onnx", out="x")
-    refused("--tile: expected [0-9]+ px or more.* received 17", tile=17)
-    refused("--model-type: expected one of segmentor, regressor; received x", model_type="x")
+    refused("`out`: expected a name that ends in .onnx", out="x")
+    refused("`tile`: expected [0-9]+ px or more.* received 17", tile=17)
+    refused("`model_type`: expected one of segmentor, regressor; received x", model_type="x")
 
 
 @needs_onnx

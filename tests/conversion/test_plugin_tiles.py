@@ -75,5 +75,5 @@ def test_a_tile_below_the_smallest_is_refused(fcn):
     sidecar = Sidecar(classes=["a"], patch=96, input_side=96, stride=32, offset=0, reach=(-94, 189))
     smallest = smallest_exact(sidecar)
     assert plan_tile(fcn, sidecar, smallest).length == smallest
-    with pytest.raises(UsageError, match=f"--tile: expected {smallest} px or more.*received"):
+    with pytest.raises(UsageError, match=f"`tile`: expected {smallest} px or more.*received"):
         plan_tile(fcn, sidecar, smallest - 1)

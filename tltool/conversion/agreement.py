@@ -48,7 +48,7 @@ def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int)
 
 @dataclass(frozen=True)
 class Comparison:
-    """What map and classifier say of the same windows of an image.
+    """Comparison of map and classifier on the same windows of an image.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def differences(self) -> np.ndarray:
-        """Of each output of each window: (n, outputs)."""
+        """Differences of each output of each window: (n, outputs)."""
         return np.abs(self.received - self.expected)
 
     @cached_property

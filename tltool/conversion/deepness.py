@@ -9,8 +9,8 @@ graph
 - multiplies by 255, since the FCN takes 0..255,
 - enlarges the tile where the network was trained on enlarged images,
 - runs the FCN,
-- enlarges its cells to pixels, bilinearly, as ``tltool heatmap
-  --full-resolution`` does.
+- enlarges its cells to pixels, bilinearly, as `tltool.heatmap` does with
+  ``full_resolution=True``.
 
 Tile and overlap are chosen in `tltool.conversion.plugin_tiles`.
 """
@@ -72,7 +72,7 @@ def _enlarged(tile: Any, plan: TilePlan, zoom: float) -> Any:
 
 
 def expected_map(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, pixels: np.ndarray) -> Any:
-    """What an exported network must tell of a tile, by Keras.
+    """Compute by Keras what an exported network must give for a tile.
 
     Parameters
     ----------
@@ -109,10 +109,10 @@ def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
         return "segmentor" if exclusive else "regressor"
     if wanted not in MODEL_TYPES:
         choices = ", ".join(MODEL_TYPES)
-        raise UsageError(f"--model-type: expected one of {choices}; received {wanted}")
+        raise UsageError(f"`model_type`: expected one of {choices}; received {wanted}")
     if wanted == "segmentor" and not exclusive:
         raise UsageError(
-            "--model-type: expected regressor, because the outputs of this network do not exclude"
+            "`model_type`: expected regressor, because the outputs of this network do not exclude"
             " each other (several tasks, or several labels at once); received segmentor"
         )
     return wanted
@@ -130,7 +130,7 @@ def _class_names(sidecar: Sidecar, model_type: str) -> Any:
 
 
 def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any]:
-    """What the plugin reads of a network, by its keys; `json.dumps` of each goes into the file.
+    """Collect what the plugin reads of a network, by its keys; each goes into the file as JSON.
 
     Its documentation calls the tile's size ``tiles_size``, its code reads
     ``tile_size``.

@@ -20,7 +20,7 @@ from tltool.run.sidecar import Sidecar, load_sidecar
 from tltool.tiling.engines import import_openvino, to_openvino
 from tltool.tiling.tiles import make_grid
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Largest difference from Keras of any probability.
 TOLERANCE = 1e-4
@@ -72,8 +72,8 @@ def _difference(received: Any, expected: np.ndarray, what: str) -> float:
     # Also where it is no number.
     if not difference <= TOLERANCE:
         raise ConversionError(
-            f"the {what} model tells another thing than Keras: expected a difference of at most"
-            f" {TOLERANCE:g}, received {difference:.2g}. Nothing was written; take another --format"
+            f"the {what} model gives something else than Keras: expected a difference of at most"
+            f" {TOLERANCE:g}, received {difference:.2g}. Nothing was written; take another `format`"
         )
     return difference
 
@@ -103,7 +103,7 @@ def _warn(sidecar: Sidecar, plan: TilePlan) -> None:
     if not plan.exact:
         logger.warning(
             "a cell sees up to %d px around it, more than tiles of %d px hold: the plugin's map"
-            " differs from tltool's where tiles meet. --tile %d makes them equal and takes %d"
+            " differs from tltool's where tiles meet. `tile=%d` makes them equal and takes %d"
             " times the memory",
             plan.margin,
             plan.length,
@@ -204,24 +204,24 @@ def _find_fcn(fcn: Path) -> Path:
     if not path.exists():
         raise ModelError(
             f"{path} does not exist: expected an FCN, or a run folder with {FCN_NAME}. Make it"
-            " with tltool convert"
+            " with `tltool.convert`"
         )
     return path
 
 
 def _check_format(name: str, out: Path) -> _Format:
     if name not in FORMATS:
-        raise UsageError(f"--format: expected one of {', '.join(FORMATS)}; received {name}")
+        raise UsageError(f"`format`: expected one of {', '.join(FORMATS)}; received {name}")
     chosen = FORMATS[name]
     missing = [package for package in chosen.packages if find_spec(package) is None]
     if missing:
         raise UsageError(
-            f"--format {name}: {', '.join(missing)} is not installed. Install it with pip install"
+            f"`format={name}`: {', '.join(missing)} is not installed. Install it with pip install"
             f" 'tltool[{chosen.extra}]'"
         )
     if out.suffix != chosen.ending and (chosen.ending or out.suffix in (".onnx", ".xml", ".pb")):
         expected = f"a name that ends in {chosen.ending}" if chosen.ending else "a folder's name"
-        raise UsageError(f"-o: expected {expected} for --format {name}, received {out}")
+        raise UsageError(f"`out`: expected {expected} for `format={name}`, received {out}")
     return chosen
 
 
@@ -233,7 +233,7 @@ def _check_output(chosen: _Format, out: Path, overwrite: bool) -> Path:
         refuse_existing(beside, overwrite)
     elif out.exists() and not (out / chosen.marker).is_file():
         raise OutputError(
-            f"{out} is no earlier export (no {chosen.marker} in it), so --overwrite does not"
+            f"{out} is no earlier export (no {chosen.marker} in it), so `overwrite=True` does not"
             " replace it. Name another output"
         )
     return beside
@@ -288,7 +288,7 @@ def export(
     out = Path(out)
     chosen = _check_format(format, out)
     if format != "onnx" and (tile is not None or model_type is not None):
-        raise UsageError("--tile and --model-type: expected --format onnx beside them")
+        raise UsageError("`tile` and `model_type`: expected `format='onnx'` beside them")
     beside = _check_output(chosen, out, overwrite)
     path = _find_fcn(Path(fcn))
     source = _Source(load_network(path), load_sidecar(path), tile, model_type)

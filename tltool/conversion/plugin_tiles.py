@@ -59,7 +59,7 @@ class TilePlan:
 
 
 def overlap_pixels(length: int, overlap: int) -> int:
-    """What the plugin makes of an overlap in per cent, px."""
+    """Convert an overlap in per cent to px as the plugin does."""
     return int(length * overlap / 100 * 2) // 2
 
 
@@ -130,7 +130,7 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     chosen = _choose(axis, lengths)
     if chosen is None and length is not None:
         raise UsageError(
-            f"--tile: expected {_smallest(axis, length)} px or more, so that tiles with at most"
+            f"`tile`: expected {_smallest(axis, length)} px or more, so that tiles with at most"
             f" {_MOST_OVERLAP} % overlap hold what a cell sees around it; received {length}"
         )
     length, overlap = chosen or (lengths[0], _INEXACT_OVERLAP)
