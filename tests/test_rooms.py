@@ -27,6 +27,7 @@ HOUSE = [
     ["training"],
     ["conversion"],
     ["explanation", "report", "evaluation", "mapping", "counting"],
+    ["network"],
     ["demonstration"],
     ["cli"],
 ]

@@ -10,7 +10,7 @@ from tltool.cli import options
 from tltool.explanation.choices import DEFAULT_METHOD, METHOD_NAMES
 
 if TYPE_CHECKING:
-    from tltool.explanation.compare import Compared
+    from tltool.explanation.compare import MethodComparison
     from tltool.explanation.explain import Explanation
     from tltool.explanation.explained import Explained
 
@@ -219,7 +219,7 @@ def _show_unreadable(read: int, unreadable: int) -> None:
         show.line(f"{unreadable} of {read + unreadable} images cannot be read")
 
 
-def _show_comparison(done: "Compared") -> None:
+def _show_comparison(done: "MethodComparison") -> None:
     from tltool.cli import show
 
     first = done.methods[0]

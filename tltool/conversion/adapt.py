@@ -20,6 +20,7 @@ from tltool.data.stream import load_patches
 from tltool.errors import DataError, UsageError
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import to_fcn
+from tltool.inference.image_opening import ImageSource
 from tltool.inference.network import (
     LoadedNetwork,
     ModelHints,
@@ -198,7 +199,7 @@ def adapt(
     data: str | Path | None = None,
     context: int | None = None,
     epochs: int = EPOCHS,
-    check_image: str | Path | None = None,
+    check_image: ImageSource | None = None,
     windows: int = 1024,
     overwrite: bool = False,
     **hints: Unpack[ModelHints],

@@ -11,7 +11,7 @@ from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.data.patch_folder import patch_rows
 from tltool.errors import DataError, ImageError, UsageError
-from tltool.inference.image_opening import open_image
+from tltool.inference.image_opening import ImageSource, open_image
 from tltool.inference.network import LoadedNetwork
 from tltool.raster import ArrayRaster, Image
 from tltool.recipe import Recipe
@@ -25,7 +25,7 @@ _MOSAIC = 8
 
 @contextmanager
 def open_check_image(
-    given: str | Path | None, network: LoadedNetwork, sidecar: Sidecar
+    given: ImageSource | None, network: LoadedNetwork, sidecar: Sidecar
 ) -> Iterator[tuple[str, Image | None]]:
     """Open the image to measure on: the given one, a source of the patches, or a mosaic of them.
 
@@ -42,11 +42,11 @@ def open_check_image(
     The name, and None where there is nothing to measure on.
     """
     data = Path(sidecar.data["folder"]) if sidecar.data else None
-    sources: list[str | Path] = [given] if given is not None else []
+    sources: list[ImageSource] = [given] if given is not None else []
     if not sources and data is not None:
         sources += _source_images(data, "test")
     if sources:
-        with open_image(sources[0], sidecar) as raster:
+        with open_image(sources[0], sidecar, name="check_image") as raster:
             yield raster.name, raster
     elif data is not None and data.exists():
         try:

@@ -14,7 +14,7 @@ from tltool.fcn.atrous import choose_stride, possible_strides, to_dense
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import check_equal, to_fcn
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.image_opening import open_image
+from tltool.inference.image_opening import ImageSource, open_image
 from tltool.inference.network import (
     LoadedNetwork,
     ModelHints,
@@ -98,7 +98,7 @@ def convert(
     model: Openable,
     out: str | Path | None = None,
     *,
-    check_image: str | Path | None = None,
+    check_image: ImageSource | None = None,
     windows: int = 1024,
     stride: float | None = None,
     overwrite: bool = False,
@@ -165,7 +165,7 @@ def convert(
             refuse_existing(folder / MODEL_NAME, overwrite)
             refuse_existing(sidecar_path(folder / MODEL_NAME), overwrite)
     if check_image is not None:
-        open_image(check_image, network.sidecar).close()
+        open_image(check_image, network.sidecar, name="check_image").close()
     try:
         fcn, geometry = to_fcn(network.model), trace(network.model)
     except ConversionError as error:

@@ -11,7 +11,7 @@ from tltool.conversion.fidelity_picture import draw_fidelity
 from tltool.errors import ModelError
 from tltool.fcn.geometry import trace
 from tltool.files import atomic_path, refuse_existing
-from tltool.inference.image_opening import open_image
+from tltool.inference.image_opening import ImageSource, open_image
 from tltool.inference.network import ModelHints, Openable, fcn_sidecar, open_network
 from tltool.models.loading import load_network
 from tltool.raster import Image
@@ -20,7 +20,7 @@ from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
 
 
 @dataclass(frozen=True)
-class Checked:
+class Fidelity:
     """A measured fidelity.
 
     Attributes
@@ -59,13 +59,13 @@ def measure(
 def fidelity(
     fcn: str | Path,
     model: Openable,
-    image: str | Path,
+    image: ImageSource,
     out: str | Path | None = None,
     *,
     windows: int = 1024,
     overwrite: bool = False,
     **hints: Unpack[ModelHints],
-) -> Checked:
+) -> Fidelity:
     """Compare an FCN's map with its classifier on the same windows of an image.
 
     Parameters
@@ -88,7 +88,7 @@ def fidelity(
 
     Returns
     -------
-    Checked
+    Fidelity
 
     Raises
     ------
@@ -125,4 +125,4 @@ def fidelity(
     with open_image(image, sidecar) as raster:
         named = (raster.name, raster)
         sidecar = measure(converted, classifier.model, sidecar, named, windows, picture)
-    return Checked(sidecar.fidelity or {}, sidecar, picture)
+    return Fidelity(sidecar.fidelity or {}, sidecar, picture)

@@ -74,7 +74,7 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
-class Compared:
+class MethodComparison:
     """The methods compared, the best difference of insertion and deletion first.
 
     Attributes
@@ -221,7 +221,7 @@ def compare_methods(
     batch_size: int = 32,
     strict: bool = False,
     overwrite: bool = False,
-) -> Compared:
+) -> MethodComparison:
     """Compare methods by how faithful their maps are over many images.
 
     Insertion: a blurred image gets its pixels back, those with most heat
@@ -243,7 +243,7 @@ def compare_methods(
 
     Returns
     -------
-    Compared
+    MethodComparison
         All methods that the head and the layer allow.
 
     Raises
@@ -269,7 +269,7 @@ def compare_methods(
     found.sort(key=lambda each: each.deletion - each.insertion)
     if files:
         _write(files[0], files[1], found)
-    return Compared(found, unreadable, refused, files)
+    return MethodComparison(found, unreadable, refused, files)
 
 
 def _warn_of_unknown(

@@ -28,6 +28,7 @@ from tltool.files import atomic_path, refuse_existing
 from tltool.inference.network import Openable, open_network
 from tltool.inference.predict_batches import Batch, Images, is_cut, predict_batches
 from tltool.progress import progress_bar
+from tltool.raster import Scale
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ def explain(
     boxes: bool = False,
     box_threshold: float = THRESHOLD,
     truth: str | Path | None = None,
+    scale: Scale = None,
     batch_size: int = 32,
     strict: bool = False,
     overwrite: bool = False,
@@ -122,6 +124,8 @@ def explain(
     truth : str or Path, optional
         With `boxes`: CSV table of the true ones, ``image,xmin,ymin,xmax,ymax``
         and perhaps ``label``, px of the image.
+    scale : (float, float) or 'percentiles', optional
+        Numbers of arrays that become 0 and 255, where they are not 0..255.
     batch_size : int
         Images at a time.
     strict : bool
@@ -178,7 +182,7 @@ def explain(
     made: list[Explained] = []
     unreadable: list[ImageError] = []
     with progress_bar(method, len(sources), "images") as bar:
-        for batch in read_all(explainer, sources, batch_size, strict):
+        for batch in read_all(explainer, sources, batch_size, strict, scale):
             bar.advance(len(batch))
             unreadable += batch.unreadable
             if not batch.names:
@@ -253,7 +257,7 @@ def _write(explained: Explained, stem: Path, raw: str | None) -> Explained:
 
 
 def read_all(
-    explainer: Explainer, images: Sequence[Any], batch_size: int, strict: bool
+    explainer: Explainer, images: Sequence[Any], batch_size: int, strict: bool, scale: Scale = None
 ) -> Iterator[Batch]:
     """Predict images batch by batch; unreadable ones are logged at once.
 
@@ -263,7 +267,9 @@ def read_all(
         Where `strict`; or not one can be read.
     """
     readable, last = 0, None
-    batches = predict_batches(explainer.network, images, batch_size=batch_size, strict=strict)
+    batches = predict_batches(
+        explainer.network, images, batch_size=batch_size, strict=strict, scale=scale
+    )
     for batch in batches:
         for last in batch.unreadable:
             logger.warning("left out: %s", last)

@@ -97,14 +97,12 @@ class LoadedNetwork:
         """The classifier flat, from one image to the outputs of all tasks side by side."""
         return as_single(self.keras, [task.name for task in self.sidecar.tasks])
 
-    @cached_property
-    def _converted(self) -> tuple[Model, Sidecar]:
-        stored = None if self.path is None or self.foreign else self.path.with_name(FCN_NAME)
-        if stored is not None and stored.exists():
-            return load_network(stored), load_sidecar(stored)
-        return to_fcn(self.model), fcn_sidecar(self.sidecar, trace(self.model))
-
     @property
+    def _stored_fcn(self) -> Path | None:
+        path = None if self.path is None or self.foreign else self.path.with_name(FCN_NAME)
+        return path if path is not None and path.exists() else None
+
+    @cached_property
     def fcn(self) -> Model:
         """The fully convolutional network: the run's ``fcn.keras``, or converted in memory.
 
@@ -113,12 +111,16 @@ class LoadedNetwork:
         ConversionError
             A classifier that cannot be converted; names the layer.
         """
-        return self._converted[0]
+        stored = self._stored_fcn
+        return to_fcn(self.model) if stored is None else load_network(stored)
 
-    @property
+    @cached_property
     def fcn_sidecar(self) -> Sidecar:
-        """Sidecar of `fcn`, with its stride."""
-        return self._converted[1]
+        """Sidecar of `fcn`, with its stride; raises as that does."""
+        stored = self._stored_fcn
+        if stored is None:
+            return fcn_sidecar(self.sidecar, trace(self.model))
+        return load_sidecar(stored)
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
         """Enlarge (b, side, side, bands) uint8 images to what the network takes; in any thread."""

@@ -14,6 +14,7 @@ from tltool.inference.predictions import FORMATS, Prediction
 from tltool.inference.views import Views
 from tltool.metrics.calibration import soften
 from tltool.progress import progress_bar
+from tltool.raster import Scale
 from tltool.tasks.answers import with_negatives
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Predictions:
         views: Views | None,
         temperature: dict[str, float] | None,
         batch_size: int,
+        scale: Scale,
         strict: bool,
         progress: bool,
     ):
@@ -44,6 +46,7 @@ class Predictions:
         self.read = self.unreadable = 0
         self._network, self._views, self._temperature = network, views, temperature
         self._batch_size, self._strict, self._progress = batch_size, strict, progress
+        self._scale = scale
         # What has an end is gone through at once, so that an empty folder is named by the call.
         expanded, whole = each_image(images), isinstance(images, str | Path | Sequence)
         self._images = list(expanded) if whole else expanded
@@ -58,6 +61,7 @@ class Predictions:
             batch_size=self._batch_size,
             views=[self._views],
             strict=self._strict,
+            scale=self._scale,
         )
         with progress_bar("predicting", self._total, "images", shown=self._progress) as bar:
             for batch in batches:
@@ -125,6 +129,7 @@ def predict(
     *,
     tta: str | int | None = None,
     calibrated: bool = False,
+    scale: Scale = None,
     batch_size: int = 32,
     seed: int = 0,
     strict: bool = False,
@@ -146,6 +151,8 @@ def predict(
     calibrated : bool
         Probabilities at the temperature that `tltool.evaluate` stored, in
         place of the network's own. It changes no answer.
+    scale : (float, float) or 'percentiles', optional
+        Numbers of arrays that become 0 and 255, where they are not 0..255.
     batch_size : int
         Images that the network sees at a time; no more than a few batches are
         in memory.
@@ -205,6 +212,7 @@ def predict(
         views=opened.views(tta, seed),
         temperature=opened.temperature() if calibrated else None,
         batch_size=batch_size,
+        scale=scale,
         strict=strict,
         progress=progress,
     )

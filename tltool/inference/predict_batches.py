@@ -17,9 +17,11 @@ from tltool.data.images import read_image
 from tltool.data.stream import to_window
 from tltool.errors import ImageError, UsageError
 from tltool.files import walk_images
+from tltool.inference.image_opening import as_pixels
 from tltool.inference.network import LoadedNetwork, Probabilities
 from tltool.inference.views import Views
 from tltool.prefetch import default_workers, prefetch
+from tltool.raster import Scale
 from tltool.run.sidecar import Sidecar
 
 logger = logging.getLogger(__name__)
@@ -61,16 +63,6 @@ class Batch:
         return len(self.names) + len(self.unreadable)
 
 
-def as_pixels(image: Any, bands: int, scale: Any = None, name: str = "image") -> np.ndarray:
-    """Check an image in memory: (h, w, bands) uint8."""
-    pixels = np.asarray(image)
-    if pixels.ndim != 3:
-        raise UsageError(f"`{name}`: expected (height, width, bands), received {pixels.shape}")
-    if pixels.shape[2] != bands:
-        raise UsageError(f"`{name}`: expected {bands} bands, received {pixels.shape[2]}")
-    return pixels.astype(np.uint8)
-
-
 def join(parts: Sequence[Probabilities]) -> Probabilities:
     """Join the probabilities of several batches, in order."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -108,7 +100,7 @@ def each_image(images: Images) -> Iterator[Path | np.ndarray | PillowImage.Image
         if inside is None:
             raise ImageError(f"{path}: expected images in the folder, found none")
     elif isinstance(images, PillowImage.Image) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
+        isinstance(images, np.ndarray) and images.ndim != 4
     ):
         yield images
     elif isinstance(images, Iterable):
@@ -132,10 +124,13 @@ class WindowReader:
         Whether the middle of an image is cut, by its path: that of patches cut
         with more context than the network sees. Every other image is resized,
         as in training.
+    scale : (float, float) or 'percentiles', optional
+        Numbers of an image in memory that become 0 and 255.
     """
 
-    def __init__(self, sidecar: Sidecar, crop: Callable[[Path], bool]):
-        self._sidecar, self._crop, self._resized = sidecar, crop, False
+    def __init__(self, sidecar: Sidecar, crop: Callable[[Path], bool], scale: Scale = None):
+        self._sidecar, self._crop, self._scale = sidecar, crop, scale
+        self._resized = False
 
     def __call__(
         self, image: Path | np.ndarray | PillowImage.Image, name: Path | str
@@ -151,7 +146,7 @@ class WindowReader:
                 )
             crop = self._crop(image)
         else:
-            pixels = as_pixels(image, bands, name=str(name))
+            pixels = as_pixels(image, bands, self._scale, "images")
         if not crop and pixels.shape[:2] != (side, side) and not self._resized:
             self._resized = True
             logger.warning(
@@ -173,6 +168,7 @@ def predict_batches(
     views: Sequence[Views | None] = (None,),
     crop: Callable[[Path], bool] | None = None,
     strict: bool = False,
+    scale: Scale = None,
 ) -> Iterator[Batch]:
     """Predict images batch by batch, reading ahead in threads.
 
@@ -188,6 +184,8 @@ def predict_batches(
         As of `WindowReader`. Default: by the file that `tltool.patches` left.
     strict : bool
         Raise for the first unreadable file instead of counting it.
+    scale : (float, float) or 'percentiles', optional
+        Numbers of an image in memory that become 0 and 255.
 
     Raises
     ------
@@ -196,7 +194,7 @@ def predict_batches(
     UsageError
         An array that is no image for the network.
     """
-    reader = WindowReader(network.sidecar, crop or is_cut())
+    reader = WindowReader(network.sidecar, crop or is_cut(), scale)
 
     def read(chunk: tuple[int, list[Any]]) -> Batch:
         first, given = chunk
