@@ -122,20 +122,20 @@ def check_together(augmenter, seed, overlap, tolerance, turns=1, lossy=False):
 
 
 @pytest.mark.parametrize("name", RIGID)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @seeds
 def test_all_stay_together(name, seed):
     check_together(AUGMENTERS[name], seed, 0.75, 0.6)
 
 
 @pytest.mark.parametrize("name", SUPPLE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @seeds
 def test_all_stay_together_where_space_is_bent(name, seed):
     check_together(AUGMENTERS[name], seed, 0.9, 2.5, lossy=name == "GridDistortion")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @seeds
 def test_all_stay_together_through_several_entries(seed):
     check_together(LONG, seed, 0.6, 1.5, turns=2)

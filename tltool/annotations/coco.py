@@ -93,16 +93,12 @@ def _position(annotation: dict[str, Any], where: str) -> tuple[float, float]:
             return sum(x for x, _ in seen) / len(seen), sum(y for _, y in seen) / len(seen)
         left, top, width, height = map(float, annotation["bbox"])
     except (KeyError, TypeError, ValueError) as error:
+        given = {key: annotation[key] for key in ("keypoints", "bbox") if key in annotation}
         raise DataError(
             f"{where}: expected keypoints (x, y, visibility, ...) of which one is visible, or a"
-            f" bbox (x, y, width, height), received {_received(annotation)}"
+            f" bbox (x, y, width, height), received {given or sorted(annotation)!r:.80}"
         ) from error
     return left + width / 2, top + height / 2
-
-
-def _received(annotation: dict[str, Any]) -> str:
-    given = {key: annotation[key] for key in ("keypoints", "bbox") if key in annotation}
-    return f"{given or sorted(annotation)!r:.80}"
 
 
 def write_coco(path: Path, points: Sequence[Point], sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -119,28 +115,29 @@ def write_coco(path: Path, points: Sequence[Point], sizes: Mapping[str, tuple[in
     labels = sorted({point.label for point in points})
     image_ids = {name: number for number, name in enumerate(images, 1)}
     ids = {name: number for number, name in enumerate(labels, 1)}
-    document = {
-        "images": [_image(name, image_ids[name], sizes.get(name)) for name in images],
+    document: dict[str, list[dict[str, Any]]] = {
+        "images": [{"id": image_ids[name], "file_name": name} for name in images],
         "categories": [
             {"id": ids[name], "name": name, "keypoints": ["centre"], "skeleton": []}
             for name in labels
         ],
         "annotations": [
-            _annotation(point, number, image_ids[point.image], ids[point.label])
+            {
+                "id": number,
+                "image_id": image_ids[point.image],
+                "category_id": ids[point.label],
+                "iscrowd": 0,
+                "keypoints": [point.x, point.y, 2],
+                "num_keypoints": 1,
+                # Readers of COCO ask for a box and its area; a point has none of either.
+                "bbox": [point.x, point.y, 0, 0],
+                "area": 0,
+                **({} if point.score is None else {"score": point.score}),
+            }
             for number, point in enumerate(points, 1)
         ],
     }
+    for image in document["images"]:
+        if image["file_name"] in sizes:
+            image["width"], image["height"] = sizes[image["file_name"]]
     path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def _image(name: str, number: int, size: tuple[int, int] | None) -> dict[str, Any]:
-    known = {} if size is None else {"width": size[0], "height": size[1]}
-    return {"id": number, "file_name": name, **known}
-
-
-def _annotation(point: Point, number: int, image: int, category: int) -> dict[str, Any]:
-    # Readers of COCO ask for a box and its area; a point has none of either.
-    made: dict[str, Any] = {"id": number, "image_id": image, "category_id": category, "iscrowd": 0}
-    made |= {"keypoints": [point.x, point.y, 2], "num_keypoints": 1}
-    made |= {"bbox": [point.x, point.y, 0, 0], "area": 0}
-    return made if point.score is None else made | {"score": point.score}

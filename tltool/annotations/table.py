@@ -126,26 +126,14 @@ def read_table(path: Path, *, empty: bool = False) -> Table:
         raise DataError(f"{path}: expected a CSV file, found none")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=_delimiter(file.readline()))
+            reader = csv.reader(file, delimiter=max(_DELIMITERS, key=file.readline().count))
             file.seek(0)
-            columns = _header(path, next(reader, []))
+            columns = [cell.strip() for cell in next(reader, [])]
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: expected a CSV row: {error}") from error
-    rows = [_row(path, columns, line, cells) for line, cells in lines if any(cells)]
-    if not rows and not empty:
-        raise DataError(f"{path}: expected rows below the header, found none")
-    return Table(path, columns, rows)
-
-
-def _delimiter(header: str) -> str:
-    return max(_DELIMITERS, key=header.count)
-
-
-def _header(path: Path, cells: Sequence[str]) -> list[str]:
-    columns = [cell.strip() for cell in cells]
     while columns and not columns[-1]:
         columns.pop()
     if not columns:
@@ -161,14 +149,16 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
             f"{path}, line 1: expected every column once, received {', '.join(twice)} more often."
             " Rename or remove the repeats"
         )
-    return columns
-
-
-def _row(path: Path, columns: Sequence[str], line: int, cells: list[str]) -> Row:
-    if any(cells[len(columns) :]):
-        raise DataError(
-            f"{path}, line {line}: expected {len(columns)} cells as in the header, received"
-            f" {len(cells)}. Put cells that hold a delimiter into quotes"
-        )
-    filled = cells[: len(columns)] + [""] * (len(columns) - len(cells))
-    return Row(line, dict(zip(columns, filled, strict=True)))
+    rows = []
+    for line, cells in lines:
+        if any(cells[len(columns) :]):
+            raise DataError(
+                f"{path}, line {line}: expected {len(columns)} cells as in the header, received"
+                f" {len(cells)}. Put cells that hold a delimiter into quotes"
+            )
+        if any(cells):
+            filled = cells[: len(columns)] + [""] * (len(columns) - len(cells))
+            rows.append(Row(line, dict(zip(columns, filled, strict=True))))
+    if not rows and not empty:
+        raise DataError(f"{path}: expected rows below the header, found none")
+    return Table(path, columns, rows)
