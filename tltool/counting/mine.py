@@ -101,7 +101,7 @@ class Mining:
 
 @dataclass(frozen=True)
 class Ground:
-    """Where negatives may lie, and how many are wanted.
+    """Ground on which negatives may lie, and how many are wanted.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ def thumbnail_side(images: int) -> int:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Where an image lies on the page's map.
+    """Footprint of an image on the page's map.
 
     Attributes
     ----------

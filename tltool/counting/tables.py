@@ -53,7 +53,7 @@ def estimate(count: Count) -> str:
 
 
 def interval(count: Count) -> str:
-    """Both ends."""
+    """Write both ends of an interval."""
     found = count.interval
     return "unknown" if found is None else f"{found.lower} to {found.upper}"
 
@@ -127,7 +127,7 @@ def score_lines(score: Score) -> list[str]:
 
 
 def score_tables(score: Score) -> list[Table]:
-    """All tables of a comparison with the truth."""
+    """Tables of a comparison with the truth."""
     tables = [point_scores(score), count_errors(score)]
     if len(score.names) > 1 and score.any.tp:
         tables.append(confusion(score))

@@ -110,7 +110,7 @@ class DetectionParameters(BaseModel):
         return self.classes.get(label, self.rule)
 
     def without_validation(self) -> "DetectionParameters":
-        """The same rules, of which nothing is known."""
+        """Copy the rules without their validation."""
         return self.model_copy(update={"validation_any": None, "validation": {}})
 
     @property
