@@ -110,5 +110,5 @@ def test_mean_columnwise_rmse_is_the_mean_over_classes_of_the_root_over_images()
 def test_unknown_labels_are_named():
     with pytest.raises(DataError, match=r"truth: expected labels of pup, bull; received cow"):
         score_points([scene([], [(0, "cow")])], 5.0, NAMES)
-    with pytest.raises(DataError, match=r"`detections`: expected labels of .* received sea"):
+    with pytest.raises(DataError, match=r"detections: expected labels of .* received sea"):
         score_points([scene([(0, "sea", 0.5)], [])], 5.0, NAMES)

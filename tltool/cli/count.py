@@ -64,19 +64,11 @@ class _Counting(click.Command):
     metavar="GEOJSON",
     help="Areas to count in, in any CRS (in pixels, y down, where the image has none).",
 )
-@options.ignore
 @click.option(
     "--truth",
     type=click.Path(path_type=Path),
     metavar="POINTS",
     help="Annotated points to score against; any format of tltool patches.",
-)
-@options.columns
-@click.option(
-    "--radius",
-    type=float,
-    metavar="PX",
-    help="Largest distance of a detection from the point it stands for [the tuning's].",
 )
 @click.option(
     "--level",
@@ -100,7 +92,7 @@ class _Counting(click.Command):
     metavar="gpkg|coco",
     help="Write the points in this format too, beside CSV and GeoJSON.",
 )
-@options.seeing
+@options.counting
 @options.overwrite
 @options.out("Folder for points, counts, pictures, the summary and the maps.")
 def count(run: Path, images: tuple[Path, ...], **more: Any) -> None:

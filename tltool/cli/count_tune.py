@@ -10,10 +10,8 @@ from tltool.cli import options
 
 @click.command(short_help="Choose threshold and distance on annotated images.")
 @options.run
-@click.argument(
-    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
-)
-@click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
+@options.images
+@options.points
 @click.option(
     "--for",
     "goal",
@@ -24,18 +22,10 @@ from tltool.cli import options
 @click.option(
     "--one-rule",
     is_flag=True,
-    help="One threshold and distance for all classes, whatever the label told [one for each class"
+    help="One threshold and distance for all classes, whatever the label [one for each class"
     " of 10 points or more].",
 )
-@click.option(
-    "--radius",
-    type=float,
-    metavar="PX",
-    help="Largest distance of a detection from the point it stands for [the patch's side].",
-)
 @options.aoi
-@options.ignore
-@options.columns
 @options.maps
 @click.option(
     "--blocks",
@@ -50,14 +40,8 @@ from tltool.cli import options
     help="Validate each part of the images by what is chosen on the others [5, or as many as there"
     " are images, from 3 on].",
 )
-@options.seeing
-def tune(
-    run: Path,
-    images: tuple[Path, ...],
-    points: Path,
-    one_rule: bool,
-    **more: Any,
-) -> None:
+@options.counting
+def tune(run: Path, images: tuple[Path, ...], points: Path, one_rule: bool, **more: Any) -> None:
     """Choose threshold and distance per class for RUN on annotated IMAGEs.
 
     POINTS are their animals, in any format of `tltool patches`. The choice goes
@@ -67,15 +51,10 @@ def tune(
     test splits are used.
     """
     import tltool
-
-    per_class = not one_rule
-    _show(tltool.tune_count(run, images, points, per_class=per_class, **more))
-
-
-def _show(tuning: Any) -> None:
     from tltool.cli import show
     from tltool.counting import tables
 
+    tuning = tltool.tune_count(run, images, points, per_class=not one_rule, **more)
     table = tables.tuning_table(tuning)
     show.table(table.header, table.rows, table.numbers)
     for line in tables.tuning_lines(tuning):

@@ -10,10 +10,8 @@ from tltool.cli import options
 
 @click.command(short_help="Train again with a run's false detections as background.")
 @options.run
-@click.argument(
-    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
-)
-@click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
+@options.images
+@options.points
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
@@ -34,15 +32,8 @@ from tltool.cli import options
     metavar="PX",
     help="Least distance of a new patch from every point [1.5 of the patch's side].",
 )
-@click.option(
-    "--radius",
-    type=float,
-    metavar="PX",
-    help="Largest distance of a detection from the point it stands for [as of count tune].",
-)
 @options.aoi
-@options.ignore
-@options.columns
+@options.counting
 @options.out("The patches that RUN was trained on, to add to; or a new folder that gets them too.")
 def mine(run: Path, images: tuple[Path, ...], points: Path, **more: Any) -> None:
     """Add to the backgrounds what RUN takes for animals, and train RUN again.
@@ -57,12 +48,6 @@ def mine(run: Path, images: tuple[Path, ...], points: Path, **more: Any) -> None
     from tltool.cli import show
 
     mined = tltool.mine(run, images, points, show=show.mining_round, **more)
-    _show(mined)
-
-
-def _show(mined: Any) -> None:
-    from tltool.cli import show
-
     rule = mined.tuning.parameters.rule
     number = sum(made.mined + made.drawn for made in mined.rounds)
     if number:

@@ -39,6 +39,7 @@ run = click.argument("run", type=click.Path(path_type=Path))
 images = click.argument(
     "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
 )
+points = click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
 
 aoi = click.option(
     "--aoi",
@@ -217,5 +218,18 @@ columns = click.option(
 )
 
 
-# How the maps are made that points are found in.
-seeing = map_options("stride", "engine", "precision", "scale", "bands", "resample")
+def counting(command: Command) -> Command:
+    """Options that count, count tune and mine share: what points are compared with, in what maps.
+
+    The command gets those of making maps as one `options`, a `MapOptions`.
+    """
+    names = ("stride", "tta", "scales", "combine", "engine", "precision")
+    command = map_options(*names, "scale", "bands", "resample")(command)
+    radius = click.option(
+        "--radius",
+        type=float,
+        metavar="PX",
+        help="Largest distance of a detection from the point it stands for [that of the tuning,"
+        " else the patch's side].",
+    )
+    return ignore(columns(radius(command)))

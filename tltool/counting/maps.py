@@ -73,10 +73,10 @@ class RasterMap:
         if known and not unnamed and abs(file.scales[0] - ENCODINGS[file.dtypes[0]].scale) < 1e-9:
             return
         found = "bands without names" if unnamed else f"{file.dtypes[0]}, scale {file.scales[0]:g}"
-        found = "numbers of classes (`argmax=True`)" if file.tags().get("classes") else found
+        found = "numbers of classes (--argmax)" if file.tags().get("classes") else found
         raise DataError(
             f"{self.path}: expected probabilities with a named band a class, as tltool heatmap"
-            f" writes them; received {found}. Make the map again without `argmax`"
+            f" writes them; received {found}. Make the map again without --argmax"
         )
 
     def _failure(self, error: Exception) -> ImageError:
@@ -86,7 +86,7 @@ class RasterMap:
         )
 
     def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """Read a window as `CellMap.read` does."""
+        """Read a window of a band, see `CellMap.read`."""
         try:
             stored = self._file.read(band + 1, window=Window(column, row, columns, rows))
         except RasterioError as error:

@@ -101,7 +101,7 @@ class Mining:
 
 @dataclass(frozen=True)
 class Ground:
-    """Ground on which negatives may lie, and how many are wanted.
+    """Area in which negatives may lie, and how many are wanted.
 
     Attributes
     ----------

@@ -284,7 +284,7 @@ class Survey:
 
     @property
     def points(self) -> list[Point]:
-        """Iterate over all points, image by image."""
+        """Points of all images, image by image."""
         return [point for each in self.images for point in each.as_points()]
 
     def without(self, label: str) -> int:

@@ -53,7 +53,7 @@ def estimate(count: Count) -> str:
 
 
 def interval(count: Count) -> str:
-    """Write both ends of an interval."""
+    """Text of both ends of a count's interval."""
     found = count.interval
     return "unknown" if found is None else f"{found.lower} to {found.upper}"
 

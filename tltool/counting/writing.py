@@ -107,7 +107,7 @@ def _count_facts(counts: Iterable[Count]) -> dict[str, Any]:
 
 
 def survey_facts(survey: Survey) -> dict[str, Any]:
-    """Facts of a survey for JSON; null where a number is unknown."""
+    """Facts of a survey for its JSON; null where a number is unknown."""
     choice = survey.choice
     return {
         "format": 1,

@@ -18,7 +18,7 @@ _WINDOW_BYTES, _BLOCK = 96 << 20, 256
 
 @dataclass(frozen=True)
 class MapGeometry:
-    """Geometry of a map's cells on an image.
+    """Position of cells on an image.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class MapGeometry:
 
     @classmethod
     def of_facts(cls, facts: MapFacts) -> "MapGeometry":
-        """Read the JSON that `tltool.heatmap` writes beside a map."""
+        """Make it from the JSON that `tltool.heatmap` writes beside a map."""
         origin = facts.offset + (facts.patch - facts.stride) / 2
         return cls(origin, origin, facts.stride, facts.width, facts.height)
 

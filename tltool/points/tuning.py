@@ -68,7 +68,7 @@ class Cut(NamedTuple):
     error: int
 
     def merit(self, goal: Goal) -> tuple[float, ...]:
-        """Measure how well it serves a goal: the larger the better."""
+        """Merit for a goal: the larger the better."""
         return (self.f1,) if goal == "f1" else (-self.error, self.f1)
 
 

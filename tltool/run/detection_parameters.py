@@ -110,7 +110,7 @@ class DetectionParameters(BaseModel):
         return self.classes.get(label, self.rule)
 
     def without_validation(self) -> "DetectionParameters":
-        """Copy the rules without their validation."""
+        """Drop the validation: of other rules or maps it says nothing."""
         return self.model_copy(update={"validation_any": None, "validation": {}})
 
     @property
