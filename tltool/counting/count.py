@@ -18,13 +18,7 @@ from tltool.counting.maps import (
     default_radius,
     maps_for,
 )
-from tltool.counting.survey import (
-    ImageCount,
-    Survey,
-    check_interval,
-    count_labels,
-    why_unknown,
-)
+from tltool.counting.survey import ImageCount, Survey, check_interval, count_labels, why_unknown
 from tltool.counting.truth import labels_with, read_truth, warn_of_blank, warn_of_far
 from tltool.counting.writing import check_survey_files, write_survey
 from tltool.errors import CountError, DataError, ImageError, UsageError

@@ -1,11 +1,10 @@
 """Maps to count in, made or taken from a folder, and the rules of finding points in them."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from tltool.mapping.image_map import network_name
 from tltool.points.cell_maps import ArrayMap, MapGeometry
 from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import AnyRaster, Raster
-from tltool.raster.source import ENVIRONMENT, without_georeference_warning
+from tltool.raster.source import ENVIRONMENT, Closing, without_georeference_warning
 from tltool.raster.writing import ENCODINGS
 from tltool.run.detection_parameters import DetectionParameters, PeakRule, Surface
 from tltool.run.folder import FCN_NAME, MODEL_NAME
@@ -33,7 +32,7 @@ from tltool.tiling.products import name_files, nothing_here
 logger = logging.getLogger(__name__)
 
 
-class RasterMap:
+class RasterMap(Closing):
     """A GeoTIFF of `tltool.heatmap`; use it as a context manager.
 
     Parameters
@@ -50,61 +49,42 @@ class RasterMap:
 
     def __init__(self, path: Path):
         self.path = path
-        self._environment = rasterio.Env(**ENVIRONMENT)
-        with self._environment:
-            try:
-                with without_georeference_warning():
-                    self._file = rasterio.open(path)
-            except RasterioError as error:
-                raise self._failure(error) from error
+        with self._reading(), without_georeference_warning():
+            self._file = file = rasterio.open(path)
+        names, dtype, numbered = file.descriptions, file.dtypes[0], file.tags().get("classes")
+        known = dtype in ENCODINGS and abs(file.scales[0] - ENCODINGS[dtype].scale) < 1e-9
+        if numbered or not known or None in names:
+            self.close()
+            found = f"{dtype}, scale {file.scales[0]:g}"
+            found = "bands without names" if None in names else found
+            found = "numbers of classes (`argmax`)" if numbered else found
+            raise DataError(
+                f"{path}: expected probabilities with a named band a class, as tltool heatmap"
+                f" writes them; received {found}. Make the map again without `argmax`"
+            )
+        self.names, self._encoding = tuple(names), ENCODINGS[dtype]
+        self.rows, self.columns = file.height, file.width
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            self._check()
-        except DataError:
-            self._file.close()
-            raise
-        self._encoding = ENCODINGS[self._file.dtypes[0]]
-        self.names = tuple(self._file.descriptions)
-        self.rows, self.columns = self._file.height, self._file.width
-
-    def _check(self) -> None:
-        file = self._file
-        unnamed = None in file.descriptions
-        known = file.dtypes[0] in ENCODINGS and not file.tags().get("classes")
-        if known and not unnamed and abs(file.scales[0] - ENCODINGS[file.dtypes[0]].scale) < 1e-9:
-            return
-        found = "bands without names" if unnamed else f"{file.dtypes[0]}, scale {file.scales[0]:g}"
-        found = "numbers of classes (--argmax)" if file.tags().get("classes") else found
-        raise DataError(
-            f"{self.path}: expected probabilities with a named band a class, as tltool heatmap"
-            f" writes them; received {found}. Make the map again without --argmax"
-        )
-
-    def _failure(self, error: Exception) -> ImageError:
-        return ImageError(
-            f"{self.path}: expected a GeoTIFF of tltool heatmap, received what cannot be read"
-            f" ({error}). Make the map again"
-        )
+            with rasterio.Env(**ENVIRONMENT):
+                yield
+        except RasterioError as error:
+            raise ImageError(
+                f"{self.path}: expected a GeoTIFF of tltool heatmap, received what cannot be read"
+                f" ({error}). Make the map again"
+            ) from error
 
     def read(self, band: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
         """Read a window of a band, see `CellMap.read`."""
-        try:
+        with self._reading():
             stored = self._file.read(band + 1, window=Window(column, row, columns, rows))
-        except RasterioError as error:
-            raise self._failure(error) from error
         return self._encoding.decode(stored)
 
-    def __enter__(self) -> "RasterMap":
-        self._environment.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
-        self._environment.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)
@@ -286,6 +266,9 @@ def make_maps(
             failed = dict(error.failed)
     taken = _take(images, [image for image in files if image not in failed], folder)
     nothing = nothing_here(images.sidecar)
+    if images.rasters and (not isinstance(network, str | Path) or Path(network).is_dir()):
+        # Opened once for all.
+        network = open_network(network)
     for image, raster in images.rasters.items():
         from tltool.mapping.map_image import map_image
 

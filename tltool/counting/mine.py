@@ -16,13 +16,7 @@ from tltool.counting.maps import ImageMap, classes_of, countable_sidecar, make_m
 from tltool.counting.truth import ImageTruth, read_truth
 from tltool.counting.tune import Tuning, tune_count
 from tltool.data.coverage import Coverage
-from tltool.data.patch_folder import (
-    Addition,
-    KnownSplits,
-    extend_patches,
-    patch_rows,
-    read_patches,
-)
+from tltool.data.patch_folder import Addition, KnownSplits, extend_patches, patch_rows, read_patches
 from tltool.data.splits import SPLITS
 from tltool.errors import DataError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path

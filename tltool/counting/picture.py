@@ -9,16 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial import cKDTree
 
-from tltool.counting import tables
 from tltool.counting.survey import ImageCount
 from tltool.files import atomic_path
 from tltool.pictures.drawing import INK, PAPER, Style, enlarge_tiny
 from tltool.pictures.overlay import class_colours
-from tltool.pictures.pages import jpeg_uri
 from tltool.points.matching import match_points
 
-# Longest side of the photograph in a file and in a notebook, px.
-PICTURE_SIDE, _SHOWN = 2000, 900
+# Longest side of the photograph, px.
+PICTURE_SIDE = 2000
 
 # Radius of a ring, px of the picture: large enough to see, small enough not to hide neighbours.
 _SMALLEST, _LARGEST = 5.0, 24.0
@@ -227,15 +225,6 @@ def draw_count(each: ImageCount, side: int = PICTURE_SIDE) -> tuple[Image.Image,
         scored=each.radius is not None,
     )
     return picture, marks, photograph
-
-
-def count_html(each: ImageCount) -> str:
-    """A table of the counts and a picture of the points, for notebooks."""
-    rows = tables.count_rows(each.counts.values())
-    table = tables.Table(("class", "points", "estimate", "interval"), rows, (1, 2, 3))
-    buffer = io.BytesIO()
-    draw_count(each, _SHOWN)[0].save(buffer, "JPEG", quality=85)
-    return tables.as_html(table) + f'<img src="{jpeg_uri(buffer.getvalue())}">'
 
 
 @dataclass(frozen=True)

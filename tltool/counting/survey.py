@@ -13,6 +13,7 @@ from tltool.counting.maps import Choice, ImageMap
 from tltool.counting.truth import ImageTruth
 from tltool.data.coverage import Coverage
 from tltool.errors import TltoolError, UsageError
+from tltool.pictures.notebook import picture_html, table_html
 from tltool.points import block_bootstrap, intervals
 from tltool.points.block_bootstrap import LEAST_BLOCKS, bootstrap_interval
 from tltool.points.detections import Detections
@@ -230,9 +231,10 @@ class ImageCount:
         return f"<ImageCount of {self.image.name}: {len(self.detections)} points; {numbers}>"
 
     def _repr_html_(self) -> str:
-        from tltool.counting.picture import count_html
+        from tltool.counting.tables import count_rows
 
-        return count_html(self)
+        header = ("class", "points", "estimate", "interval")
+        return table_html(count_rows(self.counts.values()), header) + picture_html(self.to_image())
 
 
 @dataclass(frozen=True)
@@ -298,5 +300,5 @@ class Survey:
     def _repr_html_(self) -> str:
         from tltool.counting import tables
 
-        shown = tables.by_image(self) if len(self.images) > 1 else None
-        return "".join(tables.as_html(table) for table in (tables.totals(self), shown) if table)
+        shown = [tables.totals(self), *([tables.by_image(self)] if len(self.images) > 1 else [])]
+        return "".join(table_html(table.rows, table.header) for table in shown)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from tltool.counting.survey import ANY, Count, Survey, shown_labels, validation_of
@@ -33,13 +32,6 @@ class Table:
 def _table(header: Sequence[str], rows: list[tuple[Any, ...]]) -> Table:
     """A table whose first column is text and all others numbers."""
     return Table(tuple(header), rows, tuple(range(1, len(header))))
-
-
-def as_html(table: Table) -> str:
-    """The table as HTML, for notebooks."""
-    rows = [("th", table.header), *(("td", row) for row in table.rows)]
-    cells = ("".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in row) for tag, row in rows)
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
 def share(value: float | None) -> str:

@@ -49,10 +49,7 @@ class ImageTruth:
 
 
 def read_truth(
-    truth: PointSource,
-    images: Images,
-    classes: Sequence[str],
-    columns: Sequence[str] | None = None,
+    truth: PointSource, images: Images, classes: Sequence[str], columns: Sequence[str] | None = None
 ) -> dict[Path, ImageTruth]:
     """Read and check the true points of images.
 

@@ -33,10 +33,7 @@ def _points_path(folder: Path, format: str) -> Path:
 
 
 def check_survey_files(
-    folder: Path,
-    formats: Sequence[str],
-    overwrite: bool,
-    inputs: Sequence[str | Path | None],
+    folder: Path, formats: Sequence[str], overwrite: bool, inputs: Sequence[str | Path | None]
 ) -> None:
     """Raise where a file of a survey exists already, is one of the inputs, or has no format.
 

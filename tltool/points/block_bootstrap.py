@@ -132,11 +132,7 @@ def bootstrap_rates(blocks: Sequence[Counts], draws: int = 4000, seed: int = 0) 
 
 
 def bootstrap_interval(
-    detections: int,
-    blocks: Sequence[Counts],
-    level: float = 0.95,
-    draws: int = 4000,
-    seed: int = 0,
+    detections: int, blocks: Sequence[Counts], level: float = 0.95, draws: int = 4000, seed: int = 0
 ) -> CountInterval | None:
     """The true number in a new image, by resampling validation blocks.
 

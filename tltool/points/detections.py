@@ -15,14 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from tltool.errors import DataError
-from tltool.points.cell_maps import (
-    CellMap,
-    MapGeometry,
-    RowsKept,
-    Window,
-    cut_windows,
-    read_around,
-)
+from tltool.points.cell_maps import CellMap, MapGeometry, RowsKept, Window, cut_windows, read_around
 from tltool.points.peaks import HALO, Plateaus, find_peaks, fit_parabolas, merge_plateaus
 from tltool.run.detection_parameters import DetectionParameters, Surface
 

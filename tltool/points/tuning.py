@@ -11,13 +11,7 @@ from tltool.points.block_bootstrap import count_blocks
 from tltool.points.detections import Detections, suppress, suppress_near
 from tltool.points.matching import enlarging_matches
 from tltool.points.scoring import Scene
-from tltool.run.detection_parameters import (
-    DetectionParameters,
-    Goal,
-    PeakRule,
-    Surface,
-    Validation,
-)
+from tltool.run.detection_parameters import DetectionParameters, Goal, PeakRule, Surface, Validation
 
 # Tried distances, of the matching radius.
 _DISTANCES = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0, 1.25, 1.5)
