@@ -288,7 +288,7 @@ def test_files_that_are_no_maps_of_probabilities_are_refused(tmp_path):
     kind = MapKind(("class",), CLASS_CODES["uint8"], legend)
     with MapWriter(path, 3, 3, kind, place_of()) as writer:
         writer.write(0, 0, np.zeros((1, 3, 3), np.uint8))
-    with pytest.raises(DataError, match=r"a.tif: expected probabilities .*argmax"):
+    with pytest.raises(DataError, match=r"a.tif: expected probabilities .*without `argmax`"):
         RasterMap(path)
     path.write_bytes(b"no map")
     with pytest.raises(ImageError, match=r"a.tif: expected a GeoTIFF of tltool heatmap"):

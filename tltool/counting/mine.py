@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,8 @@ class Mining:
 
     data: Path
     run: Path
-    rounds: list[Round] = field(default_factory=list)
-    tuning: Tuning | None = None
+    rounds: list[Round]
+    tuning: Tuning
 
 
 @dataclass(frozen=True)
