@@ -35,16 +35,17 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
+from tltool.evaluation.task_metrics import Choices, task_draws, task_metrics
+from tltool.inference.opened_run import open_run
+from tltool.tasks.answers import answers
+
 import tltool
 from tltool.data.folders import read_folders
 from tltool.data.stream import load_patches
-from tltool.evaluation.task_metrics import Choices, task_draws, task_metrics
-from tltool.inference.opened_run import open_run
 from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe
 from tltool.report.evaluation import Evaluation
 from tltool.run.sidecar import Sidecar
-from tltool.tasks.answers import answers
 
 BATCH, MOST = 32, 1.1
 

@@ -10,7 +10,7 @@ from tltool.data.dataset import FACTS_NAME, PatchFacts
 from tltool.data.folders import read_dataset, read_folders
 from tltool.errors import DataError, UsageError
 from tltool.recipe import Recipe
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 SPLITS = ("train", "valid", "test")
 
@@ -311,7 +311,7 @@ def test_data_that_are_not_there_are_told(tmp_path):
 
 
 def test_the_classes_of_a_network_are_taken_as_they_are(tmp_path):
-    known = Task("zoo", ("wolf", "bird", "fox"))
+    known = make_task("zoo", ("wolf", "bird", "fox"))
     fill(tmp_path / "plain" / "fox", 3)
     (tmp_path / "plain" / "bird").mkdir()
     plain = read_dataset(tmp_path / "plain", Recipe(), [known])
@@ -329,7 +329,7 @@ def test_the_classes_of_a_network_are_taken_as_they_are(tmp_path):
 def test_a_class_of_a_network_may_be_called_like_a_split(tmp_path):
     for name in ("test", "train"):
         fill(tmp_path / name, 2)
-    known = Task("track", ("test", "train"))
+    known = make_task("track", ("test", "train"))
     dataset = read_dataset(tmp_path, Recipe(), [known])
     assert dataset.divided
     assert sum(sum(dataset.counts(split).values()) for split in SPLITS) == 4
@@ -337,5 +337,5 @@ def test_a_class_of_a_network_may_be_called_like_a_split(tmp_path):
 
 def test_images_are_divided_for_a_network_as_they_were_for_training(flat):
     trained = read_dataset(flat, Recipe())
-    again = read_dataset(flat, Recipe(), [Task("label", ("adult", "pup"))])
+    again = read_dataset(flat, Recipe(), [make_task("label", ("adult", "pup"))])
     assert again.summary() == trained.summary()

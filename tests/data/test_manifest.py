@@ -12,7 +12,7 @@ from tltool.data.folders import read_folders
 from tltool.data.manifest import read_manifest
 from tltool.errors import DataError, UsageError
 from tltool.recipe import TaskRecipe
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 SPLITS = ("train", "valid", "test")
 
@@ -397,7 +397,10 @@ def test_broken_text_is_named(tmp_path, content, words):
 
 
 def test_columns_and_classes_of_a_network_are_taken_as_they_are(manifest):
-    species, alive = Task("species", ("wolf", "fox")), Task("alive", ("no", "yes"), "binary")
+    species, alive = (
+        make_task("species", ("wolf", "fox")),
+        make_task("alive", ("no", "yes"), "binary"),
+    )
     path = manifest(rows(["fox,test", "fox,valid"], "path,species,split"))
     dataset = read_manifest(path, known=[species, alive])
     assert dataset.tasks == [species, alive]
@@ -413,7 +416,7 @@ def test_columns_and_classes_of_a_network_are_taken_as_they_are(manifest):
 def test_a_class_that_a_network_does_not_know_is_named_with_both_lists(manifest):
     path = manifest(rows(["fox", "cat"]))
     with pytest.raises(DataError) as caught:
-        read_manifest(path, known=[Task("species", ("wolf", "fox"))])
+        read_manifest(path, known=[make_task("species", ("wolf", "fox"))])
     assert str(caught.value) == (
         f"{path}, column label: expected the classes that the network knows, wolf, fox; received"
         " cat, fox. Rename or remove cat"

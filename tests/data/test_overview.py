@@ -7,11 +7,11 @@ import pytest
 from tltool.data.dataset import Dataset, Sample
 from tltool.data.overview import data_report, report_table
 from tltool.errors import ImageError
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 FOLDER = Path("/data")
 SPLITS = ("train", "valid", "test")
-ANIMAL = Task("label", ("bear", "lion"))
+ANIMAL = make_task("label", ("bear", "lion"))
 
 
 @dataclass
@@ -70,7 +70,10 @@ def test_counts_of_one_task():
 
 
 def test_counts_of_several_tasks():
-    tasks = [Task("seen", ("boat", "man"), "multi-label"), Task("day", ("no", "yes"), "binary")]
+    tasks = [
+        make_task("seen", ("boat", "man"), "multi-label"),
+        make_task("day", ("no", "yes"), "binary"),
+    ]
     train = [((0, 1), (0,)), ((0,), (1,)), ((), None), ((1,), (1,))] * 5
     report = data_report(*loaded_from(tasks, {"train": train}))
     header, rows, numbers = report_table(report)
@@ -146,14 +149,14 @@ def test_split_without_images_lacks_nothing():
 
 
 def test_warnings_name_the_task_where_there_are_several():
-    tasks = [ANIMAL, Task("age", ("old", "young"))]
+    tasks = [ANIMAL, make_task("age", ("old", "young"))]
     train = [((i % 2,), (int(i < 3),)) for i in range(40)]
     found = warnings_of(tasks, {"train": train, "valid": [((0,), (0,)), ((1,), None)]})
     assert [warning.split(" has")[0] for warning in found] == ["age: train"] * 2 + ["age: valid"]
 
 
 def test_many_names_are_cut_short():
-    task = Task("label", tuple("abcdefgh"))
+    task = make_task("label", tuple("abcdefgh"))
     train = [((place,),) for place in range(8) for _ in range(5)]
     (warning,) = warnings_of([task], {"train": train, "test": [((0,),)]})
     assert "test has no image of b, c, d, e, f and 2 more," in warning

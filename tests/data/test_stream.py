@@ -12,10 +12,10 @@ from tltool.data.dataset import Sample
 from tltool.data.targets import UNLABELLED, Targets
 from tltool.errors import ImageError, OutputError, TltoolError
 from tltool.raster import enlarge
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 SIDE = 12
-TASKS = [Task("label", ("a", "b", "c"))]
+TASKS = [make_task("label", ("a", "b", "c"))]
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_decoded_patches_stay_as_they_are(drawn, stream, samples):
     np.testing.assert_array_equal(batches._patches.images, before)
 
 
-class MaskTask(Task):
+class MaskTask(make_task):
     """A task that says where: a mask a sample, as a kind to come may have it."""
 
     def encode_targets(self, targets, size):

@@ -79,7 +79,7 @@ def test_the_numbers_are_of_the_models_answers_to_the_test_split(zoo, tmp_path):
 def labelled_by(run, folder, number, sureness):
     """Images whose classes are drawn from what a run says, made less sure."""
     paths = [picture(folder / f"{i}.png", i) for i in range(number)]
-    scores, rng = soften("multi-class", expected_of(run, paths), sureness), np.random.default_rng(0)
+    scores, rng = soften(expected_of(run, paths), sureness, True), np.random.default_rng(0)
     splits = ("train", "valid", "valid", "test")
     cells = [f"{ZOO.classes[rng.choice(3, p=p)]},{splits[i % 4]}" for i, p in enumerate(scores)]
     return manifest(folder, "label,split", cells)

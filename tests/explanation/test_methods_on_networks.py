@@ -13,7 +13,7 @@ from tltool.explanation.subject import open_subject
 from tltool.models.graph import flatten
 from tltool.models.heads import apply_head
 from tltool.recipe import HeadRecipe
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 IMAGES = varied_images(3, 96, seed=5)
 TARGETS = np.array([2, 0, 3])
@@ -130,7 +130,10 @@ def test_models_in_sequence_with_the_same_names_inside():
 
 
 def test_several_outputs_by_name_and_against_the_positive():
-    tasks = [Task("zoo", ("bird", "none", "seal")), Task("alive", ("no", "yes"), "binary")]
+    tasks = [
+        make_task("zoo", ("bird", "none", "seal")),
+        make_task("alive", ("no", "yes"), "binary"),
+    ]
     keras.utils.set_random_seed(2)
     inputs = keras.Input((32, 32, 3))
     features = small_net()(inputs)
@@ -157,7 +160,7 @@ def test_every_head_and_context(head):
     inputs = keras.Input((48, 48, 3))
     x = layers.Conv2D(6, 5, 4, "same", activation="relu")(layers.Rescaling(1 / 255)(inputs))
     recipe = HeadRecipe(name=head, units=[] if head == "gap" else [5])
-    outputs = apply_head(layers.Cropping2D(4)(x), [Task("label", ("a", "b", "c"))], recipe)
+    outputs = apply_head(layers.Cropping2D(4)(x), [make_task("label", ("a", "b", "c"))], recipe)
     model, images = keras.Model(inputs, outputs), varied_images(2, 48)
     for method in ("gradcam", "layercam"):
         heat = heat_of(model, images, [0, 2], method)

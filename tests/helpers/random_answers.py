@@ -3,8 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tltool.tasks.answers import answers
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 KINDS = ("multi-class", "binary", "multi-label")
 
@@ -16,7 +15,7 @@ def told(draw, kinds=KINDS, least=1):
     fewest = 1 if kind == "multi-label" else 2
     classes = 2 if kind == "binary" else draw(st.integers(fewest, 5))
     number = draw(st.integers(least, 30))
-    task = Task("label", tuple(f"c{i}" for i in range(classes)), kind)
+    task = make_task("label", tuple(f"c{i}" for i in range(classes)), kind)
     rng = np.random.default_rng(draw(st.integers(0, 2**20)))
     used = draw(st.integers(1, classes))
     if kind == "multi-label":
@@ -30,4 +29,4 @@ def told(draw, kinds=KINDS, least=1):
     coarse = draw(st.sampled_from([0, 1, 2]))
     if coarse and kind != "multi-class":
         scores = scores.round(coarse)
-    return answers(task, scores.astype("float32"), task.encode(labels))
+    return task.answers(scores.astype("float32"), task.encode(labels))

@@ -6,7 +6,7 @@ import rasterio
 from keras import layers
 
 from tltool.run.sidecar import Sidecar, TaskFacts, load_sidecar
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 PATCH = 16
 
@@ -58,9 +58,9 @@ def write_bands(path, bands, dtype="uint8", side=40, seed=0):
     return values
 
 
-ZOO = Task("zoo", ("bird", "none", "seal"))
-ALIVE = Task("alive", ("no", "yes"), "binary")
-SEEN = Task("label", ("boat", "person"), "multi-label")
+ZOO = make_task("zoo", ("bird", "none", "seal"))
+ALIVE = make_task("alive", ("no", "yes"), "binary")
+SEEN = make_task("label", ("boat", "person"), "multi-label")
 
 
 def padded_run(folder, zoom=1.0, context=True):

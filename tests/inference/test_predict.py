@@ -185,7 +185,7 @@ def test_calibrated_probabilities_want_a_stored_temperature(zoo, tmp_path):
     load_sidecar(model).model_copy(update={"temperature": {"zoo": 3.0}}).save(model)
     (plain,), (mended,) = (tltool.predict(zoo, path, calibrated=c) for c in (False, True))
     np.testing.assert_allclose(plain.probabilities["zoo"], model_of(zoo, [path])[0], atol=1e-5)
-    expected = soften("multi-class", plain.probabilities["zoo"][None], 3.0)[0]
+    expected = soften(plain.probabilities["zoo"][None], 3.0, True)[0]
     np.testing.assert_allclose(mended.probabilities["zoo"], expected, atol=1e-6)
 
 

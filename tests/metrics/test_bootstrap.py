@@ -1,5 +1,7 @@
 """Numbers of drawn samples are those of the repeated images; intervals hold what they should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,17 +17,13 @@ from tltool.metrics.bootstrap import (
 from tltool.metrics.calibration import calibration
 from tltool.metrics.measures import measures
 from tltool.metrics.paths import find
-from tltool.tasks.answers import answers
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 
 def repeated(case, times):
     """The answers of images that are there several times."""
     rows = np.repeat(np.arange(len(case)), times)
-    truth, scores = case.truth[rows].astype(float), case.scores[rows]
-    if case.kind == "binary":
-        truth, scores = truth[:, 1:], scores[:, 1:]
-    return answers(Task("label", case.classes, case.kind), scores, truth)
+    return replace(case, truth=case.truth[rows], scores=case.scores[rows])
 
 
 class Given(Draws):
@@ -77,9 +75,9 @@ def test_images_of_a_group_are_drawn_together():
 
 
 def test_an_interval_of_a_share_is_the_binomials():
-    task = Task("label", ("a", "b"))
+    task = make_task("label", ("a", "b"))
     truth = np.eye(2)[[0] * 60 + [1] * 40]
-    case = answers(task, np.tile([0.9, 0.1], (100, 1)), truth)
+    case = task.answers(np.tile([0.9, 0.1], (100, 1)), truth)
     draws = Draws(np.arange(100), 4000, 1)
     low, high = interval(draw_measures(case, draws, 2.0, 3)["accuracy"], draws)
     # Binomial(100, 0.6): 2.5 and 97.5 % at 50 and 69 or 70.
@@ -91,9 +89,9 @@ def test_groups_make_an_interval_longer():
     rng = np.random.default_rng(0)
     # All images of a group are right, or all are wrong.
     right = np.repeat(rng.random(20) < 0.5, 10)
-    task = Task("label", ("a", "b"))
+    task = make_task("label", ("a", "b"))
     scores = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])
-    case = answers(task, scores, np.tile([1.0, 0.0], (200, 1)))
+    case = task.answers(scores, np.tile([1.0, 0.0], (200, 1)))
 
     def length(groups):
         draws = Draws(groups, 2000, 0)

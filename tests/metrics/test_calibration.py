@@ -18,10 +18,9 @@ from tltool.metrics.calibration import (
     soften,
 )
 from tltool.metrics.measures import losses
-from tltool.tasks.answers import answers
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
-FOUR = Task("label", ("a", "b", "c", "d"))
+FOUR = make_task("label", ("a", "b", "c", "d"))
 
 
 def overconfident(task, temperature, number=4000, seed=0):
@@ -37,7 +36,7 @@ def overconfident(task, temperature, number=4000, seed=0):
             (int(row[0]),) if task.kind == "binary" else tuple(np.flatnonzero(row)) for row in hot
         ]
         said = expit(temperature * scores)
-    return answers(task, said, task.encode(labels))
+    return task.answers(said, task.encode(labels))
 
 
 @settings(deadline=None, max_examples=15)
@@ -58,29 +57,28 @@ def test_the_curve_is_scikit_learns_and_the_error_its_weighted_gaps(case):
 
 def test_the_error_by_hand():
     scores = [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]
-    case = answers(Task("label", ("a", "b")), np.array(scores), np.eye(2)[[0, 0, 1, 0, 1]])
+    case = make_task("label", ("a", "b")).answers(np.array(scores), np.eye(2)[[0, 0, 1, 0, 1]])
     # Sure 0.9 three times and right two of them; once 0.8 and 0.7, and right.
     expected = (abs(2.7 - 2) + abs(0.8 - 1) + abs(0.7 - 1)) / 5
     assert calibration(case)[0] == pytest.approx(expected)
-    positive = answers(
-        Task("yes", ("no", "yes"), "binary"), np.array([[0.1], [0.1]]), np.array([[0.0], [1.0]])
-    )
+    task = make_task("yes", ("no", "yes"), "binary")
+    positive = task.answers(np.array([[0.1], [0.1]]), np.array([[0.0], [1.0]]))
     # Of a binary task it is the positive's probability, also where the negative is told.
     assert calibration(positive)[0] == pytest.approx(0.4)
-    assert calibration(answers(FOUR, np.zeros((1, 4)), np.full((1, 4), -1.0))) == (None, [])
+    assert calibration(FOUR.answers(np.zeros((1, 4)), np.full((1, 4), -1.0))) == (None, [])
 
 
 @pytest.mark.parametrize("kind", ["multi-class", "binary", "multi-label"])
 @pytest.mark.parametrize("temperature", [0.5, 2.5])
 def test_the_temperature_that_spoilt_the_probabilities_is_found(kind, temperature):
-    task = Task("label", FOUR.classes[: 2 if kind == "binary" else 4], kind)
+    task = make_task("label", FOUR.classes[: 2 if kind == "binary" else 4], kind)
     case = overconfident(task, temperature)
     found = fit_temperature(case)
     assert found == pytest.approx(temperature, rel=0.1)
     mended = at_temperature(case, found)
     assert losses(mended)["log_loss"] < losses(case)["log_loss"]
     assert calibration(mended)[0] < calibration(case)[0]
-    np.testing.assert_array_equal(mended.told, case.told)
+    np.testing.assert_array_equal(mended.decided, case.decided)
 
 
 class _Scores(ClassifierMixin, BaseEstimator):
@@ -110,13 +108,13 @@ def test_the_temperature_is_scikit_learns():
 def test_images_that_do_not_determine_a_temperature():
     sure = np.full((6, 4), 0.1) + 0.6 * np.eye(4)[[0, 1, 2, 3, 0, 1]]
     right = np.eye(4)[[0, 1, 2, 3, 0, 1]]
-    assert fit_temperature(answers(FOUR, sure, right)) is None
-    assert fit_temperature(answers(FOUR, sure, np.roll(right, 1, axis=1))) is None
-    assert fit_temperature(answers(FOUR, sure, np.full((6, 4), -1.0))) is None
+    assert fit_temperature(FOUR.answers(sure, right)) is None
+    assert fit_temperature(FOUR.answers(sure, np.roll(right, 1, axis=1))) is None
+    assert fit_temperature(FOUR.answers(sure, np.full((6, 4), -1.0))) is None
 
 
 def test_softening_by_hand():
-    np.testing.assert_allclose(soften("multi-class", np.array([[0.8, 0.2]]), 2), [[2 / 3, 1 / 3]])
-    np.testing.assert_allclose(soften("binary", np.array([[0.8]]), 2), [[2 / 3]])
-    kept = soften("multi-label", np.array([[0.0, 1.0, 0.3]]), 1.0)
+    np.testing.assert_allclose(soften(np.array([[0.8, 0.2]]), 2, True), [[2 / 3, 1 / 3]])
+    np.testing.assert_allclose(soften(np.array([[0.8]]), 2, False), [[2 / 3]])
+    kept = soften(np.array([[0.0, 1.0, 0.3]]), 1.0, False)
     np.testing.assert_allclose(kept, [[0, 1, 0.3]], atol=1e-9)

@@ -12,8 +12,7 @@ from sklearn import metrics as reference
 from sklearn.utils.multiclass import type_of_target
 
 from tltool.metrics.measures import measures
-from tltool.tasks.answers import answers
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 AVERAGES = ("macro", "weighted", "micro")
 
@@ -36,7 +35,7 @@ def ignoring(function, *args, **options):
 @given(told(), st.sampled_from([0.5, 2.0]))
 def test_rates_and_their_averages_are_scikit_learns(case, beta):
     found = measures(case, beta, 3)
-    truth, predicted = case.truth.astype(int), case.told.astype(int)
+    truth, predicted = case.truth.astype(int), case.decided.astype(int)
     if case.exclusive:
         # As labels, not as the questions that tltool makes of them.
         truth, predicted = case.labels, case.predicted
@@ -107,7 +106,7 @@ def test_areas_are_scikit_learns(case):
         same(found[average]["roc_auc"], reference.roc_auc_score(truth, scores, **options))
         expected = reference.average_precision_score(truth, scores, **options)
         same(found[average]["average_precision"], expected)
-    if present and case.kind == "multi-class" and truth.shape[1] > 2:
+    if present and not case.asked and truth.shape[1] > 2:
         expected = reference.roc_auc_score(case.labels, scores, multi_class="ovr")
         same(found["macro"]["roc_auc"], expected)
 
@@ -116,9 +115,9 @@ def test_areas_are_scikit_learns(case):
 @given(told(("multi-label",)))
 def test_numbers_of_several_labels_are_scikit_learns(case):
     found, truth = measures(case, 2.0, 3), case.truth
-    same(found["subset_accuracy"], reference.accuracy_score(truth, case.told))
-    same(found["hamming_loss"], reference.hamming_loss(truth, case.told))
-    same(found["accuracy"], 1 - reference.hamming_loss(truth, case.told))
+    same(found["subset_accuracy"], reference.accuracy_score(truth, case.decided))
+    same(found["hamming_loss"], reference.hamming_loss(truth, case.decided))
+    same(found["accuracy"], 1 - reference.hamming_loss(truth, case.decided))
     columns = list(zip(truth.T, case.scores.T, strict=True))
     losses = [ignoring(reference.log_loss, t, s, labels=[False, True]) for t, s in columns]
     same(found["log_loss"], np.mean(losses))
@@ -136,10 +135,10 @@ def test_nothing_is_printed_and_json_knows_every_number(case):
 
 
 def test_specificity_is_the_recall_of_what_is_not_the_class():
-    task = Task("label", ("a", "b", "c"))
+    task = make_task("label", ("a", "b", "c"))
     truth = np.eye(3)[[0, 0, 1, 1, 2]]
     scores = np.eye(3)[[0, 1, 1, 1, 0]]
-    found = measures(answers(task, scores, truth), 2.0, 3)
+    found = measures(task.answers(scores, truth), 2.0, 3)
     # Of 3 images that are no a, one is told to be a; of 3 that are no b, one is told to be b.
     expected = {"a": 2 / 3, "b": 2 / 3, "c": 1.0}
     assert {n: c["specificity"] for n, c in found["classes"].items()} == pytest.approx(expected)
@@ -150,9 +149,9 @@ def test_specificity_is_the_recall_of_what_is_not_the_class():
 
 @pytest.mark.parametrize("kind", ["multi-class", "binary", "multi-label"])
 def test_without_a_labelled_image_everything_is_undefined(kind):
-    task = Task("label", ("a", "b"), kind)
+    task = make_task("label", ("a", "b"), kind)
     unlabelled = np.full((3, task.outputs), -1.0)
-    found = measures(answers(task, np.full((3, task.outputs), 0.5), unlabelled), 2.0, 3)
+    found = measures(task.answers(np.full((3, task.outputs), 0.5), unlabelled), 2.0, 3)
     alone = {"accuracy", "log_loss", "brier"} & set(found)
     assert [found[key] for key in alone] == [None] * 3
     assert set(found["macro"].values()) == set(found["micro"].values()) == {None}
@@ -160,8 +159,8 @@ def test_without_a_labelled_image_everything_is_undefined(kind):
 
 
 def test_one_image_has_no_area_and_a_class_never_told_no_precision():
-    task = Task("label", ("a", "b"))
-    found = measures(answers(task, np.array([[0.9, 0.1]]), np.array([[1.0, 0.0]])), 2.0, 3)
+    task = make_task("label", ("a", "b"))
+    found = measures(task.answers(np.array([[0.9, 0.1]]), np.array([[1.0, 0.0]])), 2.0, 3)
     assert (found["accuracy"], found["kappa"]) == (1, None)
     assert found["classes"]["a"]["roc_auc"] is None
     assert found["classes"]["b"]["precision"] is None

@@ -6,7 +6,7 @@ import pytest
 from tltool.errors import UsageError
 from tltool.recipe import BackboneRecipe, HeadRecipe
 from tltool.runtime import quiet_import
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 quiet_import("keras")
 
@@ -19,9 +19,9 @@ from tltool.models.network import build_classifier  # noqa: E402
 
 SIDE = 8
 TASKS = {
-    "multi-class": Task("kind", ("ant", "bee", "cat")),
-    "binary": Task("ripe", ("no", "yes"), "binary"),
-    "multi-label": Task("seen", ("a", "b", "c", "d"), "multi-label"),
+    "multi-class": make_task("kind", ("ant", "bee", "cat")),
+    "binary": make_task("ripe", ("no", "yes"), "binary"),
+    "multi-label": make_task("seen", ("a", "b", "c", "d"), "multi-label"),
 }
 
 
@@ -165,7 +165,7 @@ def test_a_network_for_several_tasks_is_plain_keras(tmp_path):
 
 
 def test_names_with_other_characters_are_legal():
-    tasks = [Task("growth form", ("a", "b")), Task("a/b", ("a", "b"))]
+    tasks = [make_task("growth form", ("a", "b")), make_task("a/b", ("a", "b"))]
     model = small_classifier(tasks, recipe_of("gap"))
     assert list(model(images())) == ["growth form", "a/b"]
     assert model.get_layer("growth_form_probabilities").units == 2

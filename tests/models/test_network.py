@@ -3,7 +3,7 @@ import pytest
 
 from tltool.errors import UsageError, WeightsError
 from tltool.runtime import quiet_import
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 quiet_import("keras")
 
@@ -52,7 +52,7 @@ def test_zoom_enlarges_what_the_network_takes():
 
 def test_a_number_stands_for_a_task_of_as_many_classes():
     classifier = build_classifier(4, 64, backbone=MOBILENET)
-    assert classifier.tasks == (Task("label", ("0", "1", "2", "3")),)
+    assert classifier.tasks == (make_task("label", ("0", "1", "2", "3")),)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     answers = np.asarray(classifier.model(images))
     assert answers.shape == (2, 4)
@@ -60,7 +60,7 @@ def test_a_number_stands_for_a_task_of_as_many_classes():
 
 
 def test_several_tasks_share_the_backbone():
-    tasks = [Task("z", ("a", "b", "c")), Task("ripe", ("no", "yes"), "binary")]
+    tasks = [make_task("z", ("a", "b", "c")), make_task("ripe", ("no", "yes"), "binary")]
     classifier = build_classifier(tasks, 32, 32, backbone=MOBILENET)
     assert classifier.tasks == tuple(tasks)
     assert {k: v.shape for k, v in classifier.model.output.items()} == {
@@ -73,10 +73,10 @@ def test_several_tasks_share_the_backbone():
 
 
 def test_training_goes_on_with_further_tasks(tmp_path):
-    one, two = Task("z", ("a", "b")), Task("ripe", ("no", "yes"), "binary")
+    one, two = make_task("z", ("a", "b")), make_task("ripe", ("no", "yes"), "binary")
     earlier = build_classifier([one, two], 32, backbone=MOBILENET).model
     earlier.save(tmp_path / "model.keras")
-    three = [two, one, Task("seen", ("a",), "multi-label")]
+    three = [two, one, make_task("seen", ("a",), "multi-label")]
     later = build_classifier(three, 32, backbone=continued(tmp_path / "model.keras")).model
     for name in ("conv1", "z_probabilities", "ripe_probabilities"):
         np.testing.assert_array_equal(

@@ -9,7 +9,7 @@ from tltool.cli.main import main
 from tltool.errors import OutputError
 from tltool.report.comparison import Compared
 from tltool.report.tables import gain_sentence
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 ALWAYS = [
     "results",
@@ -113,7 +113,7 @@ def test_an_old_report_goes_when_the_numbers_are_new(tmp_path):
 
 
 def test_names_are_escaped(tmp_path):
-    task = Task("label", ('<b>&"', "<script>alert(1)</script>", "plain"))
+    task = make_task("label", ('<b>&"', "<script>alert(1)</script>", "plain"))
     small_run(tmp_path / "run", task)
     rows = [('<b>&"', "test"), ("<script>alert(1)</script>", "test"), ("plain", "test")]
     data = write_manifest(tmp_path / "data/m.csv", ["label", "split"], rows)

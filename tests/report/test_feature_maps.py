@@ -8,7 +8,7 @@ from small_runs import ALIVE, PATCH, ZOO, small_model
 from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe, HeadRecipe
 from tltool.report.features import backbone_features, penultimate
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 TINY = BackboneRecipe(name="MobileNet", weights="none", alpha=0.25)
 
@@ -64,8 +64,8 @@ def test_a_nested_model_has_features():
 
 
 def test_outputs_side_by_side_share_their_features():
-    model = small_model([Task("label", ("a", "b", "c"), "multi-label")])
-    networks = penultimate(model, [ALIVE, Task("more", ("a", "b"))])
+    model = small_model([make_task("label", ("a", "b", "c"), "multi-label")])
+    networks = penultimate(model, [ALIVE, make_task("more", ("a", "b"))])
     assert networks["alive"].output.shape == networks["more"].output.shape == (None, 8)
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from tltool.errors import RecipeError, UsageError
 from tltool.recipe import LossRecipe
 from tltool.runtime import quiet_import
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
 quiet_import("keras")
 
@@ -25,7 +25,7 @@ KINDS = ("multi-class", "binary", "multi-label")
 
 
 def task_of(kind, number=3):
-    return Task("t", NAMES[: 2 if kind == "binary" else number], kind)
+    return make_task("t", NAMES[: 2 if kind == "binary" else number], kind)
 
 
 def softmax(logits):
@@ -327,7 +327,7 @@ def test_effective_numbers_go_from_equal_weights_to_inverse_frequencies(numbers)
 
 
 def test_weights_of_each_output_are_its_own():
-    task = Task("t", ("a", "b"), "multi-label")
+    task = make_task("t", ("a", "b"), "multi-label")
     training = task.encode([(0,), (), (), (), None])
     loss = make_loss(LossRecipe(class_weights="inverse"), task, training)
     half, log2 = [[0.5, 0.5]], math.log(2)
@@ -377,7 +377,7 @@ def test_accuracy_takes_whole_numbers():
 
 
 def test_a_network_trains_on_several_tasks_at_once():
-    tasks = [task_of("multi-class"), Task("u", ("no", "yes"), "binary")]
+    tasks = [task_of("multi-class"), make_task("u", ("no", "yes"), "binary")]
     inputs = keras.Input((2,))
     outputs = {
         "t": keras.layers.Dense(3, activation="softmax", name="a")(inputs),

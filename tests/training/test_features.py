@@ -10,13 +10,13 @@ from tltool.data.dataset import Sample  # noqa: E402
 from tltool.data.stream import Batches, Patches  # noqa: E402
 from tltool.models.network import build_classifier  # noqa: E402
 from tltool.recipe import BackboneRecipe, HeadRecipe, StageRecipe  # noqa: E402
-from tltool.tasks.task import Task  # noqa: E402
+from tltool.tasks.kinds import make_task  # noqa: E402
 from tltool.training import features  # noqa: E402
 from tltool.training.features import CachedBatches, compute_draws, halve  # noqa: E402
 from tltool.training.stages import apply_stage  # noqa: E402
 
 VGG = BackboneRecipe(name="VGG16", weights="none")
-TASK = Task("label", ("a", "b", "c"))
+TASK = make_task("label", ("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")

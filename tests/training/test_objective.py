@@ -6,12 +6,12 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 from tltool.recipe import LossRecipe, StageRecipe  # noqa: E402
+from tltool.tasks.kinds import make_task  # noqa: E402
 from tltool.tasks.losses import make_loss  # noqa: E402
-from tltool.tasks.task import Task  # noqa: E402
 from tltool.training.optimizers import make_optimizer  # noqa: E402
 from tltool.training.steps import STEPS, Objective  # noqa: E402
 
-TASKS = (Task("size", ("small", "large", "huge")), Task("alive", ("no", "yes"), "binary"))
+TASKS = (make_task("size", ("small", "large", "huge")), make_task("alive", ("no", "yes"), "binary"))
 
 
 class Counted(keras.layers.Dense):

@@ -15,11 +15,11 @@ from tltool.inference.predict_batches import join, predict_batches  # noqa: E402
 from tltool.inference.views import FlipsAndRotations  # noqa: E402
 from tltool.raster import enlarge  # noqa: E402
 from tltool.run.sidecar import Sidecar  # noqa: E402
-from tltool.tasks.task import Task  # noqa: E402
+from tltool.tasks.kinds import make_task  # noqa: E402
 from tltool.training.split_metrics import split_metrics  # noqa: E402
 
-ONE = Task("label", ("a", "b", "c"))
-YES = Task("yes", ("no", "yes"), "binary")
+ONE = make_task("label", ("a", "b", "c"))
+YES = make_task("yes", ("no", "yes"), "binary")
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
 
 

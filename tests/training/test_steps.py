@@ -14,15 +14,15 @@ from tltool.data.dataset import Sample  # noqa: E402
 from tltool.data.stream import Batches, Patches  # noqa: E402
 from tltool.models.network import Classifier  # noqa: E402
 from tltool.recipe import LossRecipe, StageRecipe, load_recipe  # noqa: E402
+from tltool.tasks.kinds import make_task  # noqa: E402
 from tltool.tasks.losses import make_loss  # noqa: E402
-from tltool.tasks.task import Task  # noqa: E402
 from tltool.training.fit import fit  # noqa: E402
 from tltool.training.optimizers import make_optimizer  # noqa: E402
 from tltool.training.stages import check_stages  # noqa: E402
 from tltool.training.state import load_state  # noqa: E402
 from tltool.training.steps import STEPS, Objective, SupervisedStep  # noqa: E402
 
-TASK = Task("label", ("a", "b"))
+TASK = make_task("label", ("a", "b"))
 
 
 def classifier():

@@ -46,24 +46,29 @@ def draw_box(
     return sides[0], sides[1]
 
 
-def mix_targets(own: np.ndarray, other: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def mix_targets(
+    own: np.ndarray, other: np.ndarray, weights: np.ndarray, unlabelled: float = -1.0
+) -> np.ndarray:
     """Mix rows of targets.
 
     Parameters
     ----------
     own, other : (b, outputs) float32 array
-        0..1, or -1 where not labelled.
+        0..1, or numbers.
     weights : (b,) float32 array
         Of `own`, 0..1; `other` has the rest.
+    unlabelled : float
+        What stands for "not labelled": -1 (any value below 0) or NaN.
 
     Returns
     -------
-    (b, outputs) float32 array: -1 where a part with a weight above 0 is.
+    (b, outputs) float32 array: `unlabelled` where a part with a weight above 0 is.
     """
     weights = weights[:, None]
-    mixed = weights * own + (1 - weights) * other
-    unknown = ((weights > 0) & (own < 0)) | ((weights < 1) & (other < 0))
-    mixed[unknown] = -1
+    lacks = [np.isnan(each) if np.isnan(unlabelled) else each < 0 for each in (own, other)]
+    mixed = weights * np.where(lacks[0], 0, own) + (1 - weights) * np.where(lacks[1], 0, other)
+    unknown = ((weights > 0) & lacks[0]) | ((weights < 1) & lacks[1])
+    mixed[unknown] = unlabelled
     return mixed
 
 
@@ -165,7 +170,11 @@ class Mixer:
         return Mixer(self._entries, margin)
 
     def __call__(
-        self, images: np.ndarray, targets: Mapping[str, np.ndarray], key: tuple[int, ...]
+        self,
+        images: np.ndarray,
+        targets: Mapping[str, np.ndarray],
+        key: tuple[int, ...],
+        unlabelled: Mapping[str, float] | None = None,
     ) -> tuple[np.ndarray, Targets]:
         """Mix a batch.
 
@@ -173,9 +182,11 @@ class Mixer:
         ----------
         images : (b, h, w, c) float32 array
         targets : dict of task name to (b, outputs) float32 array
-            A value of -1 is not labelled, and neither is what it is mixed into.
+            What is not labelled stays so, and so does what it is mixed into.
         key : tuple of int
             Seeds the draw.
+        unlabelled : mapping of task name to float
+            Target of what is not labelled; -1 where nothing is said.
 
         Returns
         -------
@@ -197,5 +208,8 @@ class Mixer:
             # To the last bit, and whatever is drawn.
             found[alone], weights[alone] = images[alone], 1
             images = found
-            mixed = {k: mix_targets(t, t[partners], weights) for k, t in mixed.items()}
+            mixed = {
+                k: mix_targets(t, t[partners], weights, (unlabelled or {}).get(k, -1.0))
+                for k, t in mixed.items()
+            }
         return images, mixed

@@ -62,7 +62,8 @@ def _sizes(recipe: Recipe, facts: PatchFacts | None, first: np.ndarray) -> _Size
 
 def _classes(dataset: Dataset, sample: Sample) -> tuple[str, ...]:
     pairs = zip(dataset.tasks, sample.labels, strict=True)
-    return tuple(task.classes[index] for task, label in pairs for index in label or ())
+    texts = [task.label_text(label) for task, label in pairs if label]
+    return tuple(name for text in texts for name in text.split("|"))
 
 
 def _choose(dataset: Dataset, recipe: Recipe, number: int | None, seed: int) -> list[_Row]:

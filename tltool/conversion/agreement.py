@@ -11,7 +11,8 @@ import numpy as np
 
 from tltool.fcn.single import as_single
 from tltool.raster import Image, as_zoom, enlarge
-from tltool.run.sidecar import Sidecar, TaskFacts
+from tltool.run.sidecar import Sidecar
+from tltool.tasks.kinds import tasks_of
 from tltool.tiling.engines import AveragedEngine, Engine, TensorFlowEngine
 from tltool.tiling.pipeline import EnginePredictor, predict_tiles
 from tltool.tiling.tiles import Grid, Tile, make_grid, pixel_type
@@ -74,14 +75,10 @@ class Comparison:
     def agreed(self) -> dict[str, np.ndarray]:
         """Task name to the windows of which both say the same: (n,) bool arrays."""
         same, start = {}, 0
-        half = 0.0 if self.sidecar.scores else 0.5
-        for task in _tasks(self.sidecar):
-            stop = start + (1 if task.kind == "binary" else len(task.classes))
+        for task in tasks_of(self.sidecar):
+            stop = start + task.outputs
             one, other = self.received[:, start:stop], self.expected[:, start:stop]
-            if task.kind == "multi-class":
-                same[task.name] = one.argmax(1) == other.argmax(1)
-            else:
-                same[task.name] = ((one >= half) == (other >= half)).all(1)
+            same[task.name] = task.same(one, other, self.sidecar.scores)
             start = stop
         return same
 
@@ -101,9 +98,8 @@ class Comparison:
         if len(shares) > 1:
             every = np.all(list(self.agreed.values()), axis=0)
             return {"agreement": float(every.mean()), "tasks": shares}
-        task = _tasks(self.sidecar)[0]
-        key = "argmax_agreement" if task.kind == "multi-class" else "agreement"
-        return {key: shares[task.name]}
+        (task,) = tasks_of(self.sidecar)
+        return {task.agreement_key: shares[task.name]}
 
 
 def compare(
@@ -157,14 +153,6 @@ def compare(
     return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
 
 
-def _tasks(sidecar: Sidecar) -> list[TaskFacts]:
-    if sidecar.tasks:
-        return sidecar.tasks
-    if len(sidecar.classes) > 1:
-        return [TaskFacts(classes=sidecar.classes)]
-    return [TaskFacts(kind="binary", classes=["", *sidecar.classes])]
-
-
 def measure_fidelity(
     fcn: keras.Model | Engine,
     classifier: keras.Model,
@@ -210,15 +198,16 @@ def describe_fidelity(sidecar: Sidecar) -> str:
     measured = sidecar.fidelity
     if not measured:
         return "not measured"
-    own_class = "argmax_agreement" in measured
-    share = measured["argmax_agreement" if own_class else "agreement"]
+    tasks = tasks_of(sidecar)
+    several = len(tasks) > 1
+    share = measured["agreement" if several else tasks[0].agreement_key]
     half = "0" if sidecar.scores else "0.5"
-    answer = "class" if own_class else f"side of {half} in every output"
-    if "tasks" in measured:
-        answer = "answer in every task"
+    answer = "answer in every task" if several else tasks[0].agreement_words(half)
     each = [f"{name} {100 * part:.2f} %" for name, part in measured.get("tasks", {}).items()]
     parts = f" ({', '.join(each)})" if each else ""
     what = "scores" if sidecar.scores else "probabilities"
+    if not all(task.probabilistic for task in tasks):
+        what = "values"
     return (
         f"{100 * share:.2f} % of {measured['windows']} windows of {measured['image']} get the"
         f" classifier's own {answer}{parts}; {what} differ by"

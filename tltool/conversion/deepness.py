@@ -26,6 +26,7 @@ from tltool.conversion.plugin_tiles import TilePlan
 from tltool.errors import UsageError
 from tltool.raster import enlarge
 from tltool.run.sidecar import Sidecar
+from tltool.tasks.kinds import tasks_of
 from tltool.tiling.tiles import make_grid
 
 ModelType = Literal["segmentor", "regressor"]
@@ -102,9 +103,8 @@ def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
         An unknown type, or a segmentor of outputs that do not exclude each
         other.
     """
-    exclusive = not sidecar.tasks or (
-        len(sidecar.tasks) == 1 and sidecar.tasks[0].kind != "multi-label"
-    )
+    tasks = tasks_of(sidecar)
+    exclusive = len(tasks) == 1 and tasks[0].exclusive
     if wanted is None:
         return "segmentor" if exclusive else "regressor"
     if wanted not in MODEL_TYPES:
@@ -121,11 +121,7 @@ def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
 def _class_names(sidecar: Sidecar, model_type: str) -> Any:
     if model_type == "regressor":
         return [{"0": name} for name in sidecar.classes]
-    names = sidecar.classes
-    if len(names) == 1:
-        # One output is the second of two classes; the first is what stays below the threshold.
-        known = sidecar.tasks[0].classes if sidecar.tasks else []
-        names = known if len(known) == 2 else [sidecar.background or "background", *names]
+    names = tasks_of(sidecar)[0].classes
     return {str(number): name for number, name in enumerate(names)}
 
 

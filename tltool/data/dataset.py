@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from tltool.data.splits import SPLITS
 from tltool.data.targets import Targets
 from tltool.errors import DataError, UsageError
-from tltool.recipe import Kind
-from tltool.tasks.task import Task
+from tltool.tasks.task import Label, Task
 
 _BACKGROUND_NAMES = ("backgrounds", "background")
 FACTS_NAME = "patches.json"
@@ -20,7 +17,7 @@ FACTS_NAME = "patches.json"
 # x0, y0, x1, y1, px; None: to the image's end and beyond.
 Rectangle = list[float | None]
 
-Labels = tuple[tuple[int, ...] | None, ...]
+Labels = tuple[Label, ...]
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,9 @@ class Sample:
     Attributes
     ----------
     path : Path
-    labels : tuple of (tuple of int, or None)
-        For each task the classes' indices: one of a multi-class or binary
-        task, any number of a multi-label one. None: not labelled.
+    labels : tuple of (tuple, or None)
+        For each task the classes' indices, one of a multi-class or binary task,
+        any number of a multi-label one; or numbers. None: not labelled.
     group : str
         Samples of one group stay in one split; empty: a group of its own.
     targets : Targets or None
@@ -153,7 +150,7 @@ class Dataset:
 
     def counts(self, split: str, task: int = 0) -> dict[str, int]:
         """Samples per class of a split; an image of several classes counts in each."""
-        return count_classes(self.samples[split], self.tasks[task].classes, task)
+        return self.tasks[task].counts([sample.labels[task] for sample in self.samples[split]])
 
     def summary(self) -> dict[str, object]:
         """Fingerprint of names, sizes and labels, and the counts of each split.
@@ -179,19 +176,10 @@ class Dataset:
         inside = sample.path.is_relative_to(self.folder)
         name = sample.path.relative_to(self.folder) if inside else sample.path
         told = [
-            "?" if label is None else "|".join(task.classes[index] for index in label)
+            "?" if label is None else task.label_text(label)
             for task, label in zip(self.tasks, sample.labels, strict=True)
         ]
         return f"{split}/{name.as_posix()}:{sample.path.stat().st_size}:{':'.join(told)}\n"
-
-
-def count_classes(
-    samples: Sequence[Sample], classes: Sequence[str], task: int = 0
-) -> dict[str, int]:
-    """Samples per class of a task; an image of several classes counts in each."""
-    told = [index for sample in samples for index in sample.labels[task] or ()]
-    numbers = np.bincount(np.array(told, int), minlength=len(classes))
-    return {name: int(n) for name, n in zip(classes, numbers, strict=True)}
 
 
 def find_background(names: Sequence[str], told: str | None, facts: PatchFacts | None) -> str | None:
@@ -223,25 +211,9 @@ def check_background(told: str | None, tasks: Sequence[Task]) -> None:
 def check_known(where: str, task: Task, found: Iterable[str]) -> None:
     """Raise a `DataError` where labels are no classes of a network's task, with both lists."""
     labels = sorted(found)
-    unknown = [name for name in labels if name not in task.classes]
+    unknown = task.unknown(labels, task.classes)
     if unknown:
         raise DataError(
             f"{where}: expected the classes that the network knows, {', '.join(task.classes)};"
             f" received {', '.join(labels)}. Rename or remove {', '.join(unknown)}"
         )
-
-
-def order_classes(names: Sequence[str], kind: Kind, background: str | None) -> tuple[str, ...]:
-    """Classes sorted by name; of a binary task the background first, as the negative.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Each once.
-    kind : 'multi-class', 'binary' or 'multi-label'
-    background : str or None
-        As `find_background` says; without effect where it is not in `names`.
-    """
-    if kind != "binary":
-        return tuple(sorted(names))
-    return tuple(sorted(names, key=lambda name: (name != background, name)))

@@ -12,14 +12,14 @@ from tltool.data.dataset import (
     check_background,
     check_known,
     find_background,
-    order_classes,
     read_facts,
 )
 from tltool.data.manifest import read_manifest
 from tltool.data.splits import SPLIT_NAMES, SPLITS, Fractions, stratified_split, without_test
 from tltool.errors import DataError, UsageError
 from tltool.files import list_images
-from tltool.recipe import Kind, Recipe
+from tltool.recipe import Recipe
+from tltool.tasks.kinds import KINDS, kind_of
 from tltool.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -68,18 +68,10 @@ def _check_classes(folder: Path, by_class: dict[str, list[Path]]) -> None:
         )
 
 
-def _check_kind(folder: Path, kind: Kind | None, names: Sequence[str]) -> None:
-    if kind == "multi-label":
-        raise DataError(
-            f"{folder}: an image in a class folder has one class, but the recipe says"
-            " task: multi-label. List the images in a CSV manifest whose label column has all"
-            " classes of an image, such as boat|person"
-        )
-    if kind == "binary" and len(names) != 2:
-        raise DataError(
-            f"{folder}: expected exactly two class folders for task: binary, found {len(names)}:"
-            f" {', '.join(names)}. Remove or merge folders, or use task: multi-class"
-        )
+def _check_kind(folder: Path, kind: str, names: Sequence[str]) -> None:
+    problem = kind_of(kind).folder_problem(names)
+    if problem is not None:
+        raise DataError(f"{folder}: {problem}")
 
 
 def _read_given(given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
@@ -123,14 +115,14 @@ def _read_plain(folder: Path) -> dict[str, dict[str, list[Path]]]:
 def _task(
     folder: Path,
     names: list[str],
-    kind: Kind | None,
+    kind: str | None,
     background: str | None,
     facts: PatchFacts | None,
 ) -> Task:
+    kind = kind or next(iter(KINDS))
     _check_kind(folder, kind, names)
-    kind = kind or "multi-class"
-    classes = order_classes(names, kind, find_background(names, background, facts))
-    task = Task(TASK_NAME, classes, kind)
+    negative = find_background(names, background, facts)
+    task = kind_of(kind).learn(TASK_NAME, [(name,) for name in names], negative)
     check_background(background, [task])
     return task
 
@@ -157,7 +149,7 @@ def read_folders(
     folder: str | Path,
     fractions: Fractions = (0.6, 0.2, 0.2),
     seed: int = 1,
-    kind: Kind | None = None,
+    kind: str | None = None,
     background: str | None = None,
     known: Task | None = None,
 ) -> Dataset:
@@ -172,8 +164,9 @@ def read_folders(
         Shares of train, valid and test.
     seed : int
         Of the split.
-    kind : 'multi-class', 'binary' or None
-        None: multi-class.
+    kind : str or None
+        One of `tltool.tasks.kinds.KINDS` that class folders can have:
+        ``multi-class`` (also None) or ``binary``.
     background : str or None
         The class that means "nothing"; of a binary task the negative. None:
         as the patches say, or a class called background(s).
@@ -232,7 +225,9 @@ def _manifest(data: Path, recipe: Recipe) -> Path | None:
     listed = data / _MANIFEST_NAME
     if not listed.is_file():
         return None
-    if recipe.tasks or recipe.group or recipe.task == "multi-label":
+    if recipe.tasks or recipe.group:
+        return listed
+    if recipe.task is not None and not kind_of(recipe.task).from_folders:
         return listed
     if not _holds_class_folders(data):
         return listed
@@ -267,7 +262,8 @@ def read_dataset(data: str | Path, recipe: Recipe, known: Sequence[Task] = ()) -
         A CSV file, see `tltool.data.manifest.read_manifest`, or a folder: of
         class folders, see `read_folders`, or with a ``manifest.csv``. The
         latter is used where there are not two class folders, or where the
-        recipe asks for what only a manifest tells: tasks, group, multi-label.
+        recipe asks for what only a manifest says: tasks, group, multi-label,
+        numbers.
     recipe : Recipe
         Its task, tasks, split, group, background and training.seed.
     known : sequence of Task

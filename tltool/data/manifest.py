@@ -18,7 +18,6 @@ from tltool.data.dataset import (
     check_background,
     check_known,
     find_background,
-    order_classes,
     read_facts,
 )
 from tltool.data.splits import (
@@ -30,14 +29,14 @@ from tltool.data.splits import (
     without_test,
 )
 from tltool.errors import DataError, UsageError
-from tltool.recipe import Kind, TaskRecipe
-from tltool.tasks.task import Task
+from tltool.recipe import TaskRecipe
+from tltool.tasks.kinds import guess_kind, kind_of
+from tltool.tasks.task import Names, Task
 
 PATH_COLUMNS = ("path", "image", "file", "filename")
 LABEL_COLUMNS = ("label", "class")
 SPLIT_COLUMN = "split"
 GROUP_COLUMN = "group"
-NONE_OF_THEM = "none"
 
 # What else `tltool patches` writes: where a patch was cut.
 _PLACE_COLUMNS = ("x", "y", "size", "context", "reflected", "source", "score")
@@ -50,11 +49,12 @@ _MANY = 20
 
 @dataclass(frozen=True)
 class _Column:
-    """A task's column: for each row its labels by name; None: not labelled."""
+    """A task's column: what its rows say, and what they are to be spread over the splits by."""
 
     name: str
-    kind: Kind
-    told: list[tuple[str, ...] | None]
+    kind: str
+    cells: list[Names]
+    strata: list[Names]
 
 
 def _paths(table: Table) -> list[Path]:
@@ -97,7 +97,7 @@ def _check_there(table: Table, column: str, paths: Sequence[Path]) -> None:
 
 
 def _task_names(
-    table: Table, tasks: Mapping[str, TaskRecipe], kind: Kind | None, group: str | None
+    table: Table, tasks: Mapping[str, TaskRecipe], kind: str | None, group: str | None
 ) -> list[str]:
     """The columns to learn: those of the recipe, the label column, or all that can be labels."""
     if tasks:
@@ -137,53 +137,31 @@ def _check_labels(table: Table, name: str) -> None:
         )
 
 
-def _column(table: Table, name: str, kind: Kind | None) -> _Column:
-    if kind is None:
-        several = any("|" in row.cells[name] for row in table.rows)
-        kind = "multi-label" if several else "multi-class"
-    if kind == "multi-label":
-        return _Column(name, kind, _several(table, name))
-    for row in table.rows:
-        if "|" in row.cells[name]:
-            raise table.error(
-                row,
-                name,
-                f"expected one class for a {kind} task, received {row.cells[name]}. Keep one, or"
-                " make the task multi-label in the recipe",
-            )
-    cells = [row.cells[name] for row in table.rows]
-    return _Column(name, kind, [(cell,) if cell else None for cell in cells])
+def _column(table: Table, name: str, kind: str | None) -> _Column:
+    texts = [row.cells[name] for row in table.rows]
+    kind = kind or guess_kind(name, texts)
+    cells: list[Names] = []
+    for row, text in zip(table.rows, texts, strict=True):
+        try:
+            cells.append(kind_of(kind, f"{table.path}, column {name}").read_cell(text))
+        except ValueError as error:
+            raise table.error(row, name, str(error)) from None
+    return _Column(name, kind, cells, kind_of(kind).strata(cells))
 
 
 def _asked_columns(
-    table: Table, tasks: Mapping[str, TaskRecipe], kind: Kind | None, group: str | None
+    table: Table, tasks: Mapping[str, TaskRecipe], kind: str | None, group: str | None
 ) -> list[_Column]:
     names = _task_names(table, tasks, kind, group)
     kinds = {name: tasks[name].kind if name in tasks else kind for name in names}
     return [_column(table, name, kinds[name]) for name in names]
 
 
-def _several(table: Table, name: str) -> list[tuple[str, ...] | None]:
-    told: list[tuple[str, ...] | None] = []
-    for row in table.rows:
-        cell = row.cells[name]
-        parts = tuple(dict.fromkeys(part.strip() for part in cell.split("|") if part.strip()))
-        nothing = NONE_OF_THEM in parts
-        if (cell and not parts) or (nothing and len(parts) > 1):
-            raise table.error(
-                row,
-                name,
-                f"expected classes such as boat|person, or {NONE_OF_THEM} alone; received {cell}",
-            )
-        told.append(None if not cell else () if nothing else parts)
-    return told
-
-
 def _check_useful(table: Table, columns: Sequence[_Column]) -> None:
     blank = [
         row
         for place, row in enumerate(table.rows)
-        if all(column.told[place] is None for column in columns)
+        if all(column.cells[place] is None for column in columns)
     ]
     if blank:
         more = f", nor in {len(blank) - 1} more rows" if len(blank) > 1 else ""
@@ -244,24 +222,26 @@ def _check_groups(table: Table, group: str, groups: Sequence[str], splits: Seque
 
 def _strata(columns: Sequence[_Column]) -> list[str]:
     """What rows are alike for a split: the rarest label of the first task that has one."""
-    counts = Counter((c.name, label) for c in columns for told in c.told for label in told or ())
+    counts = Counter(
+        (c.name, label) for c in columns for names in c.strata for label in names or ()
+    )
     strata = []
-    for labels in zip(*(column.told for column in columns), strict=True):
-        place = next(place for place, told in enumerate(labels) if told is not None)
-        name = columns[place].name
-        rarest = min(labels[place] or ("",), key=lambda label: (counts[name, label], label))
+    for labels in zip(*(column.strata for column in columns), strict=True):
+        index = next(index for index, names in enumerate(labels) if names is not None)
+        name = columns[index].name
+        rarest = min(labels[index] or ("",), key=lambda label: (counts[name, label], label))
         strata.append(f"{name}:{rarest}")
     return strata
 
 
 def _hot(columns: Sequence[_Column]) -> np.ndarray:
-    # (rows, classes of all tasks) bool.
-    names = sorted({(c.name, label) for c in columns for told in c.told for label in told or ()})
-    place = {name: index for index, name in enumerate(names)}
-    hot = np.zeros((len(columns[0].told), len(names)), bool)
+    # (rows, labels of all tasks) bool.
+    names = sorted({(c.name, label) for c in columns for row in c.strata for label in row or ()})
+    index = {name: column for column, name in enumerate(names)}
+    hot = np.zeros((len(columns[0].cells), len(names)), bool)
     for column in columns:
-        for row, told in enumerate(column.told):
-            hot[row, [place[column.name, label] for label in told or ()]] = True
+        for row, labels in enumerate(column.strata):
+            hot[row, [index[column.name, label] for label in labels or ()]] = True
     return hot
 
 
@@ -279,8 +259,11 @@ def _draw(
     return [SPLITS[index] for index in drawn]
 
 
-def _only(columns: Sequence[_Column], places: Sequence[int]) -> list[_Column]:
-    return [_Column(c.name, c.kind, [c.told[place] for place in places]) for c in columns]
+def _only(columns: Sequence[_Column], rows: Sequence[int]) -> list[_Column]:
+    return [
+        _Column(c.name, c.kind, [c.cells[row] for row in rows], [c.strata[row] for row in rows])
+        for c in columns
+    ]
 
 
 def _splits(
@@ -307,25 +290,22 @@ def _splits(
 
 
 def _task(table: Table, column: _Column, splits: Sequence[str], background: str | None) -> Task:
-    names = {
-        label
-        for told, split in zip(column.told, splits, strict=True)
-        for label in told or ()
-        if split == "train"
-    }
-    for row, told, split in zip(table.rows, column.told, splits, strict=True):
-        unknown = [label for label in told or () if label not in names]
+    # From the training split alone.
+    learnt = [cell for cell, split in zip(column.cells, splits, strict=True) if split == "train"]
+    kind, known = kind_of(column.kind), {label for names in learnt for label in names or ()}
+    for row, names, split in zip(table.rows, column.cells, splits, strict=True):
+        unknown = kind.unknown(names or (), known)
         if unknown:
-            known = ", ".join(sorted(names)) or "none"
+            shown = ", ".join(sorted(known)) or "none"
             raise table.error(
                 row,
                 column.name,
-                f"class {unknown[0]} is in {split}, and no row of train has it (known: {known})."
+                f"class {unknown[0]} is in {split}, and no row of train has it (known: {shown})."
                 " Put rows of it into train by the split column, or where groups are dealt, into"
                 " more groups",
             )
     try:
-        return Task(column.name, order_classes(list(names), column.kind, background), column.kind)
+        return kind.learn(column.name, learnt, background)
     except DataError as error:
         raise DataError(f"{table.path}, column {column.name}: {error}") from None
 
@@ -338,12 +318,13 @@ def _known_columns(table: Table, known: Sequence[Task]) -> list[_Column]:
         name = task.name if task.name in table.columns else alone
         if name is not None:
             column = _column(table, name, task.kind)
-            found = {label for told in column.told for label in told or ()}
+            found = {label for names in column.cells for label in names or ()}
             check_known(f"{table.path}, column {name}", task, found)
         else:
-            column = _Column(task.name, task.kind, [None] * len(table.rows))
+            nothing: list[Names] = [None] * len(table.rows)
+            column = _Column(task.name, task.kind, nothing, nothing)
         columns.append(column)
-    if all(told is None for column in columns for told in column.told):
+    if all(told is None for column in columns for told in column.cells):
         raise DataError(
             f"{table.path}: expected labels in a column {' or '.join(t.name for t in known)}; the"
             f" file has {', '.join(table.columns)}"
@@ -358,7 +339,7 @@ def _learned(
     background: str | None,
     facts: PatchFacts | None,
 ) -> list[Task]:
-    classes = [label for column in columns for told in column.told for label in told or ()]
+    classes = [label for column in columns for told in column.cells for label in told or ()]
     nothing = find_background(classes, background, facts)
     tasks = [_task(table, column, splits, nothing) for column in columns]
     check_background(background, tasks)
@@ -372,12 +353,11 @@ def _samples(
     splits: Sequence[str],
     groups: Sequence[str] | None,
 ) -> dict[str, list[Sample]]:
-    index = [{name: place for place, name in enumerate(task.classes)} for task in tasks]
     samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     for row, (path, split) in enumerate(zip(paths, splits, strict=True)):
         labels: Labels = tuple(
-            None if told is None else tuple(sorted(of_task[label] for label in told))
-            for of_task, told in zip(index, (column.told[row] for column in columns), strict=True)
+            None if names is None else task.label(names)
+            for task, names in zip(tasks, (column.cells[row] for column in columns), strict=True)
         )
         samples[split].append(Sample(path, labels, groups[row] if groups else ""))
     return samples
@@ -386,7 +366,7 @@ def _samples(
 def read_manifest(
     path: str | Path,
     tasks: Mapping[str, TaskRecipe] | None = None,
-    kind: Kind | None = None,
+    kind: str | None = None,
     fractions: Fractions = (0.6, 0.2, 0.2),
     seed: int = 1,
     group: str | None = None,
@@ -402,14 +382,15 @@ def read_manifest(
         ``path`` (or image, file, filename) is an image file, relative to the
         manifest's folder or absolute. A column of labels holds a class;
         several as ``boat|person``, and ``none`` where the image has none of
-        them; nothing where it is not labelled. ``split`` holds train, valid
+        them; or a number; nothing where it is not labelled. ``split`` holds train, valid
         or test in every row, or in none.
     tasks : mapping of str to TaskRecipe, optional
         Columns to learn and what they are. Empty: ``label`` (or class), else
         every column that is not a path, split, group or place.
-    kind : 'multi-class', 'binary', 'multi-label' or None
-        Of a single task. None: multi-label where any cell has ``|``, else
-        multi-class.
+    kind : str or None
+        One of `tltool.tasks.kinds.KINDS`, of a single task. None: multi-label
+        where any cell has ``|``, regression where there are many different
+        numbers that are not whole, else multi-class.
     fractions : three floats
         Shares of train, valid and test, where there is no split column.
     seed : int

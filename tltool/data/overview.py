@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tltool.data.dataset import Dataset, Sample, count_classes
+from tltool.data.dataset import Dataset, Sample
 from tltool.data.duplicates import near_duplicates
 from tltool.data.splits import SPLITS
 from tltool.errors import ImageError
@@ -130,13 +130,13 @@ def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
 
 def _rows(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[ClassRow]:
     rows = []
-    for place, task in enumerate(dataset.tasks):
+    for index, task in enumerate(dataset.tasks):
         of_split = {
-            split: count_classes(part.samples, task.classes, place)
+            split: task.counts([sample.labels[index] for sample in part.samples])
             for split, part in loaded.items()
         }
         labelled = sum(
-            sample.labels[place] is not None for part in loaded.values() for sample in part.samples
+            sample.labels[index] is not None for part in loaded.values() for sample in part.samples
         )
         for name in task.classes:
             images = {split: counts[name] for split, counts in of_split.items()}
@@ -151,10 +151,10 @@ def _images_told(
     """Images that are labelled just so, of each task that has such."""
     counts = {
         task.name: {
-            split: sum(sample.labels[place] == label for sample in part.samples)
+            split: sum(sample.labels[index] == label for sample in part.samples)
             for split, part in loaded.items()
         }
-        for place, task in enumerate(dataset.tasks)
+        for index, task in enumerate(dataset.tasks)
     }
     return {task: of_split for task, of_split in counts.items() if any(of_split.values())}
 

@@ -303,7 +303,7 @@ class Batches(keras.utils.PyDataset):
 
     def _class_name(self, place: int) -> str | None:
         label = self._patches.samples[place].labels[0]
-        return self._tasks[0].classes[label[0]] if label and len(label) == 1 else None
+        return self._tasks[0].class_of(label)
 
     def _sample(self, turn: int) -> tuple[np.ndarray, Targets | None]:
         index = int(self._order[turn])
@@ -331,7 +331,12 @@ class Batches(keras.utils.PyDataset):
         for task in self._placing:
             targets[task.name] = task.encode_targets([own for _, own in drawn], images.shape[1:3])
         if self._mixer is not None:
-            return self._mixer(images, targets, (self._seed, self._epoch, index))
+            return self._mixer(
+                images,
+                targets,
+                (self._seed, self._epoch, index),
+                {task.name: task.unlabelled for task in self._tasks},
+            )
         return images, targets
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:

@@ -3,18 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tltool.data.dataset import Dataset
 from tltool.errors import UsageError
 from tltool.evaluation.labelled import Timed, choose_samples, predict_samples, read_labelled
-from tltool.evaluation.task_metrics import (
-    Choices,
-    gains,
-    task_draws,
-    task_metrics,
-)
-from tltool.evaluation.temperature import Temperature, temperatures
+from tltool.evaluation.temperature import temperatures
 from tltool.files import atomic_path, refuse_existing
 from tltool.inference.labelled_predictions import LabelledPredictions, write_labelled_predictions
 from tltool.inference.network import LoadedNetwork, Openable, open_network
@@ -23,8 +15,7 @@ from tltool.metrics.bootstrap import LEVEL
 from tltool.report import MAP_NAME, REPORT_NAME
 from tltool.report.evaluation import Evaluation
 from tltool.run.folder import EVALUATION_NAME, METRICS_NAME, write_json
-from tltool.tasks.answers import answers, with_negatives
-from tltool.tasks.task import Task
+from tltool.tasks.measuring import Choices, Temperature, gains
 
 PREDICTIONS_NAME = "predictions.csv"
 _OF_REPORT = (REPORT_NAME, MAP_NAME)
@@ -34,14 +25,7 @@ def _head(
     network: LoadedNetwork, dataset: Dataset, judged: LabelledPredictions, choices: Choices
 ) -> dict[str, Any]:
     """What was judged, and how."""
-    lacking = {
-        task.name: [
-            name
-            for name, column in zip(task.classes, _columns(task, judged), strict=True)
-            if not column.any()
-        ]
-        for task in judged.tasks
-    }
+    lacking = {task.name: task.lacking(judged.targets[task.name]) for task in judged.tasks}
     return {
         "format": 1,
         "run": network.name if network.path is None else str(network.path.parent),
@@ -57,11 +41,6 @@ def _head(
     }
 
 
-def _columns(task: Task, judged: LabelledPredictions) -> np.ndarray:
-    """(classes, n) bool: which images have a class."""
-    return (with_negatives(task, judged.targets[task.name]) == 1).T
-
-
 def _numbers(
     timed: Timed, temperature: dict[str, Temperature], choices: Choices, views: Views | None
 ) -> dict[str, Any]:
@@ -70,14 +49,18 @@ def _numbers(
     plain, averaged, gained = {}, {}, {}
     for task in judged.tasks:
         targets = judged.targets[task.name]
-        told = answers(task, judged.probabilities[task.name], targets)
-        draws = task_draws(told, judged.groups, choices)
-        before = task_metrics(told, draws, choices, temperature.get(task.name))
-        plain[task.name] = before[0]
+        before = task.measure(
+            judged.probabilities[task.name],
+            targets,
+            judged.groups,
+            choices,
+            temperature.get(task.name),
+        )
+        plain[task.name] = before.numbers
         if judged.averaged is not None:
-            mean = answers(task, judged.averaged[task.name], targets)
-            after = task_metrics(mean, draws, choices)
-            averaged[task.name], gained[task.name] = after[0], gains(before, after, draws)
+            after = task.measure(judged.averaged[task.name], targets, judged.groups, choices)
+            averaged[task.name] = after.numbers
+            gained[task.name] = gains(task.gain_paths, before, after)
     numbers: dict[str, Any] = _of_one(plain)
     if views is not None:
         gain = gained if len(gained) > 1 else next(iter(gained.values()))
@@ -194,6 +177,9 @@ def evaluate(
     prediction of it, ...):
 
     - ``kind``, ``samples`` (labelled ones);
+    - of a regression ``mean_absolute_error``, ``rmse``, ``r2`` and ``bias``,
+      with intervals, and the others of `tltool.metrics.regression`; of all other
+      kinds what follows;
     - ``accuracy``, of a multi-label task the share of all labels;
     - ``balanced_accuracy``, ``kappa`` (Cohen's), but for a multi-label task;
     - ``top_k``: "2" .. "k" -> accuracy, of a multi-class task, for k below the

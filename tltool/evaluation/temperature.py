@@ -1,33 +1,16 @@
 """The temperature of a run: fitted on validation images, stored in its sidecars."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.data.dataset import Dataset
 from tltool.errors import OutputError
 from tltool.evaluation.labelled import predict_samples
 from tltool.inference.network import LoadedNetwork
-from tltool.metrics.calibration import fit_temperature
 from tltool.run.sidecar import load_sidecar, sidecar_path
-from tltool.tasks.answers import answers
+from tltool.tasks.measuring import Temperature
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """The temperature of a task.
-
-    Attributes
-    ----------
-    value : float
-    fitted_on : int or None
-        Images of the validation split; None: it was stored before.
-    """
-
-    value: float
-    fitted_on: int | None
 
 
 def temperatures(
@@ -60,14 +43,17 @@ def temperatures(
     ).judged
     found = {}
     for task in run.tasks:
-        own = answers(task, judged.probabilities[task.name], judged.targets[task.name])
-        value = fit_temperature(own)
+        if not task.probabilistic:
+            continue
+        targets = judged.targets[task.name]
+        number = int(task.labelled(targets).sum())
+        value = task.fit_temperature(judged.probabilities[task.name], targets)
         if value is None:
             logger.warning(
-                "%s: the %d validation images do not determine a temperature", task.name, len(own)
+                "%s: the %d validation images do not determine a temperature", task.name, number
             )
         else:
-            found[task.name] = Temperature(value, len(own))
+            found[task.name] = Temperature(value, number)
     if run.path is not None:
         store_temperature(run.path, {name: each.value for name, each in found.items()})
     return found

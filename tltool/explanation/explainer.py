@@ -12,7 +12,6 @@ from tltool.explanation.flat import Flat, lay_flat
 from tltool.explanation.subject import Subject, open_at
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict_batches import Batch
-from tltool.tasks.answers import with_negatives
 from tltool.tasks.task import Task
 
 
@@ -48,23 +47,6 @@ def choose_class(task: Task, name: str | None) -> int | None:
     raise UsageError(f"`label`: expected one of {', '.join(task.classes)}; received {name}{hint}")
 
 
-def as_targets(task: Task, classes: np.ndarray) -> np.ndarray:
-    """Index of the output of each class, as `tltool.explanation.methods.maps_of` takes it.
-
-    Parameters
-    ----------
-    task : Task
-    classes : (n,) int array
-        Places in ``task.classes``.
-
-    Returns
-    -------
-    (n,) int array; of a binary task 0 for the positive, -1 (against output 0)
-    for the negative.
-    """
-    return np.asarray(classes) - 1 if task.kind == "binary" else np.asarray(classes)
-
-
 @dataclass(frozen=True)
 class Explainer:
     """A network opened to explain a task.
@@ -89,18 +71,18 @@ class Explainer:
 
     def targets(self, classes: np.ndarray) -> np.ndarray:
         """Targets of the subject for classes of the task."""
-        found = as_targets(self.task, classes)
+        found = self.task.output_of(classes)
         return np.where(found < 0, found - self.first, found + self.first)
 
     def scores(self, prepared: np.ndarray) -> np.ndarray:
         """Probability of every class of the task: (n, classes)."""
-        return with_negatives(self.task, self.network(prepared)[self.task.name])
+        return self.task.class_scores(self.network(prepared)[self.task.name])
 
     def checked_scores(self, read: Batch) -> np.ndarray:
         """Scores of images from files; a `ModelError` names those where it is no number."""
         found = read.probabilities[0][self.task.name]
         self.network.check_finite(read.names, {self.task.name: found})
-        return with_negatives(self.task, found)
+        return self.task.class_scores(found)
 
 
 def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | None, int]:

@@ -20,6 +20,7 @@ from tltool.models.backbones import preprocess
 from tltool.models.graph import Copier, Step, UniqueNames, flat_steps, replay, steps
 from tltool.raster import as_zoom
 from tltool.run.sidecar import Sidecar, TaskFacts
+from tltool.tasks.kinds import kind_of_outputs, make_task
 
 
 def _rescale(scale: float, offset: float, image: Any) -> Any:
@@ -169,7 +170,7 @@ def describe(
         classes=[
             f"{task.name}.{each}" if len(tasks) > 1 else each
             for task in tasks
-            for each in (task.classes[1:] if task.kind == "binary" else task.classes)
+            for each in make_task(task.name, task.classes, task.kind).output_names
         ],
         tasks=tasks,
         background=background,
@@ -285,9 +286,7 @@ def _tasks(
     for name, number in numbers.items():
         stop = start + max(2, number)
         names = classes[start:stop] if classes else [f"class_{i}" for i in range(stop - start)]
-        kind = "binary" if number == 1 else "multi-class"
-        if number > 1 and kinds[name] == "sigmoid":
-            kind = "multi-label"
+        kind = kind_of_outputs(number, kinds[name])
         found.append(TaskFacts(name=name, kind=kind, classes=list(names)))
         start = stop
     return found

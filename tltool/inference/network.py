@@ -10,7 +10,6 @@ from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from keras import Model
-from scipy.special import expit, softmax
 
 from tltool.errors import ModelError, UsageError
 from tltool.fcn.geometry import Geometry, trace
@@ -24,6 +23,7 @@ from tltool.recipe import Recipe, load_recipe
 from tltool.run.folder import FCN_NAME, MODEL_NAME, RECIPE_NAME
 from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
 from tltool.runtime import keep_freed_memory
+from tltool.tasks.kinds import tasks_of
 from tltool.tasks.task import Task
 
 # Task name -> (b, outputs) float32.
@@ -149,7 +149,7 @@ class LoadedNetwork:
         for task, part in zip(self.tasks, parts, strict=True):
             values = part.reshape(len(prepared), -1)[:count]
             if self.scores:
-                values = softmax(values, axis=1) if task.kind == "multi-class" else expit(values)
+                values = task.from_scores(values)
             found[task.name] = values
         return found
 
@@ -196,7 +196,8 @@ class LoadedNetwork:
             Where one has none.
         """
         stored = self.sidecar.temperature
-        lacking = [task.name for task in self.tasks if task.name not in stored]
+        wanted = [task.name for task in self.tasks if task.probabilistic]
+        lacking = [name for name in wanted if name not in stored]
         if lacking:
             raise ModelError(
                 f"{self.name}: no temperature is stored for {', '.join(lacking)}. tltool evaluate"
@@ -218,14 +219,6 @@ class ModelHints(TypedDict, total=False):
     pixels: str | None
     activation: str | None
     architecture: str | Path | None
-
-
-def tasks_of(sidecar: Sidecar) -> tuple[Task, ...]:
-    """List the tasks of a classifier."""
-    facts = sidecar.tasks
-    if not facts:
-        return (Task("label", tuple(sidecar.classes)),)
-    return tuple(Task(each.name, tuple(each.classes), each.kind) for each in facts)
 
 
 def open_network(

@@ -12,10 +12,8 @@ from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict_batches import Images, each_image, predict_batches
 from tltool.inference.predictions import FORMATS, Prediction
 from tltool.inference.views import Views
-from tltool.metrics.calibration import soften
 from tltool.progress import progress_bar
 from tltool.raster import Scale
-from tltool.tasks.answers import with_negatives
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +71,8 @@ class Predictions:
                     self._network.check_finite(batch.names, found)
                     if self._temperature is not None:
                         found = {
-                            task.name: soften(
-                                task.kind, found[task.name], self._temperature[task.name]
+                            task.name: task.at_temperature(
+                                found[task.name], self._temperature.get(task.name, 1.0)
                             )
                             for task in self.tasks
                         }
@@ -104,7 +102,7 @@ class Predictions:
         """
         every = [each.probabilities for each in self]
         found = {
-            task.name: with_negatives(task, np.stack([each[task.name] for each in every]))
+            task.name: task.class_scores(np.stack([each[task.name] for each in every]))
             for task in self.tasks
         }
         return found if len(found) > 1 else next(iter(found.values()))

@@ -6,7 +6,7 @@ import numpy as np
 
 from tltool.files import atomic_path
 from tltool.mapping.shrink import shrink_factor, shrink_map
-from tltool.pictures.overlay import Extent, draw_overlay
+from tltool.pictures.overlay import Extent, draw_overlay, draw_value_overlay
 from tltool.raster import AnyRaster
 from tltool.tiling.products import Product
 from tltool.tiling.tiles import Grid
@@ -52,15 +52,19 @@ def write_overlay(
     small, factor = shrunk(work, product, OVERLAY_SIDE)
     scale = photograph.shape[1] / raster.width
     left, top, right, bottom = (scale * edge for edge in extent_of(grid, small.shape, factor))
-    picture = draw_overlay(
-        photograph,
-        small,
-        product.names,
-        product.nothing,
-        (left, top, right, bottom),
-        title=raster.name,
-        exclusive=product.exclusive,
-    )
+    extent, title = (left, top, right, bottom), raster.name
+    if product.measured:
+        picture = draw_value_overlay(photograph, small, product.names, extent, title)
+    else:
+        picture = draw_overlay(
+            photograph,
+            small,
+            product.names,
+            product.nothing,
+            extent,
+            title=title,
+            exclusive=product.exclusive,
+        )
     with atomic_path(path, durable=True) as partial:
         # Twice as fast as the default for a tenth more bytes.
         picture.save(partial, compress_level=3)

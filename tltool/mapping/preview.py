@@ -14,7 +14,7 @@ from PIL import Image
 
 from tltool.files import write_text
 from tltool.mapping.pictures import extent_of, shrunk
-from tltool.pictures.overlay import Extent, class_colours
+from tltool.pictures.overlay import Extent, class_colours, value_range
 from tltool.pictures.pages import data_uri, render_page
 from tltool.raster import AnyRaster
 from tltool.tiling.products import Product
@@ -218,11 +218,20 @@ def write_preview(
 ) -> None:
     """Write the page of a map; parameters as of `write_overlay` and `render_preview`."""
     values, factor = shrunk(work, product, MAP_SIDE)
+    names = product.names
+    if product.measured:
+        # The page shows shares; the layer's name says of what.
+        ranges = [value_range(plane) for plane in values]
+        values = np.stack([(v - a) / (b - a) for v, (a, b) in zip(values, ranges, strict=True)])
+        names = tuple(
+            f"{name}, 0 is {a:.4g}, 1 is {b:.4g}"
+            for name, (a, b) in zip(names, ranges, strict=True)
+        )
     page = render_preview(
         raster.name,
         photograph,
         values,
-        product.names,
+        names,
         product.nothing,
         view_extent(raster, extent_of(grid, values.shape, factor)),
         factor,

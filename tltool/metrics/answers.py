@@ -1,4 +1,4 @@
-"""The probabilities of a task as yes-or-no questions: what is true, what is told, how surely."""
+"""Probabilities of classes as yes-or-no questions: what is true, what is predicted, how surely."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,29 +12,29 @@ class Answers:
 
     Attributes
     ----------
-    kind : 'multi-class', 'binary' or 'multi-label'
     classes : (c,) tuple of str
     truth : (n, c) bool array
-        A column a class, for a binary task two.
+        A column a class, the negative one of two among them.
     scores : (n, c) float64 array
-        Probabilities; rows add up to 1 but for a multi-label task.
+        Probabilities; rows add up to 1 where `exclusive`.
     labelled : (all images,) bool array
         Which of the images these are.
+    exclusive : bool
+        Whether an image has exactly one of the classes.
+    asked : tuple of int
+        Columns that are asked about each by itself, with a threshold of its
+        own; empty: the most probable class is asked for.
     """
 
-    kind: str
     classes: tuple[str, ...]
     truth: np.ndarray
     scores: np.ndarray
     labelled: np.ndarray
+    exclusive: bool = True
+    asked: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.truth)
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether an image has exactly one of the classes."""
-        return self.kind != "multi-label"
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -47,10 +47,10 @@ class Answers:
         return self.scores.argmax(axis=1)
 
     @cached_property
-    def told(self) -> np.ndarray:
+    def decided(self) -> np.ndarray:
         """What is answered: (n, c) bool array; a label of several from 0.5 on."""
         if not self.exclusive:
             return self.scores >= 0.5
-        told = np.zeros(self.truth.shape, bool)
-        told[np.arange(len(told)), self.predicted] = True
-        return told
+        decided = np.zeros(self.truth.shape, bool)
+        decided[np.arange(len(decided)), self.predicted] = True
+        return decided

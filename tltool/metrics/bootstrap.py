@@ -152,8 +152,8 @@ class _Measures:
         self._told, self._beta = told, beta
         number, classes = told.truth.shape
         each = np.arange(number)
-        self._hit = (told.truth & told.told).astype(np.float32)
-        self._true, self._yes = told.truth.astype(np.float32), told.told.astype(np.float32)
+        self._hit = (told.truth & told.decided).astype(np.float32)
+        self._true, self._yes = told.truth.astype(np.float32), told.decided.astype(np.float32)
         columns = zip(told.truth.T, told.scores.T, strict=True)
         self._ranks = [_Ranking(truth, scores, each) for truth, scores in columns]
         flat = told.truth.ravel(), told.scores.ravel()
@@ -163,7 +163,7 @@ class _Measures:
     def _of_images(self, top_k: int) -> dict[str, np.ndarray]:
         """Numbers that are a mean over images: of each image."""
         told = self._told
-        right = told.truth == told.told
+        right = told.truth == told.decided
         if not told.exclusive:
             share = right.mean(axis=1)
             return {
@@ -172,7 +172,7 @@ class _Measures:
                 "subset_accuracy": right.all(axis=1),
             }
         found = {"accuracy": right.all(axis=1)}
-        if told.kind == "multi-class":
+        if not told.asked:
             # Of equal scores the later class goes first, as in scikit-learn.
             best = np.argsort(told.scores, axis=1, kind="stable")[:, ::-1]
             for k in range(2, min(top_k, told.truth.shape[1] - 1) + 1):

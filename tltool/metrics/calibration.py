@@ -18,7 +18,6 @@ networks", ICML 2017, arXiv:1706.04599: equations 3 (expected calibration
 error) and 9 (temperature).
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,11 +47,10 @@ def compared(told: Answers) -> tuple[np.ndarray, np.ndarray]:
     (n, m) float64 array, (n, m) bool array
         m: 1, or the number of labels of a multi-label task.
     """
-    if told.kind == "multi-class":
+    if not told.asked:
         row = np.arange(len(told))
         return told.scores[row, told.predicted, None], told.truth[row, told.predicted, None]
-    first = 1 if told.kind == "binary" else 0
-    return told.scores[:, first:], told.truth[:, first:]
+    return told.scores[:, told.asked], told.truth[:, told.asked]
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:
@@ -82,18 +80,19 @@ def calibration(told: Answers) -> tuple[float | None, list[dict[str, Any]]]:
     return float(np.abs(sure - came).sum() / number.sum()), curve
 
 
-def soften(kind: str, probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def soften(probabilities: np.ndarray, temperature: float, exclusive: bool) -> np.ndarray:
     """Probabilities at a temperature.
 
     Parameters
     ----------
-    kind : 'multi-class', 'binary' or 'multi-label'
     probabilities : (n, outputs) array
     temperature : float
         Above 0; 1 leaves them as they are, more makes them less sure.
+    exclusive : bool
+        Whether they add up to 1 (softmax), else each is by itself (sigmoid).
     """
     kept = _clipped(probabilities)
-    if kind == "multi-class":
+    if exclusive:
         return softmax(np.log(kept) / temperature, axis=1)
     return expit(logit(kept) / temperature)
 
@@ -135,15 +134,4 @@ def fit_temperature(told: Answers) -> float | None:
 def at_temperature(told: Answers, temperature: float) -> Answers:
     """The same answers, as sure as a temperature makes them."""
     # With both columns a binary task is a softmax of two.
-    kind = "multi-class" if told.exclusive else "multi-label"
-    return replace(told, scores=soften(kind, told.scores, temperature))
-
-
-def calibrate(
-    tasks: Mapping[str, float], kinds: Mapping[str, str], probabilities: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Probabilities of several tasks at the temperature of each."""
-    return {
-        name: soften(kinds[name], values, tasks[name]).astype(np.float32)
-        for name, values in probabilities.items()
-    }
+    return replace(told, scores=soften(told.scores, temperature, told.exclusive))

@@ -102,9 +102,6 @@ def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any
 
 def threshold_tables(told: Answers) -> dict[str, list[dict[str, Any]]]:
     """Tables of each label of several, or of the positive of a binary task, by class."""
-    first = 1 if told.kind == "binary" else 0
     return {
-        name: threshold_table(told.truth[:, c], told.scores[:, c])
-        for c, name in enumerate(told.classes)
-        if c >= first
+        told.classes[c]: threshold_table(told.truth[:, c], told.scores[:, c]) for c in told.asked
     }

@@ -62,7 +62,7 @@ def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _rates(told: Answers, beta: float, average: str | None) -> list[Any]:
     """`RATES` of each class or, where `average` is "micro", of all pairs of image and class."""
-    truth, answer = told.truth, told.told
+    truth, answer = told.truth, told.decided
     if average == "micro":
         truth, answer = truth.reshape(-1, 1), answer.reshape(-1, 1)
     # A single column would be taken for two classes.
@@ -167,7 +167,7 @@ def _of_one_class(told: Answers, top_k: int) -> dict[str, Any]:
         name: number(score(labels, predicted)) if len(told) else None
         for name, score in _SCORES.items()
     }
-    if told.kind == "multi-class":
+    if not told.asked:
         found["top_k"] = _top_k(told, top_k)
     rows = [(row, row.sum()) for row in matrix]
     return found | {
@@ -182,8 +182,8 @@ def _of_labels(told: Answers) -> dict[str, Any]:
     """Numbers of all images together, where each has any number of classes."""
     if not len(told):
         return dict.fromkeys(("accuracy", "subset_accuracy", "hamming_loss"))
-    lost = float(sklearn.hamming_loss(told.truth, told.told))
-    whole = float(sklearn.accuracy_score(told.truth, told.told))
+    lost = float(sklearn.hamming_loss(told.truth, told.decided))
+    whole = float(sklearn.accuracy_score(told.truth, told.decided))
     return {"accuracy": 1 - lost, "subset_accuracy": whole, "hamming_loss": lost}
 
 

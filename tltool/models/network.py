@@ -17,6 +17,7 @@ from tltool.models.heads import apply_head
 from tltool.models.loading import load_network
 from tltool.raster import as_zoom
 from tltool.recipe import BackboneRecipe, HeadRecipe
+from tltool.tasks.kinds import make_task
 from tltool.tasks.task import Task
 
 
@@ -96,7 +97,7 @@ def _continue_from(classifier: Classifier, path: Path) -> None:
 
 def _as_tasks(tasks: int | Task | Sequence[Task]) -> tuple[Task, ...]:
     if isinstance(tasks, int):
-        return (Task("label", tuple(map(str, range(tasks)))),)
+        return (make_task("label", tuple(map(str, range(tasks)))),)
     return (tasks,) if isinstance(tasks, Task) else tuple(tasks)
 
 

@@ -22,7 +22,6 @@ ResNet101 ResNet152 ResNet50V2 ResNet101V2 ResNet152V2 VGG16 VGG19 Xception
 """
 BACKBONE_NAMES = tuple(_NAMES.split())
 
-Kind = Literal["multi-class", "binary", "multi-label"]
 Sampling = Literal["as-is", "over", "under", "square-root"]
 Keep = Literal["best", "last"]
 
@@ -104,7 +103,9 @@ class LossRecipe(Part):
 
     Attributes
     ----------
-    name : 'cross-entropy' or 'focal'
+    name : str or None
+        ``cross-entropy`` or ``focal``; of a regression ``squared-error`` or
+        ``huber``. None: the first of these.
     label_smoothing : float or None
         Share of a target's probability spread over all classes; None: 0.1
         for the cross-entropy of one class among several, else 0.
@@ -120,7 +121,7 @@ class LossRecipe(Part):
         negatives; a list has a weight a class.
     """
 
-    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    name: str | None = None
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     class_weights: Literal["none", "inverse", "effective"] = "none"
     beta: float = Field(0.999, ge=0, lt=1)
@@ -142,15 +143,15 @@ class TaskRecipe(Part):
 
     Attributes
     ----------
-    kind : 'multi-class', 'binary', 'multi-label' or None
-        None: as the column says.
+    kind : str or None
+        As `task` of the recipe; None: as the column says.
     weight : float
         Of its loss in the sum.
     loss : LossRecipe or None
         None: the recipe's own.
     """
 
-    kind: Kind | None = None
+    kind: str | None = None
     weight: float = Field(1.0, gt=0)
     loss: LossRecipe | None = None
 
@@ -225,8 +226,8 @@ class Recipe(Part):
     ----------
     task : str or None
         Kind of answer: ``multi-class`` (one class of several),
-        ``binary`` (one of two, by a single output) or ``multi-label`` (any
-        number of them); None: as the data says.
+        ``binary`` (one of two, by a single output), ``multi-label`` (any
+        number of them) or ``regression`` (a number); None: as the data says.
     tasks : dict of str to TaskRecipe
         Columns of the manifest to learn side by side; empty: ``label``, or
         all columns there are.
@@ -263,7 +264,7 @@ class Recipe(Part):
 
     backbone: BackboneRecipe = Field(default_factory=BackboneRecipe)
     head: HeadRecipe = Field(default_factory=HeadRecipe)
-    task: Kind | None = None
+    task: str | None = None
     tasks: dict[str, TaskRecipe] = Field(default_factory=dict)
     patch: int | None = Field(None, gt=0)
     context: int | None = Field(None, ge=0)

@@ -34,6 +34,8 @@ class Line:
         Stepped: level up to the next point.
     sizes : (n,) array or None
         Radii of dots on the points, px.
+    scattered : bool
+        Dots without a line.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Line:
     dashed: bool = False
     stepped: bool = False
     sizes: np.ndarray | None = None
+    scattered: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _draw(line: Line, x: Axis, y: Axis) -> Drawn | None:
         dots = [
             (round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes, strict=True)
         ]
-    path = _path(pixels, line.stepped)
+    path = "" if line.scattered else _path(pixels, line.stepped)
     return Drawn(line.label, line.colour, line.value, line.dashed, path, dots)
 
 

@@ -1,13 +1,13 @@
-"""A network beside its baselines: accuracies of the same images, and what it has over each."""
+"""A network beside its baselines: scores of the same images, and what it has over each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tltool.metrics.answers import Answers
+from tltool.metrics.baselines import Baseline
 from tltool.metrics.bootstrap import Draws, interval, number_groups
-from tltool.report.baselines import Baseline
+from tltool.tasks.task import Task
 
 _RESAMPLES = 1000
 
@@ -24,13 +24,12 @@ class Compared:
     name, note : str
     images : int
         That it was judged on.
-    accuracy, macro_f1 : float
-        Accuracy of a multi-label task is the share of right labels; F1 of a
-        class without image and prediction counts as 0.
+    score, other : float
+        The two numbers of the task's `scoring`.
     interval : (float, float) or None
-        95 % of the accuracy.
+        95 % of the score.
     gain : float or None
-        What the network's accuracy is above it, on the same images; None for
+        What the network's score is above it, on the same images; None for
         the network itself.
     gain_interval : (float, float) or None
     seconds : float or None
@@ -39,8 +38,8 @@ class Compared:
     name: str
     note: str
     images: int
-    accuracy: float
-    macro_f1: float
+    score: float
+    other: float
     interval: Interval
     gain: float | None = None
     gain_interval: Interval = None
@@ -63,21 +62,10 @@ def mean_interval(values: np.ndarray, groups: Sequence[str] = (), seed: int = 0)
     return None if found is None else (found[0], found[1])
 
 
-def _right(truth: np.ndarray, told: np.ndarray) -> np.ndarray:
-    """Share of right answers of each image: of labels for a multi-label task, else 0 or 1."""
-    same = truth == told
-    return same.astype(float) if same.ndim == 1 else same.mean(axis=1)
-
-
-def _macro_f1(truth: np.ndarray, told: np.ndarray, classes: int) -> float:
-    from sklearn.metrics import f1_score
-
-    names = None if truth.ndim == 2 else np.arange(classes)
-    return float(f1_score(truth, told, labels=names, average="macro", zero_division=0))
-
-
 def compare(
-    answers: Answers,
+    task: Task,
+    outputs: np.ndarray,
+    targets: np.ndarray,
     places: np.ndarray,
     baselines: Sequence[Baseline],
     groups: Sequence[str] = (),
@@ -87,8 +75,9 @@ def compare(
 
     Parameters
     ----------
-    answers : Answers
-        The network's, of all judged images.
+    task : Task
+    outputs, targets : (n, outputs) arrays
+        The network's, of all evaluated images, and what is so.
     places : (m,) int array
         Which of the labelled images the baselines were asked about.
     baselines : sequence of Baseline
@@ -102,28 +91,27 @@ def compare(
     list of Compared
         The network comes last.
     """
-    truth = answers.labels if answers.exclusive else answers.truth.astype(int)
-    own = answers.predicted if answers.exclusive else answers.told.astype(int)
-    classes = answers.truth.shape[1]
+    labelled = task.labelled(targets)
+    truth, own = task.decide(targets[labelled]), task.decide(outputs[labelled])
     found = []
     for baseline in baselines:
         rows = places[baseline.places]
-        right = _right(truth[rows], baseline.answers)
-        gain = _right(truth[rows], own[rows]) - right
+        scores = task.score_images(truth[rows], baseline.answers)
+        gain = task.score_images(truth[rows], own[rows]) - scores
         parts = [groups[row] for row in rows] if groups else ()
         found.append(
             Compared(
                 baseline.name,
                 baseline.note,
                 len(rows),
-                float(right.mean()),
-                _macro_f1(truth[rows], baseline.answers, classes),
-                mean_interval(right, parts, seed),
+                float(scores.mean()),
+                task.score_all(truth[rows], baseline.answers),
+                mean_interval(scores, parts, seed),
                 float(gain.mean()),
                 mean_interval(gain, parts, seed),
                 baseline.seconds,
             )
         )
-    right, f1 = _right(truth, own), _macro_f1(truth, own, classes)
-    sure = mean_interval(right, groups, seed)
-    return [*found, Compared("this network", "", len(truth), float(right.mean()), f1, sure)]
+    scores, other = task.score_images(truth, own), task.score_all(truth, own)
+    sure = mean_interval(scores, groups, seed)
+    return [*found, Compared("this network", "", len(truth), float(scores.mean()), other, sure)]

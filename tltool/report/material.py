@@ -14,17 +14,14 @@ from tltool.data.splits import SPLITS
 from tltool.data.stream import Patches, load_patches
 from tltool.errors import TltoolError
 from tltool.inference.network import LoadedNetwork
-from tltool.metrics.answers import Answers
 from tltool.models.network import Classifier, build_classifier
 from tltool.models.normalisation import normalisation_layers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe
-from tltool.report.baselines import all_baselines
 from tltool.report.comparison import Compared, compare
 from tltool.report.evaluation import Evaluation
 from tltool.report.features import backbone_features, compute_features, penultimate
 from tltool.run.folder import RECIPE_NAME
-from tltool.tasks.answers import answers
 from tltool.tasks.task import Task
 
 # Images that baselines learn of and are judged on at most.
@@ -84,10 +81,14 @@ class Material:
         self.sidecar, self.dataset, self.tasks = run.sidecar, evaluation.dataset, run.tasks
         self.zoom = as_zoom(self.sidecar.zoom)
 
-    def answers(self, task: Task) -> Answers:
-        """Predictions of the run for the images that are labelled for a task."""
+    def values(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        """Targets of the evaluated images and the network's outputs: two (n, outputs) arrays."""
         judged = self.evaluation.judged
-        return answers(task, judged.probabilities[task.name], judged.targets[task.name])
+        return judged.targets[task.name], judged.probabilities[task.name]
+
+    def labelled(self, task: Task) -> np.ndarray:
+        """Which evaluated images are labelled for a task: (n,) bool array."""
+        return task.labelled(self.values(task)[0])
 
     def load(self, samples: Sequence[Sample]) -> Patches:
         """Decode images as training did; those that cannot be read are left out."""
@@ -199,18 +200,19 @@ class Material:
         self, task: Task, train: np.ndarray, asked: np.ndarray, targets: np.ndarray
     ) -> list[Compared]:
         """A task's baselines, from features of both sets of images and training targets."""
-        told = self.answers(task)
+        labelled = self.labelled(task)
         # Rows of `asked` that are labelled for the task.
-        rows = np.flatnonzero(told.labelled[self.asked])
-        if not len(rows) or not (targets >= 0).all(axis=1).any():
+        rows = np.flatnonzero(labelled[self.asked])
+        if not len(rows) or not task.labelled(targets).any():
             return []
         images = self._pixels[0], self._pixels[1][rows]
-        made = all_baselines(task, targets, images, (train, asked[rows]), self.seed)
+        made = task.baselines(targets, images, (train, asked[rows]), self.seed)
         # Among the labelled images.
-        places = np.cumsum(told.labelled)[self.asked[rows]] - 1
+        places = np.cumsum(labelled)[self.asked[rows]] - 1
         groups = self.evaluation.judged.groups
-        own = np.array(groups)[told.labelled].tolist() if groups else []
-        return compare(told, places, made, own, self.seed)
+        own = np.array(groups)[labelled].tolist() if groups else []
+        targets, outputs = self.values(task)
+        return compare(task, outputs, targets, places, made, own, self.seed)
 
     def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
         """Baselines of each task and the run's network, evaluated on the same images.

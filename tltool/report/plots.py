@@ -9,10 +9,13 @@ import numpy as np
 from tltool.report.charts import Chart, Line, line_chart, room_for
 from tltool.report.matrix import Matrix, matrix_chart
 from tltool.report.tables import confusions
-from tltool.report.words import percent
+from tltool.tasks.task import Task
+from tltool.tasks.words import percent
 
 # Classes whose curves are told apart in one chart.
 _CURVES = 8
+# Columns of the history that say where it is.
+_NO_METRICS = ("stage", "epoch", "learning_rate", "rate")
 
 
 def confusion_chart(names: Sequence[str], numbers: dict[str, Any]) -> Matrix | None:
@@ -103,6 +106,8 @@ def curve_charts(
     names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any]
 ) -> list[Chart]:
     """ROC and precision-recall curves, where there are any."""
+    if "curves" not in numbers:
+        return []
     found = [_curve_chart(names, colours, numbers, kind) for kind in (_ROC, _PR)]
     return [chart for chart in found if chart is not None]
 
@@ -117,7 +122,7 @@ def _bins(bins: Sequence[dict[str, Any]], label: str, colour: str, value: str) -
 def calibration_chart(numbers: dict[str, Any]) -> Chart | None:
     """Probability against frequency, before and after temperature scaling."""
     lines = []
-    if numbers["calibration"]:
+    if numbers.get("calibration"):
         label = "the network's own"
         lines.append(
             _bins(numbers["calibration"], label, "var(--before)", f"ECE {percent(numbers['ece'])}")
@@ -205,8 +210,40 @@ def _history_charts_of(rows: Sequence[dict[str, float]], names: Sequence[str]) -
     return charts
 
 
+def scatter_charts(task: Task, targets: np.ndarray, outputs: np.ndarray) -> list[Chart]:
+    """Charts of a task's outputs that its numbers do not hold.
+
+    Parameters
+    ----------
+    task : Task
+    targets, outputs : (n, outputs) arrays
+    """
+    charts = []
+    for each in task.charts(outputs, targets):
+        if not len(each.x):
+            continue
+        points = np.stack([each.x, each.y], axis=1)
+        x_range, y_range = room_for(each.x), room_for(each.y)
+        if each.line == "same":
+            x_range = y_range = (min(x_range[0], y_range[0]), max(x_range[1], y_range[1]))
+        else:
+            low, high = min(0, y_range[0]), max(0, y_range[1])
+            y_range = (low, high if high > low else low + 1)
+        ends = np.array(x_range)
+        right = np.stack([ends, ends if each.line == "same" else np.zeros(2)], axis=1)
+        lines = [
+            Line(
+                "images", "var(--before)", points, sizes=np.full(len(points), 2.5), scattered=True
+            ),
+            Line("without error", "currentColor", right, dashed=True),
+        ]
+        text = f"{each.title} of {len(points)} images."
+        charts.append(line_chart(each.title, text, each.labels, lines, x_range, y_range))
+    return charts
+
+
 def history_charts(rows: Sequence[dict[str, float]]) -> list[Chart]:
-    """Loss, then every accuracy, over the epochs of all stages.
+    """Loss, then every metric, over the epochs of all stages.
 
     Parameters
     ----------
@@ -215,5 +252,6 @@ def history_charts(rows: Sequence[dict[str, float]]) -> list[Chart]:
     """
     if not rows:
         return []
-    accuracies = [k for k in rows[0] if k.endswith("accuracy") and not k.startswith("val_")]
-    return _history_charts_of(rows, ["loss", *accuracies[:5]] if "loss" in rows[0] else accuracies)
+    metrics = [k for k in rows[0] if k not in _NO_METRICS and not k.startswith("val_")]
+    metrics = [k for k in metrics if not k.endswith("loss")]
+    return _history_charts_of(rows, ["loss", *metrics[:5]] if "loss" in rows[0] else metrics)

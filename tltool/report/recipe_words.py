@@ -6,6 +6,8 @@ from typing import Any
 
 from tltool.recipe import Recipe, StageRecipe
 from tltool.recipe.parts import LossRecipe
+from tltool.tasks.classification import Classification
+from tltool.tasks.kinds import KINDS
 
 _SAMPLING = {
     "as-is": "Every image is seen once an epoch.",
@@ -104,15 +106,10 @@ def _augmentation(recipe: Recipe) -> str:
 
 
 def _loss(loss: LossRecipe, task: str | None) -> str:
-    parts = ["Cross-entropy" if loss.name == "cross-entropy" else f"Focal, gamma {loss.gamma:g}"]
-    if loss.alpha is not None:
-        parts.append(f"alpha {_value(loss.alpha)}")
-    if loss.label_smoothing is None and loss.name == "cross-entropy":
-        if task is None:
-            parts.append("labels smoothed by 0.1 where one class is told of several")
-        if task == "multi-class":
-            parts.append("labels smoothed by 0.1")
-    elif loss.label_smoothing:
+    parts = (KINDS[task] if task is not None else Classification).loss_words(loss)
+    if task is None and loss.label_smoothing is None and loss.name != "focal":
+        parts.append("labels smoothed by 0.1 where one class is told of several")
+    if loss.label_smoothing:
         parts.append(f"labels smoothed by {loss.label_smoothing:g}")
     if loss.class_weights == "inverse":
         parts.append("samples weighted by the inverse of their class's frequency")

@@ -59,7 +59,11 @@ def class_samples(material: Material, place: int) -> list[ClassSample]:
     samples = [sample for split in SPLITS for sample in dataset.samples[split]]
     for index, name in enumerate(task.classes):
         numbers = [counts[split][name] for split in SPLITS]
-        own = [sample for sample in samples if index in (sample.labels[place] or ())]
+        own = [
+            sample
+            for sample in samples
+            if (label := sample.labels[place]) and index in task.members(label)
+        ]
         chosen = [own[k] for k in np.sort(rng.permutation(len(own))[:_STRIP])]
         images = list(material.load(chosen).images) if chosen and index < _STRIPS else []
         if not images:

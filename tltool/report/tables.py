@@ -9,14 +9,20 @@ import numpy as np
 
 from tltool.metrics import paths
 from tltool.report.comparison import Compared
-from tltool.report.words import (
+from tltool.tasks.display import Scoring, Shown
+from tltool.tasks.task import Task
+from tltool.tasks.words import (
     MINUS,
+    NONE,
     TO,
     decimal,
     decimal_ends,
     percent,
     percent_ends,
+    points,
     points_ends,
+    value,
+    value_ends,
 )
 
 _CONFUSED = 6
@@ -32,71 +38,6 @@ class Number:
     meaning: str
 
 
-@dataclass(frozen=True)
-class _Known:
-    """How a number of the metrics is shown."""
-
-    path: str
-    name: str
-    meaning: str
-    share: bool = True
-
-
-_OF_CLASSES = [
-    _Known("accuracy", "Accuracy", "share of images that get the right class"),
-    _Known("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
-    _Known("macro.f1", "F1, mean of classes", "balance of precision and recall, every class alike"),
-    _Known(
-        "macro.roc_auc",
-        "ROC AUC, mean of classes",
-        "chance that an image of a class ranks above one of another; 0.5 is guessing",
-        share=False,
-    ),
-    _Known(
-        "kappa", "Cohen's kappa", "agreement beyond chance; 0 is chance, 1 is perfect", share=False
-    ),
-]
-_OF_LABELS = [
-    _Known("accuracy", "Label accuracy", "share of all labels, there or not, that are right"),
-    _Known("subset_accuracy", "Subset accuracy", "share of images with every label right"),
-    _Known("macro.f1", "F1, mean of labels", "balance of precision and recall, every label alike"),
-    _Known(
-        "mean_average_precision",
-        "Mean average precision",
-        "area under the precision-recall curve, mean of labels",
-        share=False,
-    ),
-]
-_MORE = [
-    _Known(
-        "macro.precision",
-        "Precision, mean of classes",
-        "of images told a class, the share that has it",
-    ),
-    _Known(
-        "macro.recall", "Recall, mean of classes", "of images of a class, the share that is told it"
-    ),
-    _Known("macro.f_beta", "F-beta, mean of classes", "as F1, recall counts beta times as much"),
-    _Known(
-        "macro.specificity",
-        "Specificity, mean of classes",
-        "of images without a class, the share that is not told it",
-    ),
-    _Known(
-        "macro.average_precision",
-        "Average precision, mean of classes",
-        "area under the precision-recall curve",
-        share=False,
-    ),
-    _Known("weighted.f1", "F1, weighted", "mean of classes by their number of images"),
-    _Known(
-        "log_loss", "Log loss", "how surprised the network is by the truth; 0 is best", share=False
-    ),
-    _Known("brier", "Brier score", "squared error of the probabilities; 0 is best", share=False),
-    _Known("ece", "Calibration error (ECE)", "mean gap of probability and frequency; 0 is best"),
-]
-
-
 def numbers_of(metrics: dict[str, Any], task: str) -> dict[str, Any]:
     """The numbers of a task, whether it is the only one or one of several."""
     return metrics["tasks"][task] if "tasks" in metrics else metrics
@@ -110,38 +51,23 @@ def find(numbers: dict[str, Any], path: str) -> float | None:
         return None
 
 
-def _shown(numbers: dict[str, Any], known: _Known) -> Number:
-    value, ends = find(numbers, known.path), numbers["intervals"].get(known.path)
-    text, between = (percent, percent_ends) if known.share else (decimal, decimal_ends)
-    return Number(known.name, text(value), between(ends), known.meaning)
+# Form of a number -> how it is written, and its interval.
+_FORMS = {
+    "share": (percent, percent_ends),
+    "decimal": (decimal, decimal_ends),
+    "value": (value, value_ends),
+}
 
 
-def headline(numbers: dict[str, Any]) -> list[Number]:
-    """The few numbers to remember."""
-    rows = _OF_LABELS if numbers["kind"] == "multi-label" else _OF_CLASSES
-    return [_shown(numbers, known) for known in rows]
-
-
-def more_numbers(numbers: dict[str, Any], beta: float) -> list[Number]:
-    """The others, for a table."""
-    top = [
-        _Known(f"top_k.{k}", f"Top-{k} accuracy", f"the right class is among the {k} most probable")
-        for k in numbers.get("top_k") or ()
-    ]
-    hamming = _Known("hamming_loss", "Hamming loss", "share of labels that are wrong")
-    extra = [hamming] if numbers["kind"] == "multi-label" else top
-    named = [
-        _Known(
-            k.path,
-            k.name.replace("beta", f"{beta:g}"),
-            k.meaning.replace("beta", f"{beta:g}"),
-            k.share,
-        )
-        if k.path.endswith("f_beta")
-        else k
-        for k in _MORE
-    ]
-    return [_shown(numbers, known) for known in [*extra, *named]]
+def shown_numbers(numbers: dict[str, Any], chosen: Sequence[Shown]) -> list[Number]:
+    """Numbers of a task as text."""
+    found = []
+    for each in chosen:
+        text, between = _FORMS[each.form]
+        ends = numbers["intervals"].get(each.path)
+        number = find(numbers, each.path)
+        found.append(Number(each.name, text(number), between(ends), each.meaning))
+    return found
 
 
 @dataclass(frozen=True)
@@ -183,7 +109,7 @@ def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
 
     return [
         ClassRow(name, told["samples"], [cell(name, key, told) for key in (*_COLUMNS, *_AREAS)])
-        for name, told in numbers["classes"].items()
+        for name, told in numbers.get("classes", {}).items()
     ]
 
 
@@ -205,7 +131,9 @@ def confusions(names: Sequence[str], numbers: dict[str, Any]) -> list[str]:
 
 
 def calibration_rows(numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, before and after temperature scaling."""
+    """Name, before and after temperature scaling; nothing where outputs are no probabilities."""
+    if "calibration" not in numbers:
+        return []
     after = numbers.get("calibrated") or {}
     return [
         ("Log loss", decimal(numbers["log_loss"]), decimal(after.get("log_loss"))),
@@ -231,64 +159,63 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def gain_sentence(rows: Sequence[Compared]) -> str:
-    """Sentence on how far the network is above the best baseline."""
-    best = max(rows[:-1], key=lambda row: row.accuracy)
+def comparison_texts(row: Compared, scoring: Scoring) -> tuple[str, str, str, str, str]:
+    """Score and its interval, the other number, gain and its interval."""
+    if scoring.share:
+        score, other, gain = percent(row.score), percent(row.other), points(row.gain or 0)
+        ends, gain_ends = percent_ends(row.interval), points_ends(row.gain_interval)
+    else:
+        score, gain = value(row.score), value(row.gain)
+        other = decimal(row.other if math.isfinite(row.other) else None)
+        ends, gain_ends = value_ends(row.interval), value_ends(row.gain_interval)
+    return score, ends, other, NONE if row.gain is None else gain, gain_ends
+
+
+def gain_sentence(rows: Sequence[Compared], scoring: Scoring) -> str:
+    """How far the network is above or below the best baseline, in words."""
+    best = (max if scoring.higher else min)(rows[:-1], key=lambda row: row.score)
     assert best.gain is not None
     better = "above" if best.gain >= 0 else "below"
-    text = (
-        f"The network is {abs(100 * best.gain):.1f} percentage points {better} the best of them,"
-        f" {best.name}"
-    )
+    if scoring.share:
+        text = f"The network is {abs(100 * best.gain):.1f} percentage points {better}"
+    else:
+        text = f"The network's {scoring.name.lower()} is {value(abs(best.gain))} {better} that of"
+    text += f" the best of them, {best.name}"
     if best.gain_interval is not None:
-        text += f" (95 % interval {points_ends(best.gain_interval)})"
+        between = points_ends if scoring.share else value_ends
+        text += f" (95 % interval {between(best.gain_interval)})"
         if best.gain_interval[0] <= 0 <= best.gain_interval[1]:
             text += "; so few images do not tell whether there is a difference at all"
     return text + "."
 
 
-def summary(numbers: dict[str, Any], split: str) -> str:
+def summary(task: Task, numbers: dict[str, Any], split: str) -> str:
     """The first sentence to read."""
-    share, number = numbers["accuracy"], numbers["samples"]
-    if share is None:
-        return "No image is labelled."
-    ends = numbers["intervals"].get("accuracy")
-    sure = "" if ends is None else f" (95 % interval {percent_ends(ends)})"
+    number = numbers["samples"]
     images = f"{number} image{'s' * (number != 1)}"
-    where = "" if split == "all" else f" of the {split} split"
-    if numbers["kind"] == "multi-label":
-        return f"Of all labels of {images}{where}, {percent(share)} are right{sure}."
-    return f"Of {images}{where}, {percent(share)} get the right class{sure}."
+    return task.summary(numbers, images + ("" if split == "all" else f" of the {split} split"))
 
 
-_AVERAGED = [
-    _Known("accuracy", "Accuracy", ""),
-    _Known("balanced_accuracy", "Balanced accuracy", ""),
-    _Known("subset_accuracy", "Subset accuracy", ""),
-    _Known("macro.f1", "F1, mean of classes", ""),
-    _Known("log_loss", "Log loss", "", share=False),
-    _Known("ece", "Calibration error (ECE)", ""),
-]
-
-
-def averaged_rows(metrics: dict[str, Any], task: str) -> list[tuple[str, str, str, str, str]]:
+def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, str, str, str]]:
     """Name, without, with, gain and its interval of test-time augmentation, where it was made."""
     if "averaged" not in metrics:
         return []
-    before, after = numbers_of(metrics, task), numbers_of(metrics["averaged"], task)
+    before, after = numbers_of(metrics, task.name), numbers_of(metrics["averaged"], task.name)
     gains = metrics["tta"]["gain"]
-    gains = gains.get(task, {}) if "tasks" in metrics else gains
+    gains = gains.get(task.name, {}) if "tasks" in metrics else gains
     rows = []
-    for known in _AVERAGED:
+    for known in task.averaged_numbers:
         pair = find(before, known.path), find(after, known.path)
         if pair[0] is None or pair[1] is None:
             continue
-        show = percent if known.share else decimal
-        scale, digits = (100, 1) if known.share else (1, 3)
+        show, _ = _FORMS[known.form]
+        scale, form = (100, "+.1f") if known.form == "share" else (1, "+.3f")
+        if known.form == "value":
+            form = "+.3g"
         ends = (gains.get(known.path) or {}).get("interval")
         texts = [
-            f"{scale * value:+.{digits}f}".replace("-", MINUS)
-            for value in (pair[1] - pair[0], *(ends or ()))
+            format(scale * number, form).replace("-", MINUS)
+            for number in (pair[1] - pair[0], *(ends or ()))
         ]
         between = f"{texts[1]} to {texts[2]}" if ends else ""
         rows.append((known.name, show(pair[0]), show(pair[1]), texts[0], between))

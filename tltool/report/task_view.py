@@ -11,11 +11,11 @@ from tltool.errors import ModelError, UsageError
 from tltool.explanation.methods import as_heat, maps_of_subject
 from tltool.explanation.picture import as_seen, lay_over
 from tltool.explanation.subject import open_subject
+from tltool.pictures.overlay import value_colours
 from tltool.pictures.pages import data_uri
 from tltool.report import plots, tables
 from tltool.report.charts import Chart
 from tltool.report.comparison import Compared
-from tltool.report.examples import Example, Examples
 from tltool.report.feature_map import (
     MOST_IMAGES,
     MOST_THUMBNAILS,
@@ -28,8 +28,9 @@ from tltool.report.material import Material, Pretrained
 from tltool.report.matrix import Matrix
 from tltool.report.pictures import GREY, THUMBNAIL, colours_of, thumbnail
 from tltool.report.whiskers import Whiskers, whiskers
-from tltool.report.words import percent
+from tltool.tasks.display import Example
 from tltool.tasks.task import Task
+from tltool.tasks.words import percent, value
 
 # Of class activation maps. On fine layers, which small patches ask for, Grad-CAM has nothing
 # positive for every fifth image of the sea lions; LayerCAM was made for such layers.
@@ -73,10 +74,13 @@ class TaskView:
         CSS.
     summary : str
         The first sentence to read.
+    scatters : list of Chart
+        What the numbers do not hold.
     compared, whiskers, gain, pretrained
         The network and its baselines: rows, their chart, what fine-tuning
         brought, what made the features.
-    mistakes, uncertain : list of Card
+    examples : list of (str, list of Card)
+        Titles, and what stands under each.
     cells : tuple of int, or None
         Of the class activation maps, down and across.
     no_heat, map_note : str
@@ -99,12 +103,12 @@ class TaskView:
     threshold_charts: list[Chart]
     threshold_rows: list[tuple[str, list[str]]]
     averaged: list[tuple[str, str, str, str, str]]
+    scatters: list[Chart] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     whiskers: Whiskers | None = None
     gain: str = ""
     pretrained: Pretrained | None = None
-    mistakes: list[Card] = field(default_factory=list)
-    uncertain: list[Card] = field(default_factory=list)
+    examples: list[tuple[str, list[Card]]] = field(default_factory=list)
     no_heat: str = ""
     cells: tuple[int, ...] | None = None
     maps: list[MapPicture] = field(default_factory=list)
@@ -129,9 +133,9 @@ def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> Tas
         task=task,
         numbers=numbers,
         colours=colours,
-        summary=tables.summary(numbers, metrics["split"]),
-        headline=tables.headline(numbers),
-        more=tables.more_numbers(numbers, metrics["beta"]),
+        summary=tables.summary(task, numbers, metrics["split"]),
+        headline=tables.shown_numbers(numbers, task.headline),
+        more=tables.shown_numbers(numbers, task.more_numbers(numbers, metrics["beta"])),
         classes=tables.class_rows(numbers),
         confusion=plots.confusion_chart(names, numbers),
         confusions=tables.confusions(names, numbers),
@@ -140,18 +144,22 @@ def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> Tas
         calibration_rows=tables.calibration_rows(numbers),
         threshold_charts=[c for c in charts if c is not None][:_THRESHOLDS],
         threshold_rows=tables.threshold_rows(numbers),
-        averaged=tables.averaged_rows(metrics, task.name),
+        averaged=tables.averaged_rows(metrics, task),
     )
 
 
 def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) -> None:
     """Put the network beside its baselines."""
+    scoring = view.task.scoring
     view.compared, view.pretrained = rows, pretrained
-    view.gain = tables.gain_sentence(rows)
-    told = ", ".join(f"{row.name} {percent(row.accuracy)}" for row in rows)
+    view.gain = tables.gain_sentence(rows, scoring)
+    shown = percent if scoring.share else value
+    texts = ", ".join(f"{row.name} {shown(row.score)}" for row in rows)
+    title = "Accuracies" if scoring.share else scoring.name
     view.whiskers = whiskers(
-        f"Accuracies with their 95 % intervals: {told}.",
-        [(row.name, row.accuracy, row.interval, row is rows[-1]) for row in rows],
+        f"{title} with their 95 % intervals: {texts}.",
+        [(row.name, row.score, row.interval, row is rows[-1]) for row in rows],
+        scoring.share,
     )
 
 
@@ -174,13 +182,13 @@ def _heat(
 
 
 def add_examples(view: TaskView, material: Material) -> None:
-    """Show the most confident mistakes and the least certain answers, with their maps."""
-    examples = Examples(material.answers(view.task))
-    mistakes, uncertain = examples.mistakes(_EXAMPLES), examples.least_certain(_EXAMPLES)
-    found = [*mistakes, *uncertain]
+    """Show the images that the task finds worth looking at, with their maps."""
+    targets, outputs = material.values(view.task)
+    groups = view.task.examples(outputs, targets, _EXAMPLES)
+    found = [example for group in groups for example in group.examples]
     if not found:
         return
-    images = material.images([example.place for example in found])
+    images = material.images([example.index for example in found])
     heats: Any = [None] * len(found)
     try:
         heats, view.cells = _heat(material, view.task, images, found)
@@ -190,34 +198,37 @@ def add_examples(view: TaskView, material: Material) -> None:
     cards = [
         Card(
             example,
-            "/".join(paths[example.place].parts[-2:]),
+            "/".join(paths[example.index].parts[-2:]),
             thumbnail(image),
             "" if heat is None or not heat.any() else thumbnail(lay_over(image, heat, THUMBNAIL)),
         )
         for example, image, heat in zip(found, images, heats, strict=True)
     ]
-    view.mistakes, view.uncertain = cards[: len(mistakes)], cards[len(mistakes) :]
+    remaining = iter(cards)
+    view.examples = [(group.title, [next(remaining) for _ in group.examples]) for group in groups]
 
 
 def true_colours(
     view: TaskView, material: Material, rows: np.ndarray
 ) -> list[tuple[int, int, int]]:
-    """Colours of the true class of images; of several labels the first one, grey without any."""
-    known = colours_of(view.task.classes, material.sidecar.background)
-    truth = material.answers(view.task).truth[rows]
-    return [known[int(row.argmax())] if row.any() else GREY for row in truth]
+    """Colours of the true class of images, of several labels the first one; or of true numbers."""
+    targets = material.values(view.task)[0][rows]
+    values = view.task.frame_values(targets)
+    if values is not None:
+        return [(int(r), int(g), int(b)) for r, g, b in value_colours(values)]
+    known = [*colours_of(view.task.classes, material.sidecar.background), GREY]
+    return [known[index] for index in view.task.class_indices(targets)]
 
 
 def add_maps(view: TaskView, material: Material) -> None:
     """Lay out the judged images by what the last layer sees of them."""
-    told = material.answers(view.task)
-    rows = np.flatnonzero(told.labelled[material.asked])[:MOST_IMAGES]
+    labelled = material.labelled(view.task)
+    rows = np.flatnonzero(labelled[material.asked])[:MOST_IMAGES]
     if not len(rows):
         return
     features = material.last_features[view.task.name][rows]
     images = as_seen(material.evaluated_patches.images[rows])
-    # From places among all images to rows of the labelled ones.
-    colours = true_colours(view, material, np.cumsum(told.labelled)[material.asked[rows]] - 1)
+    colours = true_colours(view, material, material.asked[rows])
     layouts = [
         neighbourhoods(features, material.seed),
         principal_components(features, material.seed),
@@ -232,7 +243,7 @@ def add_maps(view: TaskView, material: Material) -> None:
             view.maps.append(
                 MapPicture(layout, picture, data_uri(picture, "WEBP", quality=80), alt)
             )
-    number = len(told)
+    number = int(labelled.sum())
     drawn = "" if len(rows) == number else f"{len(rows)} of {number} images, drawn at random. "
     dots = "Those beyond are dots. " if len(rows) > MOST_THUMBNAILS else ""
     view.map_note = f"{drawn}{dots}Thumbnails are moved apart so that none hides another."

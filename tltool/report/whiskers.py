@@ -41,19 +41,24 @@ class Whiskers:
 
 
 def whiskers(
-    description: str, rows: Sequence[tuple[str, float, tuple[float, float] | None, bool]]
+    description: str,
+    rows: Sequence[tuple[str, float, tuple[float, float] | None, bool]],
+    share: bool = True,
 ) -> Whiskers:
-    """Lay out shares (0..1) with their intervals.
+    """Lay out numbers with their intervals.
 
     Parameters
     ----------
     description : str
         The text alternative.
     rows : sequence of (label, value, (low, high) or None, strong)
+    share : bool
+        Whether they are shares, 0..1, shown as percentages; else numbers from 0 on.
     """
     width, left, right, step, top = 360, 8, 352, 44, 8
     bottom = top + step * len(rows)
-    x = Axis(0, 1, left, right)
+    most = 1.0 if share else 1.05 * max(max((number, *(ends or ()))) for _, number, ends, _ in rows)
+    x = Axis(0, most or 1.0, left, right)
 
     def place(value: float) -> float:
         return round(float(x(value)), 1)
@@ -63,7 +68,7 @@ def whiskers(
         [
             Whisker(
                 label,
-                f"{100 * value:.1f} %",
+                f"{100 * value:.1f} %" if share else f"{value:.3g}",
                 top + step * k + 31,
                 place(value),
                 None if ends is None else (place(ends[0]), place(ends[1])),
@@ -71,7 +76,7 @@ def whiskers(
             )
             for k, (label, value, ends, strong) in enumerate(rows)
         ],
-        [(place(v), f"{100 * v:.0f} %") for v in (0, 0.25, 0.5, 0.75, 1)],
+        [(place(v), f"{100 * v:.0f} %") for v in (0, 0.25, 0.5, 0.75, 1)] if share else x.ticks(4),
         width,
         bottom + 26,
         left,

@@ -11,7 +11,7 @@ from tltool.data.splits import SPLITS
 from tltool.files import atomic_path, write_text
 from tltool.inference.network import LoadedNetwork
 from tltool.pictures.pages import render_page
-from tltool.report import MAP_NAME, REPORT_NAME, plots, tables, words
+from tltool.report import MAP_NAME, REPORT_NAME, plots, tables
 from tltool.report.comparison import Compared
 from tltool.report.evaluation import Evaluation
 from tltool.report.feature_map import draw_sheet
@@ -90,7 +90,8 @@ def _task_views(material: Material, palette: Palette, feature_map: bool) -> list
     for view in found:
         if pretrained is not None and view.task.name in compared:
             add_baselines(view, compared[view.task.name], pretrained)
-        if len(material.answers(view.task)):
+        view.scatters = plots.scatter_charts(view.task, *material.values(view.task))
+        if material.labelled(view.task).any():
             add_examples(view, material)
             if feature_map:
                 add_maps(view, material)
@@ -111,6 +112,7 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
     legend = [
         pair
         for view in found
+        if view.task.probabilistic
         for pair in zip(
             view.task.classes,
             colours_of(view.task.classes, material.sidecar.background),
@@ -125,12 +127,11 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
 def _about(material: Material) -> list[str]:
     """What was judged, in a few words."""
     metrics, recipe = material.evaluation.metrics, material.recipe
-    classes = sum(len(task.classes) for task in material.tasks)
+    classes = sum(len(task.classes) for task in material.tasks if task.probabilistic)
+    answers = f"{classes} classes" if classes else material.tasks[0].kind
     return [
         *([recipe.backbone.name] if recipe is not None else []),
-        f"{len(material.tasks)} tasks, {classes} classes"
-        if len(material.tasks) > 1
-        else f"{classes} classes",
+        f"{len(material.tasks)} tasks, {answers}" if len(material.tasks) > 1 else answers,
         f"{metrics['samples']} images judged",
         time.strftime("%Y-%m-%d"),
     ]
@@ -168,10 +169,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),
-        percent=words.percent,
-        points=words.points,
-        percent_ends=words.percent_ends,
-        points_ends=words.points_ends,
+        comparison_texts=tables.comparison_texts,
     )
 
 

@@ -22,7 +22,8 @@ class TaskFacts(BaseModel):
     ----------
     name : str
         ``label``, or the column of the manifest.
-    kind : 'multi-class', 'binary' or 'multi-label'
+    kind : str
+        One of `tltool.tasks.kinds.KINDS`.
     classes : list of str
         Of a binary task (negative, positive); its one output is the positive's.
     """
@@ -30,7 +31,7 @@ class TaskFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = "label"
-    kind: Literal["multi-class", "binary", "multi-label"] = "multi-class"
+    kind: str = "multi-class"
     classes: list[str] = Field(min_length=1)
 
 

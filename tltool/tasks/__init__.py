@@ -1,1 +1,1 @@
-"""Kinds of answer: what is told of an image, how it is encoded, learnt and judged."""
+"""Kinds of answer: what is said of an image, how it is encoded, learnt, evaluated and shown."""

@@ -1,4 +1,4 @@
-"""Losses and the accuracy for each kind of task; rows that are not labelled count for neither.
+"""Losses and metrics of training for each kind of task; rows that are not labelled do not count.
 
 Used in training only, never stored with a model.
 """
@@ -119,11 +119,12 @@ def make_loss(
     Raises
     ------
     RecipeError
-        An `alpha` that does not fit the task.
+        A loss or an `alpha` that does not fit the task.
     UsageError
         Class weights without `targets`, or with some of another shape.
     """
-    several = task.kind == "multi-class"
+    check_loss(task, recipe)
+    several = task.activation == "softmax"
     focal = recipe.name == "focal"
     smoothing = recipe.label_smoothing
     if smoothing is None:
@@ -134,8 +135,58 @@ def make_loss(
         _alpha_of_classes(recipe, task) if several else _alpha_of_sides(recipe, task),
         _counted_weights(recipe, task, targets),
     )
-    name = recipe.name.replace("-", "_")
+    name = (recipe.name or task.losses[0]).replace("-", "_")
     return _LabelledMean(_categorical_rows if several else _binary_rows, terms, name)
+
+
+def check_loss(task: Task, recipe: LossRecipe) -> None:
+    """Raise a `RecipeError` where a recipe's loss is not of the task's kind."""
+    if recipe.name is not None and recipe.name not in task.losses:
+        raise RecipeError(
+            f"loss of task {task.name}: expected one of {', '.join(task.losses)} for a {task.kind}"
+            f" task; received {recipe.name}"
+        )
+
+
+def number_loss(task: Task, recipe: LossRecipe) -> keras.losses.Loss:
+    """Build the loss of numbers: its mean over outputs and the labelled rows of a batch.
+
+    With e the difference of prediction and target in standard deviations d of
+    the training split (`task.deviation`, else 1), an output costs e^2, or as
+    ``huber`` e^2 / 2 up to 1 and |e| - 1/2 beyond (Huber, "Robust Estimation of
+    a Location Parameter", Annals of Mathematical Statistics 1964).
+
+    Parameters
+    ----------
+    task : Task
+    recipe : LossRecipe
+
+    Returns
+    -------
+    keras.losses.Loss
+        From (b, outputs) targets, NaN: not labelled, and predictions.
+
+    Raises
+    ------
+    RecipeError
+        Another loss, or class weights.
+    """
+    check_loss(task, recipe)
+    if recipe.class_weights != "none":
+        raise RecipeError(
+            f"loss of task {task.name}: expected class_weights: none for a {task.kind} task, which"
+            f" has no classes; received {recipe.class_weights}"
+        )
+    scale, huber = 1 / getattr(task, "deviation", 1.0), recipe.name == "huber"
+
+    def rows(targets: Any, predictions: Any, _: None) -> Any:
+        error = scale * (predictions - targets)
+        if huber:
+            size = ops.abs(error)
+            return ops.mean(ops.where(size <= 1, error**2 / 2, size - 0.5), axis=-1)
+        return ops.mean(error**2, axis=-1)
+
+    return _LabelledMean(rows, None, (recipe.name or task.losses[0]).replace("-", "_"))
 
 
 def _alpha_of_classes(recipe: LossRecipe, task: Task) -> np.ndarray:
@@ -154,10 +205,10 @@ def _alpha_of_sides(recipe: LossRecipe, task: Task) -> np.ndarray:
     if recipe.alpha is None:
         return np.ones((2, task.outputs))
     alpha = np.atleast_1d(recipe.alpha)
-    if task.kind == "binary" and len(alpha) == 2:
+    if task.outputs < len(task.classes) and len(alpha) == 2:
         return alpha[:, None]
     if len(alpha) not in (1, task.outputs):
-        wanted = 2 if task.kind == "binary" else task.outputs
+        wanted = len(task.classes)
         raise _wrong_alpha(task, f"one weight or {wanted}", recipe.alpha)
     if alpha.max() >= 1:
         raise _wrong_alpha(task, "weights of the positives, below 1", recipe.alpha)
@@ -187,7 +238,7 @@ def _counted_weights(
     labelled = targets[(targets >= 0).all(axis=1)].astype(float)
     beta = recipe.beta if recipe.class_weights == "effective" else None
     positives = labelled.sum(axis=0)
-    if task.kind == "multi-class":
+    if task.activation == "softmax":
         return class_weights(positives, beta)
     return class_weights(np.stack([len(labelled) - positives, positives], axis=1), beta).T
 
@@ -238,20 +289,27 @@ def _focal(probabilities: Any, gamma: float) -> Any:
 
 
 def _labelled(targets: Any) -> Any:
-    """Which rows of (b, outputs) targets are labelled: (b,) of bool."""
+    """Which rows of (b, outputs) targets of classes are labelled: (b,) of bool."""
     return ops.all(targets >= 0, axis=-1)
+
+
+def _known(targets: Any) -> Any:
+    """Which rows of (b, outputs) targets of numbers are labelled: (b,) of bool."""
+    return ops.logical_not(ops.any(ops.isnan(targets), axis=-1))
 
 
 class _LabelledMean(keras.losses.Loss):
     """Mean over the labelled rows of a loss that judges rows."""
 
-    def __init__(self, rows: Callable[[Any, Any, _Terms], Any], terms: _Terms, name: str):
+    def __init__(self, rows: Callable[[Any, Any, Any], Any], terms: _Terms | None, name: str):
         super().__init__(name=name)
         self._rows, self._terms = rows, terms
+        # Numbers may be below 0.
+        self._labelled = _known if terms is None else _labelled
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each row, 0 where not labelled; scaled for Keras's mean over all rows."""
-        labelled = _labelled(y_true)
+        labelled = self._labelled(y_true)
         counted = ops.cast(labelled, y_pred.dtype)
         targets = ops.where(labelled[:, None], y_true, ops.zeros_like(y_true))
         losses = counted * self._rows(targets, y_pred, self._terms)
@@ -268,7 +326,7 @@ def labelled_accuracy(task: Task) -> keras.metrics.Metric:
     as their largest class, or as their side of 0.5. 0 where no row is
     labelled.
     """
-    return _LabelledAccuracy(task.kind == "multi-class")
+    return _LabelledAccuracy(task.activation == "softmax")
 
 
 class _LabelledAccuracy(keras.metrics.Mean):
@@ -287,3 +345,17 @@ class _LabelledAccuracy(keras.metrics.Mean):
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
         super().update_state(ops.cast(right, self.dtype), weights)
+
+
+class LabelledError(keras.metrics.Mean):
+    """Mean absolute error of numbers over the labelled rows, in their unit; 0 without any."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take (b, outputs) targets, NaN: not labelled, and predictions into account."""
+        y_true, y_pred = (ops.cast(y, self.dtype) for y in (y_true, y_pred))
+        known = _known(y_true)
+        targets = ops.where(known[:, None], y_true, y_pred)
+        weights = ops.cast(known, self.dtype)
+        if sample_weight is not None:
+            weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
+        super().update_state(ops.mean(ops.abs(y_pred - targets), axis=-1), weights)

@@ -15,6 +15,8 @@ from tltool.raster.writing import CLASS_CODES, ENCODINGS, Encoding, Legend, MapG
 from tltool.raster.zarr_writing import ZarrWriter
 from tltool.run.map_options import FORMATS, Output
 from tltool.run.sidecar import Sidecar
+from tltool.tasks.kinds import tasks_of
+from tltool.tasks.task import Task
 from tltool.tiling.tiles import Grid
 from tltool.tiling.unfinished import journal_path
 
@@ -31,10 +33,8 @@ def nothing_here(sidecar: Sidecar) -> list[str]:
 
 def is_exclusive(sidecar: Sidecar) -> bool:
     """Whether one output alone is true of a cell."""
-    if len(sidecar.tasks) > 1:
-        return False
-    kinds = {task.kind for task in sidecar.tasks}
-    return kinds <= {"multi-class"} and len(sidecar.classes) > 1
+    tasks = tasks_of(sidecar)
+    return len(tasks) == 1 and tasks[0].exclusive and tasks[0].outputs > 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ class Product:
         Whether one class alone is true of a cell.
     nothing : tuple of str
         Those of the names that mean "nothing here".
-    binary : bool
-        A class map of one output: the second class from 0.5 on.
+    task : Task or None
+        Of a class map: what decides which class a cell has.
+    measured : bool
+        Whether the bands are numbers in a unit, not probabilities.
     """
 
     outputs: int
@@ -64,7 +66,8 @@ class Product:
     encoding: Encoding
     exclusive: bool
     nothing: tuple[str, ...] = ()
-    binary: bool = False
+    task: Task | None = None
+    measured: bool = False
 
     @property
     def bands(self) -> int:
@@ -87,11 +90,11 @@ class Product:
 
     def stored(self, values: np.ndarray) -> np.ndarray:
         """Convert (outputs, rows, columns), NaN: no data, to the stored (bands, rows, columns)."""
-        if self.chosen:
+        if self.task is None:
             everything = self.chosen == tuple(range(len(values)))
             return self.encoding.encode(values if everything else values[list(self.chosen)])
         empty = np.isnan(values).any(0, keepdims=True)
-        best = values >= 0.5 if self.binary else values.argmax(0)[None]
+        best = self.task.best(values)
         return np.where(empty, self.encoding.nodata, best).astype(self.encoding.dtype)
 
     def shown(self, stored: np.ndarray, place: int) -> np.ndarray:
@@ -152,20 +155,34 @@ def choose_product(
     whole = len(chosen) == len(sidecar.classes)
     nothing = tuple(name for name in nothing_here(sidecar) if name in names)
     exclusive = whole and is_exclusive(sidecar)
-    return Product(len(sidecar.classes), names, chosen, ENCODINGS[dtype], exclusive, nothing)
+    measured = not all(task.probabilistic for task in tasks_of(sidecar))
+    if measured and not ENCODINGS[dtype].is_float:
+        raise UsageError(
+            f"`dtype`: expected float32 for a map of numbers in a unit, which {dtype} cannot hold;"
+            f" received {dtype}"
+        )
+    return Product(
+        len(sidecar.classes),
+        names,
+        chosen,
+        ENCODINGS[dtype],
+        exclusive,
+        nothing,
+        measured=measured,
+    )
 
 
 def _class_map(sidecar: Sidecar, dtype: str | None, classes: Sequence[str] | None) -> Product:
     if classes is not None:
         raise UsageError("`argmax`: expected all classes to compare, received `classes` beside it")
-    kinds = [task.kind for task in sidecar.tasks] or ["multi-class"]
-    if len(kinds) > 1 or kinds == ["multi-label"]:
+    tasks = tasks_of(sidecar)
+    kinds = [task.kind for task in tasks]
+    if len(tasks) > 1 or not tasks[0].exclusive:
         raise UsageError(
             "`argmax`: expected one task whose classes exclude each other, received"
             f" {len(kinds)} of kind {', '.join(kinds)}. Leave `argmax` out"
         )
-    binary = kinds == ["binary"]
-    names = tuple(sidecar.tasks[0].classes if binary else sidecar.classes)
+    names = tasks[0].classes
     room = {key: code for key, code in CLASS_CODES.items() if len(names) <= code.nodata}
     dtype = dtype or next(iter(room))
     if dtype not in room:
@@ -175,7 +192,7 @@ def _class_map(sidecar: Sidecar, dtype: str | None, classes: Sequence[str] | Non
         )
     nothing = tuple(name for name in names if name == sidecar.background)
     outputs = len(sidecar.classes)
-    return Product(outputs, names, (), CLASS_CODES[dtype], True, nothing, binary)
+    return Product(outputs, names, (), CLASS_CODES[dtype], True, nothing, tasks[0])
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from tltool.models.normalisation import normalisation_layers
 from tltool.prefetch import default_workers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe, TaskRecipe
-from tltool.run.sidecar import Sidecar, TaskFacts
+from tltool.run.sidecar import Sidecar
 from tltool.runtime import keep_freed_memory
-from tltool.tasks.losses import make_loss
+from tltool.tasks.kinds import task_facts
 from tltool.tasks.task import Task
 from tltool.training.stages import check_stages, check_steps
 from tltool.training.steps import Objective
@@ -112,11 +112,7 @@ def _load(
 
 def _check_enough(dataset: Dataset, train: Patches) -> None:
     for task, targets in zip(dataset.tasks, train.targets(dataset.tasks).values(), strict=True):
-        # Of a binary task the one output lacks its negatives if it is always positive.
-        present = [bool((column > 0).any()) for column in targets.T]
-        if task.kind == "binary":
-            present = [bool((targets == 0).any()), *present]
-        lacking = [name for name, there in zip(task.classes, present, strict=True) if not there]
+        lacking = task.lacking(targets)
         if lacking:
             raise DataError(
                 f"{dataset.source}: the training split has no readable image of"
@@ -135,6 +131,10 @@ def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
             task.name: told[task.name].model_copy(update={"kind": task.kind})
             for task in dataset.tasks
         }
+    loss = recipe.training.loss
+    if len(dataset.tasks) == 1 and loss.name is None:
+        loss = loss.model_copy(update={"name": dataset.tasks[0].losses[0]})
+        update["training"] = recipe.training.model_copy(update={"loss": loss})
     return recipe.anchored().model_copy(update=update)
 
 
@@ -146,7 +146,7 @@ def _sidecar(recipe: Recipe, dataset: Dataset, sizes: Sizes, bands: int) -> Side
             for task in dataset.tasks
             for name in task.output_names
         ],
-        tasks=[TaskFacts(name=t.name, kind=t.kind, classes=list(t.classes)) for t in dataset.tasks],
+        tasks=[task_facts(task) for task in dataset.tasks],
         background=dataset.background,
         patch=sizes.patch,
         context=sizes.context,
@@ -215,8 +215,8 @@ class Prepared:
         told = {task.name: self.recipe.tasks.get(task.name) for task in self.dataset.tasks}
         default = self.recipe.training.loss
         losses = {
-            task.name: make_loss(
-                getattr(told[task.name], "loss", None) or default, task, targets[task.name]
+            task.name: task.loss(
+                getattr(told[task.name], "loss", None) or default, targets[task.name]
             )
             for task in self.dataset.tasks
         }

@@ -6,7 +6,6 @@ from tltool.data.stream import Patches
 from tltool.inference.network import LoadedNetwork
 from tltool.inference.predict_batches import join, predict_batches
 from tltool.inference.views import FlipsAndRotations
-from tltool.tasks.answers import basic_metrics
 
 
 def split_metrics(
@@ -27,6 +26,6 @@ def split_metrics(
     results = []
     for parts in zip(*(batch.probabilities for batch in batches), strict=True):
         found = join(parts)
-        numbers = {t.name: basic_metrics(t, found[t.name], targets[t.name]) for t in tasks}
+        numbers = {t.name: t.basic_metrics(found[t.name], targets[t.name]) for t in tasks}
         results.append({"tasks": numbers} if len(tasks) > 1 else next(iter(numbers.values())))
     return results[0] | ({"averaged": results[1]} if averaged else {})

@@ -23,7 +23,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from tltool.tasks.losses import labelled_accuracy
 from tltool.tasks.task import Task
 from tltool.training.optimizers import averaged, minimise
 
@@ -46,7 +45,7 @@ class Objective:
 
     def compiled(self) -> dict[str, Any]:
         """Arguments of `keras.Model.compile`."""
-        metrics = {task.name: [labelled_accuracy(task)] for task in self.tasks}
+        metrics = {task.name: [task.metric()] for task in self.tasks}
         if len(self.tasks) == 1:
             name = self.tasks[0].name
             return {"loss": self.losses[name], "metrics": metrics[name]}

@@ -1,13 +1,10 @@
-"""Classification heads, one file each: features in, class probabilities out."""
+"""Heads: features in, class probabilities or numbers out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tltool.errors import UsageError
-from tltool.models.heads.cam import cam_head
-from tltool.models.heads.fc import fc_head
-from tltool.models.heads.gap import gap_head
-from tltool.models.heads.gmp import gmp_head
+from tltool.models.heads.dense import cam_head, fc_head, gap_head, gmp_head
 from tltool.models.heads.nin import nin_head
 from tltool.recipe import HeadRecipe
 from tltool.tasks.task import Task
@@ -38,9 +35,9 @@ def apply_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> Any:
 
     Returns
     -------
-    (b, outputs) KerasTensor of probabilities for a single task; for several a
-    dict of them by the tasks' names. The output layer is called
-    ``probabilities``, ``<task>_probabilities`` where there are several.
+    (b, outputs) KerasTensor for a single task; for several a dict of them by
+    the tasks' names. The output layer is called ``probabilities``, of kinds
+    without these ``values``; ``<task>_probabilities`` where there are several.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The Dense stack that most heads end with."""
+"""Heads that end with a Dense stack: on the pooled feature map, or on all of it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,9 +6,42 @@ from typing import Any
 
 from keras import layers
 
-from tltool.models.heads.parts import dropped, hidden, output_activation, prefixes
+from tltool.errors import UsageError
+from tltool.models.heads.parts import dropped, hidden, output_name, prefixes
 from tltool.recipe import HeadRecipe
 from tltool.tasks.task import Task
+
+
+def gap_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """Global average pooling: (b, h, w, c) features to (b, outputs) of each task."""
+    return dense_branches(layers.GlobalAveragePooling2D(name="head_pool")(features), tasks, recipe)
+
+
+def gmp_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """Global max pooling: (b, h, w, c) features to (b, outputs) of each task."""
+    return dense_branches(layers.GlobalMaxPooling2D(name="head_pool")(features), tasks, recipe)
+
+
+def fc_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """The flattened feature map: (b, h, w, c) features to (b, outputs) of each task."""
+    return dense_branches(layers.Flatten(name="head_flatten")(features), tasks, recipe)
+
+
+def cam_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
+    """Global average pooling and nothing but the output layer, so that activation maps come free.
+
+    The output layer's kernel, applied to every cell of the features instead
+    of their mean, is the class activation map (Zhou et al., "Learning Deep
+    Features for Discriminative Localization", CVPR 2016, eq. 2).
+
+    Raises
+    ------
+    UsageError
+        Hidden layers.
+    """
+    if recipe.units:
+        raise UsageError(f"head cam: expected no hidden layers; received units {recipe.units}")
+    return gap_head(features, tasks, recipe)
 
 
 def dense_branches(vector: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
@@ -22,7 +55,7 @@ def dense_branches(vector: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> li
 
     Returns
     -------
-    list of (b, task.outputs) KerasTensor of probabilities, in float32.
+    list of (b, task.outputs) KerasTensor of probabilities or numbers, in float32.
     """
     return [
         _branch(vector, task, recipe, prefix)
@@ -35,10 +68,12 @@ def _branch(vector: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
         layer = partial(layers.Dense, units, name=f"{prefix}head_dense_{number}")
         vector = hidden(layer, vector, recipe, prefix, number)
     vector = dropped(vector, recipe, f"{prefix}head_dropout")
+    name = output_name(task, prefix)
     # In float32 under mixed precision too, which rounds probabilities to 3 digits.
-    return layers.Dense(
+    dense = layers.Dense(
         task.outputs,
-        activation=output_activation(task),
+        activation=task.activation,
         dtype="float32",
-        name=f"{prefix}probabilities",
-    )(vector)
+        name=name if task.probabilistic else f"{prefix}head_output",
+    )
+    return task.finish(dense(vector), name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import layers
 
-from tltool.models.heads.parts import dropped, hidden, output_activation, prefixes
+from tltool.models.heads.parts import dropped, hidden, output_name, prefixes
 from tltool.recipe import HeadRecipe
 from tltool.tasks.task import Task
 
@@ -32,6 +32,7 @@ def _branch(features: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
     # From here in float32 under mixed precision too.
     scores = layers.Conv2D(task.outputs, 1, dtype="float32", name=f"{prefix}head_scores")(features)
     score = layers.GlobalAveragePooling2D(dtype="float32", name=f"{prefix}head_pool")(scores)
-    return layers.Activation(
-        output_activation(task), dtype="float32", name=f"{prefix}probabilities"
-    )(score)
+    name = output_name(task, prefix)
+    if task.probabilistic:
+        score = layers.Activation(task.activation, dtype="float32", name=name)(score)
+    return task.finish(score, name)

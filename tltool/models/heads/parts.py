@@ -31,9 +31,9 @@ def prefixes(tasks: Sequence[Task]) -> list[str]:
     return found
 
 
-def output_activation(task: Task) -> str:
-    """Activation that makes scores probabilities: softmax where classes exclude each other."""
-    return "softmax" if task.kind == "multi-class" else "sigmoid"
+def output_name(task: Task, prefix: str) -> str:
+    """Name of the layer that gives the network's output of a task."""
+    return prefix + ("probabilities" if task.probabilistic else "values")
 
 
 def dropped(tensor: Any, recipe: HeadRecipe, name: str) -> Any:

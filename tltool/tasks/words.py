@@ -36,3 +36,18 @@ def points_ends(ends: Ends) -> str:
 def decimal_ends(ends: Ends) -> str:
     """An interval of numbers."""
     return "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def value(number: float | None) -> str:
+    """A number in a unit, in three significant digits; a dash where there is none."""
+    return NONE if number is None else f"{number:.3g}".replace("-", MINUS)
+
+
+def value_ends(ends: Ends) -> str:
+    """An interval of numbers in a unit."""
+    return "" if ends is None else f"{value(ends[0])} to {value(ends[1])}"
+
+
+def text_of(number: float) -> str:
+    """A number in six digits, as tables for programs have it."""
+    return f"{number:.6g}"

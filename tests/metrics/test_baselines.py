@@ -2,20 +2,18 @@ import numpy as np
 import pytest
 
 from tltool.errors import DataError
-from tltool.report import baselines
-from tltool.report.baselines import (
-    all_baselines,
+from tltool.metrics import baselines
+from tltool.metrics.baselines import (
     feature_neighbours,
-    labels_of,
     linear_probe,
     majority,
     pixel_neighbour,
 )
-from tltool.tasks.task import Task
+from tltool.tasks.kinds import make_task
 
-ZOO = Task("zoo", ("bird", "none", "seal"))
-ALIVE = Task("alive", ("no", "yes"), "binary")
-SEEN = Task("seen", ("boat", "person"), "multi-label")
+ZOO = make_task("zoo", ("bird", "none", "seal"))
+ALIVE = make_task("alive", ("no", "yes"), "binary")
+SEEN = make_task("seen", ("boat", "person"), "multi-label")
 
 
 def blobs(number, labels, seed=0, spread=0.1):
@@ -30,9 +28,9 @@ def flat_images(levels, side=4, bands=3):
 
 
 def test_labels_are_indices_or_a_column_a_label():
-    assert labels_of(ZOO, ZOO.encode([(2,), (0,)])).tolist() == [2, 0]
-    assert labels_of(ALIVE, ALIVE.encode([(1,), (0,)])).tolist() == [1, 0]
-    assert labels_of(SEEN, SEEN.encode([(0, 1), ()])).tolist() == [[1, 1], [0, 0]]
+    assert ZOO.decide(ZOO.encode([(2,), (0,)])).tolist() == [2, 0]
+    assert ALIVE.decide(ALIVE.encode([(1,), (0,)])).tolist() == [1, 0]
+    assert SEEN.decide(SEEN.encode([(0, 1), ()])).tolist() == [[1, 1], [0, 0]]
 
 
 def test_majority_says_the_commonest_class_of_train():
@@ -113,7 +111,7 @@ def test_unlabelled_training_images_are_left_out():
     targets = ZOO.encode([(0,), None, (2,), (2,)])
     images = flat_images([0, 90, 200, 210])
     features = np.array([[0.0], [9.0], [20.0], [21.0]])
-    found = all_baselines(ZOO, targets, (images, images[1:2]), (features, features[1:2]))
+    found = ZOO.baselines(targets, (images, images[1:2]), (features, features[1:2]))
     names = [baseline.name for baseline in found]
     assert names[0] == "majority class"
     assert len(set(names)) == len(found) == 4
@@ -125,4 +123,4 @@ def test_no_label_at_all_is_told():
     targets = ZOO.encode([None, None])
     images, features = flat_images([0, 1]), np.zeros((2, 1))
     with pytest.raises(DataError, match="task zoo: no training image is labelled"):
-        all_baselines(ZOO, targets, (images, images), (features, features))
+        ZOO.baselines(targets, (images, images), (features, features))

@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tltool.errors import DataError
-from tltool.tasks.task import Task
-
 # Images whose pixels are compared at most, to learn from and to judge; their side, px.
 PIXEL_LIMITS, PIXEL_SIDE = (3000, 1000), 32
 NEIGHBOURS = 5
@@ -33,8 +30,9 @@ class Baseline:
         Such as "majority class".
     note : str
         What it saw and how, in words.
-    answers : (n,) or (n, classes) int array
-        A class's index for each image, or 0 and 1 of a multi-label task.
+    answers : (n,) or (n, classes) array
+        A class's index for each image, 0 and 1 of a multi-label task, or
+        numbers.
     places : (n,) int array
         Which of the judged images these are.
     seconds : float
@@ -46,24 +44,6 @@ class Baseline:
     answers: np.ndarray
     places: np.ndarray
     seconds: float
-
-
-def labels_of(task: Task, targets: np.ndarray) -> np.ndarray:
-    """Targets as scikit-learn takes labels.
-
-    Parameters
-    ----------
-    task : Task
-    targets : (n, outputs) array
-        As `Task.encode`, all of them labelled.
-
-    Returns
-    -------
-    (n,) int array of class indices; (n, classes) of 0 and 1 of a multi-label task.
-    """
-    if task.kind == "multi-label":
-        return (targets >= 0.5).astype(int)
-    return (targets[:, 0] >= 0.5).astype(int) if task.kind == "binary" else targets.argmax(axis=1)
 
 
 def _some(number: int, limit: int, rng: np.random.Generator) -> np.ndarray:
@@ -89,7 +69,20 @@ def _answer(
         answers = learner.fit(*train).predict(judged)
     seconds = time.perf_counter() - started
     places = np.arange(len(judged)) if places is None else places
-    return Baseline(name, note, np.asarray(answers).astype(int), places, seconds)
+    answers = np.asarray(answers).astype(float if _are_numbers(train[1]) else int)
+    return Baseline(name, note, answers, places, seconds)
+
+
+def _are_numbers(labels: np.ndarray) -> bool:
+    """Whether labels are numbers to come near, not classes to hit."""
+    return labels.dtype.kind == "f"
+
+
+def _neighbours(number: int, labels: np.ndarray, **options: Any) -> Any:
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+    learner = KNeighborsRegressor if _are_numbers(labels) else KNeighborsClassifier
+    return learner(number, **options)
 
 
 def majority(labels: np.ndarray, number: int) -> Baseline:
@@ -98,7 +91,7 @@ def majority(labels: np.ndarray, number: int) -> Baseline:
     Parameters
     ----------
     labels : (n,) or (n, classes) int array
-        Of the training images, as `labels_of`.
+        Of the training images: indices, or 0 and 1 of a multi-label task.
     number : int
         Of judged images.
     """
@@ -137,15 +130,13 @@ def pixel_neighbour(
     ----------
     images, judged : (n, side, side, bands) uint8 arrays
         To learn from, and to answer for.
-    labels : (n,) or (n, classes) int array
-        As `labels_of`.
+    labels : (n,) or (n, classes) array
+        Indices of classes, 0 and 1 of a multi-label task, or floats.
     seed : int
         Of the draw where there are more images than `PIXEL_LIMITS`.
     labelled : (n,) int array, optional
         Places of the images that the labels are of; None: of all.
     """
-    from sklearn.neighbors import KNeighborsClassifier
-
     rng = np.random.default_rng(seed)
     labelled = np.arange(len(images)) if labelled is None else labelled
     known, asked = (
@@ -159,7 +150,7 @@ def pixel_neighbour(
         f"to {len(known)} of {len(labelled)} training images" * (len(known) < len(labelled)),
         f"for {len(asked)} of {len(judged)} images" * (len(asked) < len(judged)),
     ]
-    learner = KNeighborsClassifier(1, metric="manhattan", algorithm="brute")
+    learner = _neighbours(1, labels, metric="manhattan", algorithm="brute")
     train = _pixels(images, labelled[known]), labels[known]
     note = ", ".join(filter(None, notes))
     return _answer(
@@ -173,16 +164,16 @@ def feature_neighbours(train: np.ndarray, labels: np.ndarray, judged: np.ndarray
     Parameters
     ----------
     train, judged : (n, features) arrays
-    labels : (n,) or (n, classes) int array
-        As `labels_of`.
+    labels : (n,) or (n, classes) array
+        Indices of classes, 0 and 1 of a multi-label task, or floats.
     """
-    from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     number = min(NEIGHBOURS, len(train))
-    learner = make_pipeline(StandardScaler(), KNeighborsClassifier(number))
-    note = f"vote of the {number} nearest of {len(train)} training images"
+    learner = make_pipeline(StandardScaler(), _neighbours(number, labels))
+    how = "mean" if _are_numbers(labels) else "vote"
+    note = f"{how} of the {number} nearest of {len(train)} training images"
     return _answer("nearest neighbours on features", note, learner, (train, labels), judged)
 
 
@@ -232,40 +223,34 @@ def linear_probe(
     return _answer("logistic regression on features", note, learner, (train, labels), judged)
 
 
-def all_baselines(
-    task: Task,
-    targets: np.ndarray,
-    images: tuple[np.ndarray, np.ndarray],
-    features: tuple[np.ndarray, np.ndarray],
-    seed: int = 0,
-) -> list[Baseline]:
-    """Every baseline of a task.
+def mean_value(truth: np.ndarray, number: int) -> Baseline:
+    """Always the mean of the training images' numbers.
 
     Parameters
     ----------
-    task : Task
-    targets : (n, outputs) array
-        Of the training images, as `Task.encode`; those that are not labelled
-        for the task are left out.
-    images : two (n, side, side, bands) uint8 arrays
-        Training and judged.
-    features : two (n, features) arrays
-        Of the same images.
-    seed : int
-
-    Raises
-    ------
-    DataError
-        No training image is labelled for the task.
+    truth : (n,) or (n, m) float array
+    number : int
+        Of evaluated images.
     """
-    labelled = np.flatnonzero((targets >= 0).all(axis=1))
-    if not len(labelled):
-        raise DataError(f"task {task.name}: no training image is labelled; baselines learn of them")
-    labels, judged = labels_of(task, targets[labelled]), images[1]
-    known = features[0][labelled]
-    return [
-        majority(labels, len(judged)),
-        pixel_neighbour(images[0], labels, judged, seed, labelled),
-        feature_neighbours(known, labels, features[1]),
-        linear_probe(known, labels, features[1], seed),
-    ]
+    from sklearn.dummy import DummyRegressor
+
+    note = "the mean of the training images, whatever the image shows"
+    train = np.zeros((len(truth), 1)), truth
+    return _answer("mean of training", note, DummyRegressor(), train, np.zeros((number, 1)))
+
+
+def ridge(train: np.ndarray, truth: np.ndarray, evaluated: np.ndarray) -> Baseline:
+    """Ridge regression on standardised features, its penalty chosen by leaving one image out.
+
+    Parameters
+    ----------
+    train, evaluated : (n, features) arrays
+    truth : (n,) or (n, m) float array
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    learner = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13)))
+    note = f"one linear layer, learnt on {len(train)} training images, penalty chosen by them"
+    return _answer("ridge regression on features", note, learner, (train, truth), evaluated)
