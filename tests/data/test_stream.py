@@ -13,6 +13,7 @@ from tltool.data.targets import UNLABELLED, Targets
 from tltool.errors import ImageError, OutputError, TltoolError
 from tltool.raster import enlarge
 from tltool.tasks.kinds import make_task
+from tltool.tasks.multi_class import MultiClass
 
 SIDE = 12
 TASKS = [make_task("label", ("a", "b", "c"))]
@@ -245,7 +246,7 @@ def test_decoded_patches_stay_as_they_are(drawn, stream, samples):
     np.testing.assert_array_equal(batches._patches.images, before)
 
 
-class MaskTask(make_task):
+class MaskTask(MultiClass):
     """A task that says where: a mask a sample, as a kind to come may have it."""
 
     def encode_targets(self, targets, size):

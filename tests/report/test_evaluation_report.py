@@ -10,6 +10,7 @@ from tltool.errors import OutputError
 from tltool.report.comparison import Compared
 from tltool.report.tables import gain_sentence
 from tltool.tasks.kinds import make_task
+from tltool.tasks.multi_class import MultiClass
 
 ALWAYS = [
     "results",
@@ -201,9 +202,9 @@ def test_without_a_gain_that_is_sure_it_is_said():
         Compared("guess", "", 9, 0.5, 0.5, (0.4, 0.6), 0.1, (-0.1, 0.3), 0.1),
         Compared("this network", "", 9, 0.6, 0.6, (0.5, 0.7)),
     ]
-    text = gain_sentence(rows)
+    text = gain_sentence(rows, MultiClass.scoring)
     assert text.startswith("The network is 10.0 percentage points above the best of them, guess")
     assert "do not tell whether there is a difference" in text
     sure = np.array([0.05, 0.15])
     rows[0] = Compared("guess", "", 9, 0.5, 0.5, None, 0.1, tuple(sure), 0.1)
-    assert "do not tell" not in gain_sentence(rows)
+    assert "do not tell" not in gain_sentence(rows, MultiClass.scoring)
