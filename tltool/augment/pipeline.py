@@ -221,11 +221,11 @@ class Augmenter:
         apply, settings = PRESETS[node.name], node.settings
         return _ImageStep(lambda image, rng, label: apply(image, settings, rng), settings.p)
 
-    def _make_steps(self, with_targets: bool) -> list[tuple[Any, Any]]:
-        """Each entry's transform, and what is called."""
+    def _make_steps(self, with_targets: bool) -> tuple[list[Any], Any]:
+        """Each entry's transform, and what looks after targets, where any entry moves them."""
         transforms = [self._make(node) for node in self._nodes]
-        if not with_targets:
-            return [(transform, transform) for transform in transforms]
+        if not with_targets or not any("bboxes" in t.available_keys for t in transforms):
+            return transforms, None
         boxes = {
             "format": "pascal_voc",
             "clip": True,
@@ -233,20 +233,8 @@ class Augmenter:
             "min_visibility": LEAST_VISIBLE,
         }
         points = {"format": "xy", "remove_invisible": False}
-        return [
-            # Compose must not draw: an image has the same pixels with targets and without.
-            (
-                transform,
-                partial(
-                    albumentations.Compose([transform], bbox_params=boxes, keypoint_params=points),
-                    force_apply=True,
-                ),
-            )
-            # It complains of those that move nothing.
-            if "bboxes" in transform.available_keys
-            else (transform, transform)
-            for transform in transforms
-        ]
+        composed = albumentations.Compose(transforms, bbox_params=boxes, keypoint_params=points)
+        return transforms, composed
 
     def _run(
         self, data: dict[str, Any], key: tuple[int, ...], with_targets: bool = False
@@ -257,9 +245,17 @@ class Augmenter:
             steps = self._idle[with_targets].pop()
         except IndexError:
             steps = self._make_steps(with_targets)
-        for node, (transform, step) in zip(self._nodes, steps, strict=True):
+        transforms, composed = steps
+        # Its parts: called as a whole it draws, and does not say which transform failed.
+        if composed is not None:
+            composed.preprocess(data)
+        for node, transform in zip(self._nodes, transforms, strict=True):
             transform.set_random_state(*state)
-            data = _apply(node, step, data)
+            data = _apply(node, transform, data)
+            if composed is not None:
+                data = composed.check_data_post_transform(data)
+        if composed is not None:
+            data = composed.postprocess(data)
         self._idle[with_targets].append(steps)
         return data
 

@@ -31,7 +31,7 @@ def _array(name: str, value: Any, shape: tuple[int | None, ...], kind: type) -> 
             f"`{name}`: expected {'numbers' if kind is float else 'whole numbers'} of shape"
             f" ({sides}), received {found.dtype} of shape {found.shape}"
         )
-    return found.astype(kind)
+    return found.astype(kind, copy=False) if kind is float else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +65,16 @@ class Targets:
     def __post_init__(self) -> None:
         if self.mask is not None:
             mask = _array("mask", self.mask, (None, None), int)
-            if mask.size and not 0 <= mask.min() <= mask.max() <= UNLABELLED:
+            if (
+                mask.dtype != np.uint8
+                and mask.size
+                and not (0 <= mask.min() <= mask.max() <= UNLABELLED)
+            ):
                 raise UsageError(
                     f"`mask`: expected classes in 0..{UNLABELLED}, received {mask.min()} to"
                     f" {mask.max()}"
                 )
-            object.__setattr__(self, "mask", mask.astype(np.uint8))
+            object.__setattr__(self, "mask", mask.astype(np.uint8, copy=False))
         if self.keypoints is not None:
             keypoints = _array("keypoints", self.keypoints, (None, 2), float)
             object.__setattr__(self, "keypoints", keypoints)
