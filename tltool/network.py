@@ -99,6 +99,24 @@ class Network(LoadedNetwork):
         -------
         Predictions
             Made while one goes through them; ``to_array()`` gives all.
+
+        Examples
+        --------
+        >>> import keras
+        >>> import numpy as np
+        >>> import tltool
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((16, 16, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.GlobalAveragePooling2D(),
+        ...         keras.layers.Dense(2, activation="softmax"),
+        ...     ]
+        ... )
+        >>> network = tltool.open(model, classes=["rock", "seal"])
+        >>> images = np.zeros((3, 16, 16, 3), "uint8")
+        >>> network.predict(images).to_array().shape
+        (3, 2)
         """
         return predict(self, images, **options)
 
@@ -146,6 +164,23 @@ class Network(LoadedNetwork):
         -------
         Explained
             With ``map`` (side, side), ``probability`` and ``to_image()``.
+
+        Examples
+        --------
+        >>> import keras
+        >>> import numpy as np
+        >>> import tltool
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((16, 16, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.GlobalAveragePooling2D(),
+        ...         keras.layers.Dense(2, activation="softmax"),
+        ...     ]
+        ... )
+        >>> network = tltool.open(model, classes=["rock", "seal"])
+        >>> network.explain(np.zeros((16, 16, 3), "uint8"), label="seal").map.shape
+        (16, 16)
         """
         return explain(self, [image], method=method, label=label, **options).images[0]
 
@@ -265,6 +300,26 @@ def open(
         Several inputs, one that is no image, or outputs that are no classes.
     UsageError
         What was given does not fit the model, or is told by its sidecar.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> image = np.full((48, 64, 3), 90, "uint8")
+    >>> network = tltool.open(model, classes=["rock", "seal"])
+    >>> network.classes, network.patch, network.stride
+    (['rock', 'seal'], 16, 1.0)
+    >>> network.predict(image[:16, :16]).to_array().shape
+    (1, 2)
     """
     opened = open_network(
         source,

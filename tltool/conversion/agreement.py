@@ -189,6 +189,24 @@ def measure_fidelity(
         on the same side of 0.5 (of 0 where the outputs are scores). Of several
         tasks ``agreement`` is the share of windows where they all agree,
         ``tasks`` that of each by its name.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> network = tltool.open(model)
+    >>> image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), "uint8")
+    >>> network.fidelity(image, windows=64)["argmax_agreement"]
+    1.0
     """
     return compare(fcn, classifier, sidecar, image, windows, seed).numbers()
 

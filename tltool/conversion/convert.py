@@ -150,6 +150,25 @@ def convert(
     UsageError
         A stride that the network cannot have; hints that do not fit the model.
     ModelError, ImageError, OutputError
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> done = tltool.convert(model, "folder")
+    >>> done.path.name, done.sidecar.stride
+    ('fcn.keras', 1.0)
+    >>> keras.models.load_model(done.path).output_shape
+    (None, None, None, 2)
     """
     network = open_network(model, **hints)
     folder = None if out is None else Path(out)

@@ -149,6 +149,24 @@ def explain(
     DataError
         A truth file that is none.
     OutputError
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> image = np.full((16, 16, 3), 90, "uint8")
+    >>> done = tltool.explain(model, image, "why", method="gradcam")
+    >>> done.images[0].map.shape
+    (16, 16)
     """
     find_method(method)
     if raw is not None and raw not in RAW:

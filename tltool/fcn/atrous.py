@@ -388,6 +388,22 @@ def to_dense(fcn: keras.Model, side: int, stride: int) -> keras.Model:
         A stride that the network cannot have.
     ConversionError
         Names a layer that cannot be dilated.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> fcn = tltool.open(model).fcn
+    >>> dense = tltool.to_dense(fcn, side=16, stride=1)
     """
     possible = possible_strides(fcn, side)
     choose_stride(stride, Fraction(1), possible)
