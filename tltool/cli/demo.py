@@ -26,16 +26,14 @@ def demo(out: Path, weights: str, seed: int | None, overwrite: bool) -> None:
     they can be had.
     """
     import tltool
+    from tltool.cli import show
 
     result = tltool.demo(
         out, weights=weights, seed=7 if seed is None else seed, overwrite=overwrite
     )
 
-    from tltool.cli import show
     from tltool.conversion.agreement import describe_fidelity
 
-    assert result.sidecar is not None
-    assert result.survey is not None
     steps = [(name, f"{seconds:.1f} s") for name, seconds in result.seconds.items()]
     show.table(("step", "time"), steps, numbers=(1,))
     show.line("")

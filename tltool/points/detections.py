@@ -212,7 +212,7 @@ def _seekers(
     if not labels:
         raise DataError(
             f"the map: expected a class besides the background {background}, received none."
-            " Make it again without --classes"
+            " Make it again without `classes`"
         )
     if surface == "class":
         return [Seeker(k, False, (k,), floor) for k in labels]
