@@ -35,6 +35,7 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 import tltool
+from tltool.fcn.surgery import to_fcn
 from tltool.raster import Raster
 from tltool.recipe import BackboneRecipe
 from tltool.tiling.engines import Engine, make_engine
@@ -55,7 +56,7 @@ def _network(name: str, alpha: float | None, source: Source) -> keras.Model:
     keras.utils.set_random_seed(1)
     weights = source.weights if name == "MobileNet" else "none"
     backbone = BackboneRecipe(name=name, alpha=alpha, weights=weights)
-    return tltool.to_fcn(tltool.build_classifier(len(CLASSES), PATCH, backbone=backbone).model)
+    return to_fcn(tltool.build_classifier(len(CLASSES), PATCH, backbone=backbone).model)
 
 
 def _tile(source: Source, side: int) -> np.ndarray:

@@ -36,12 +36,12 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 from tltool.evaluation.task_metrics import Choices, task_draws, task_metrics
-from tltool.inference.opened_run import open_run
 from tltool.tasks.answers import answers
 
 import tltool
 from tltool.data.folders import read_folders
 from tltool.data.stream import load_patches
+from tltool.inference.network import open_network
 from tltool.models.network import build_classifier
 from tltool.recipe import BackboneRecipe
 from tltool.report.evaluation import Evaluation
@@ -84,7 +84,7 @@ class _Bench:
         # The validation images, for the temperature, are asked about too.
         for split, share in (("valid", 0.25), ("test", 0.75)):
             _write_images(self._data, split, round(images * share))
-        known = open_run(self._run).tasks[0]
+        known = open_network(self._run).tasks[0]
         samples = read_folders(self._data, known=known).samples
         self._samples = [*samples["valid"], *samples["test"]]
         self._memory = self._read()
@@ -96,7 +96,7 @@ class _Bench:
         return tltool.evaluate(self._run, self._data, self._out, overwrite=True)
 
     def _forward(self, images: np.ndarray) -> None:
-        model = open_run(self._run).network.model
+        model = open_network(self._run).keras
         for start in range(0, len(images), BATCH):
             model.predict_on_batch(images[start : start + BATCH].astype(np.float32))
 

@@ -142,11 +142,13 @@ def test_an_explanation_is_an_object_and_nothing_is_written(network, tmp_path, m
     assert [each.picture.name for each in files] == [f"image-{i}.gradcam.png" for i in (0, 1)]
 
 
-def test_the_fidelity_is_that_of_the_command(network):
+def test_the_fidelity_is_measured_on_an_array(network):
     found = network.fidelity(PHOTO, windows=50)
     # It sees no padding.
     assert found["argmax_agreement"] == 1
     assert found["windows"] == 50
+    again = tltool.fidelity(network.fcn, network, PHOTO, windows=50)
+    assert (again.numbers, again.picture) == ({"image": "image", **found}, None)
 
 
 def test_a_network_shows_itself(network):

@@ -75,9 +75,9 @@ def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayRaster:
     order = np.random.default_rng(0).permutation(len(samples))
     adapt = fit_side if dataset.facts is None else cut_middle
     squares = []
-    for place in order:
+    for index in order:
         try:
-            square = adapt(read_image(samples[place].path, recipe.bands), sidecar.window)
+            square = adapt(read_image(samples[index].path, recipe.bands), sidecar.window)
         except ImageError:
             continue
         if square.shape == (sidecar.window, sidecar.window, sidecar.bands):

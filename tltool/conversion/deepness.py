@@ -94,7 +94,7 @@ def expected_map(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, pixels: np.
 def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
     """The plugin's model type for a network: what of its map can be shown.
 
-    A segmentor shows the likeliest class of each place, a regressor a raster
+    A segmentor shows the likeliest class of each pixel, a regressor a raster
     of numbers for each output.
 
     Raises
@@ -161,10 +161,10 @@ def _graph(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) 
     def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
         tile = tf.transpose(image * 255.0, (0, 2, 3, 1))
         cells = fcn(_enlarged(tile, plan, float(sidecar.zoom)), training=False)
-        told = tf.transpose(pixels_of(pixels_of(cells, 1), 2), (0, 3, 1, 2))
+        found = tf.transpose(pixels_of(pixels_of(cells, 1), 2), (0, 3, 1, 2))
         if model_type == "segmentor":
-            return {"probabilities": told}
-        return dict(zip(names, tf.split(told, len(names), axis=1), strict=True))
+            return {"probabilities": found}
+        return dict(zip(names, tf.split(found, len(names), axis=1), strict=True))
 
     shape = (1, sidecar.bands, plan.length, plan.length)
     return tf.function(run, input_signature=[tf.TensorSpec(shape, "float32", "image")])

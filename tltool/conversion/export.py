@@ -14,6 +14,7 @@ from tltool.conversion.deepness import choose_type, expected_map, to_onnx
 from tltool.conversion.plugin_tiles import TilePlan, plan_tile, smallest_exact
 from tltool.errors import ConversionError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path, refuse_existing, write_text
+from tltool.inference.network import Openable, open_network
 from tltool.models.loading import load_network
 from tltool.run.folder import FCN_NAME, file_of
 from tltool.run.sidecar import Sidecar, load_sidecar
@@ -199,16 +200,6 @@ FORMATS = {
 }
 
 
-def _find_fcn(fcn: Path) -> Path:
-    path = file_of(fcn, FCN_NAME)
-    if not path.exists():
-        raise ModelError(
-            f"{path} does not exist: expected an FCN, or a run folder with {FCN_NAME}. Make it"
-            " with `tltool.convert`"
-        )
-    return path
-
-
 def _check_format(name: str, out: Path) -> _Format:
     if name not in FORMATS:
         raise UsageError(f"`format`: expected one of {', '.join(FORMATS)}; received {name}")
@@ -240,7 +231,7 @@ def _check_output(chosen: _Format, out: Path, overwrite: bool) -> Path:
 
 
 def export(
-    fcn: str | Path,
+    fcn: Openable,
     out: str | Path,
     *,
     format: str = "onnx",
@@ -252,8 +243,9 @@ def export(
 
     Parameters
     ----------
-    fcn : str or Path
-        An FCN with its sidecar, or a run folder with ``fcn.keras``.
+    fcn : str, Path, Network or keras.Model
+        An FCN with its sidecar, a run folder with ``fcn.keras``, a network of
+        `tltool.open` or a classifier in memory, which is converted.
     out : str or Path
         ``onnx``: a file that ends in ``.onnx``, with its sidecar as
         ``<out>.json`` beside it. ``openvino``: a folder for ``fcn.xml``,
@@ -290,8 +282,17 @@ def export(
     if format != "onnx" and (tile is not None or model_type is not None):
         raise UsageError("`tile` and `model_type`: expected `format='onnx'` beside them")
     beside = _check_output(chosen, out, overwrite)
-    path = _find_fcn(Path(fcn))
-    source = _Source(load_network(path), load_sidecar(path), tile, model_type)
+    if isinstance(fcn, str | Path):
+        path = file_of(Path(fcn), FCN_NAME)
+        if not path.exists():
+            raise ModelError(
+                f"{path} does not exist: expected an FCN, or a run folder with {FCN_NAME}. Make it"
+                " with `tltool.convert`"
+            )
+        source = _Source(load_network(path), load_sidecar(path), tile, model_type)
+    else:
+        network = open_network(fcn)
+        source = _Source(network.fcn, network.fcn_sidecar, tile, model_type)
     make_grid(source.sidecar, 1, 1)  # complains of a classifier's
     text = source.sidecar.model_dump_json(indent=2) + "\n"
     with atomic_path(out) as partial:

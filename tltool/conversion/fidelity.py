@@ -29,12 +29,12 @@ class Fidelity:
         As `tltool.measure_fidelity` gives them, and ``image``.
     sidecar : Sidecar
         Of the FCN, with these numbers.
-    picture : Path
+    picture : Path or None
     """
 
     numbers: dict[str, Any]
     sidecar: Sidecar
-    picture: Path
+    picture: Path | None
 
 
 def measure(
@@ -57,7 +57,7 @@ def measure(
 
 
 def fidelity(
-    fcn: str | Path,
+    fcn: str | Path | keras.Model,
     model: Openable,
     image: ImageSource,
     out: str | Path | None = None,
@@ -70,7 +70,7 @@ def fidelity(
 
     Parameters
     ----------
-    fcn : str or Path
+    fcn : str, Path or keras.Model
         An FCN, or the run folder that holds one. Without a sidecar its
         geometry is that of `model`.
     model : str, Path, Network or keras.Model
@@ -78,7 +78,7 @@ def fidelity(
     image : str, Path, array or PIL image
     out : str or Path, optional
         Picture of where the two differ. Default: ``<image>.fidelity.png``
-        beside the FCN.
+        beside the FCN; of one in memory none.
     windows : int
         How many windows to compare at most.
     overwrite : bool
@@ -96,30 +96,35 @@ def fidelity(
         The two do not belong together.
     ImageError, UsageError, OutputError
     """
-    path = file_of(Path(fcn), FCN_NAME)
-    stem = Path(image).stem if isinstance(image, str | Path) else "image"
-    picture = path.with_name(f"{stem}.fidelity.png") if out is None else Path(out)
-    refuse_existing(picture, overwrite)
-    classifier, converted = open_network(model, **hints), load_network(path)
-    if sidecar_path(path).exists():
+    path = file_of(Path(fcn), FCN_NAME) if isinstance(fcn, str | Path) else None
+    picture = None if out is None else Path(out)
+    if picture is None and path is not None:
+        stem = Path(image).stem if isinstance(image, str | Path) else "image"
+        picture = path.with_name(f"{stem}.fidelity.png")
+    if picture is not None:
+        refuse_existing(picture, overwrite)
+    classifier = open_network(model, **hints)
+    converted: keras.Model = fcn if path is None else load_network(path)
+    name = "`fcn`" if path is None else str(path)
+    if path is not None and sidecar_path(path).exists():
         sidecar = load_sidecar(path)
         sizes = [(s.patch, s.context, s.zoom, s.input_side) for s in (sidecar, classifier.sidecar)]
         if sizes[0] != sizes[1]:
             raise ModelError(
-                f"{path} and {classifier.name} do not belong together: expected the same patch,"
+                f"{name} and {classifier.name} do not belong together: expected the same patch,"
                 f" context, zoom and input side, received {sizes[0]} and {sizes[1]}"
             )
     else:
         sidecar = fcn_sidecar(classifier.sidecar, trace(classifier.model))
     if converted.inputs[0].shape[1] is not None:
         raise ModelError(
-            f"{path}: expected an FCN, which takes images of any size; received a network of"
+            f"{name}: expected an FCN, which takes images of any size; received a network of"
             f" {converted.inputs[0].shape[1]} px"
         )
     outputs, expected = converted.outputs[0].shape[-1], len(classifier.sidecar.classes)
     if outputs != len(sidecar.classes) or outputs != expected:
         raise ModelError(
-            f"{path} has {outputs} outputs, {classifier.name} has {expected}:"
+            f"{name} has {outputs} outputs, {classifier.name} has {expected}:"
             " expected an FCN and the classifier that it was made from"
         )
     with open_image(image, sidecar) as raster:

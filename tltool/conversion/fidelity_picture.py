@@ -46,9 +46,9 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
     figure = Figure(figsize=(13, 10.6), dpi=100, layout="constrained")
     figure.suptitle(_wrapped(describe_fidelity(sidecar)), fontsize=12, x=0.01, ha="left")
     upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=(2.9, 1.25), squeeze=False))
-    place, curve = upper.subplots(1, 2, width_ratios=(3.4, 1))
+    photograph, curve = upper.subplots(1, 2, width_ratios=(3.4, 1))
     grid = make_grid(sidecar, image.width, image.height)
-    _draw_place(place, compared, image, grid)
+    _draw_cells(photograph, compared, image, grid)
     _draw_curve(curve, compared)
     _draw_worst(lower.subplots(1, _WORST), compared, image, grid, sidecar)
     canvas = FigureCanvasAgg(figure)
@@ -73,7 +73,7 @@ def _seen(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
 
 
-def _draw_place(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> None:
+def _draw_cells(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> None:
     pale = 255 - (255 - _photograph(image).astype(float)) * 0.75
     axes.imshow(pale.astype(np.uint8), extent=(0, image.width, image.height, 0))
     cell_size = float(grid.y.cell_size)
@@ -119,10 +119,10 @@ def _worst(compared: Comparison) -> list[int]:
     order = np.lexsort((-compared.differences.max(1), _all_agree(compared)))
     chosen: list[int] = []
     for apart in (_APART, 0):
-        for place in order.tolist():
-            distances = np.abs(compared.cells[chosen] - compared.cells[place]).max(1)
-            if len(chosen) < _WORST and place not in chosen and (distances >= apart).all():
-                chosen.append(place)
+        for index in order.tolist():
+            distances = np.abs(compared.cells[chosen] - compared.cells[index]).max(1)
+            if len(chosen) < _WORST and index not in chosen and (distances >= apart).all():
+                chosen.append(index)
     return chosen
 
 
@@ -130,8 +130,8 @@ def _draw_worst(
     row: np.ndarray, compared: Comparison, image: Image, grid: Grid, sidecar: Sidecar
 ) -> None:
     largest, worst = compared.differences.max(1), _worst(compared)
-    for axes, place in zip(row, worst, strict=False):
-        y, x = compared.cells[place]
+    for axes, index in zip(row, worst, strict=False):
+        y, x = compared.cells[index]
         left, top = int(grid.x.window_start(x)), int(grid.y.window_start(y))
         axes.imshow(_seen(image.read(left, top, sidecar.window, sidecar.window)))
         corner = (sidecar.context - 0.5, sidecar.context - 0.5)
@@ -139,12 +139,12 @@ def _draw_worst(
             axes.add_patch(
                 Rectangle(corner, sidecar.patch, sidecar.patch, fill=False, ec="white", lw=1)
             )
-        told = (
-            _answer(compared.received[place], sidecar),
-            _answer(compared.expected[place], sidecar),
+        answers = (
+            _answer(compared.received[index], sidecar),
+            _answer(compared.expected[index], sidecar),
         )
         axes.set_title(
-            f"map: {told[0]}\nclassifier: {told[1]}\ndifference {largest[place]:.2g}",
+            f"map: {answers[0]}\nclassifier: {answers[1]}\ndifference {largest[index]:.2g}",
             fontsize=8,
             loc="left",
         )

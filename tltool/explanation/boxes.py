@@ -94,7 +94,7 @@ class Localisation:
         Share of images where that is 0.5 or more.
     accuracy_with_class : float or None
         The same, and the class is that of the true box; None: no classes are
-        told.
+        given.
     """
 
     images: int

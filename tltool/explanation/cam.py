@@ -86,12 +86,12 @@ def at_pool(subject: Subject) -> Subject:
     Raises
     ------
     UsageError
-        Another head, or another layer was told.
+        Another head, or another layer was given.
     """
     call, _ = gap_head(subject.flat, subject.output)
     if call is subject.call:
         return subject
-    if subject.told:
+    if subject.given:
         raise UsageError(
             f"`method='cam'`: expected `layer={call.path}`, which the head pools; received"
             f" {subject.layer}. Leave `layer` out, or take `method='gradcam'`"

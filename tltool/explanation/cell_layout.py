@@ -19,7 +19,7 @@ from keras import layers
 from tltool.explanation.flat import Call, Flat
 from tltool.fcn.geometry import along
 
-# Along a side of the map that is looked at where no layer is told.
+# Along a side of the map that is looked at where no layer is given.
 FEWEST_CELLS = 5
 _WINDOWS = (
     layers.Conv2D,
@@ -41,7 +41,7 @@ class Axis:
     cell_size : float
         Pixels between the centres of cells.
     cropped : bool
-        Whether cells were cut off: nothing is told of what lies beyond.
+        Whether cells were cut off: nothing is known of what lies beyond.
     """
 
     cells: int
@@ -61,8 +61,8 @@ class Axis:
         Beyond the outer cells' centres their values go on; where cells were
         cut off, for half a cell.
         """
-        place = self.positions
-        inside = place.clip(0, self.cells - 1)
+        position = self.positions
+        inside = position.clip(0, self.cells - 1)
         low = np.floor(inside).astype(int)
         high = np.minimum(low + 1, self.cells - 1)
         part = (inside - low).astype(np.float32)
@@ -71,7 +71,7 @@ class Axis:
         weights[rows, low] += 1 - part
         weights[rows, high] += part
         if self.cropped:
-            weights[(place < -0.5) | (place > self.cells - 0.5)] = 0
+            weights[(position < -0.5) | (position > self.cells - 0.5)] = 0
         return weights
 
     def reducing(self) -> np.ndarray:
@@ -113,7 +113,7 @@ def layout_of(flat: Flat, call: Call) -> CellLayout:
     Where a layer on the way changes the size in a way that is not known here,
     the map is taken to cover the image.
     """
-    cropped = any(_cuts_off(flat.calls[place].layer) for place in call.before)
+    cropped = any(_cuts_off(flat.calls[index].layer) for index in call.before)
 
     def axis(which: int) -> Axis:
         cells, side = call.shape[which], flat.inputs.shape[1 + which]
@@ -128,7 +128,7 @@ def layout_of(flat: Flat, call: Call) -> CellLayout:
 
 
 def default_map(flat: Flat, task: str | int | None = None) -> Call:
-    """The layer to look at where none is told: the last whose map is not too coarse.
+    """The layer to look at where none is given: the last whose map is not too coarse.
 
     That is the last map before the head, as the papers have it, where it has 5
     cells or more along each side; else the last that has as many over the same

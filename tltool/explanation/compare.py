@@ -150,43 +150,43 @@ class _Comparison:
     truth: dict[Path, list[Truth]]
     cut: Callable[[Path], bool]
 
-    def judge(self, read: Batch, make: Maker, tally: _Tally) -> None:
+    def add(self, read: Batch, make: Maker, tally: _Tally) -> None:
         """Add the images of a batch to what is known of a method."""
         scores = self.explainer.checked_scores(read)
-        told = self.class_index
-        classes = scores.argmax(axis=1) if told is None else np.full(len(scores), told)
+        asked = self.class_index
+        classes = scores.argmax(axis=1) if asked is None else np.full(len(scores), asked)
         started = time.perf_counter()
         heats = make(read.prepared, self.explainer.targets(classes))
         tally.seconds += time.perf_counter() - started
-        for image, heat, place in zip(read.prepared, heats, classes.tolist(), strict=True):
-            predict = self._predict(place)
+        for image, heat, index in zip(read.prepared, heats, classes.tolist(), strict=True):
+            predict = self._predict(index)
             tally.insertions.append(area_under(insertion(predict, image, heat)))
             tally.deletions.append(area_under(deletion(predict, image, heat)))
         self._point(read, heats, classes, make, tally)
 
-    def _predict(self, place: int) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda images: self.explainer.scores(images)[:, place]
+    def _predict(self, index: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda images: self.explainer.scores(images)[:, index]
 
     def _point(
         self, read: Batch, heats: np.ndarray, classes: np.ndarray, make: Maker, tally: _Tally
     ) -> None:
         """Ask for each image and class of a thing in it where the map of that class points."""
         wanted = [
-            (place, label, things)
-            for place, path in enumerate(read.names)
-            for label, things in self._things(path, int(classes[place])).items()
+            (index, label, things)
+            for index, path in enumerate(read.names)
+            for label, things in self._things(path, int(classes[index])).items()
         ]
         if not wanted:
             return
-        places, labels = np.array([(place, label) for place, label, _ in wanted]).T
-        own = heats[places]
-        other = labels != classes[places]
+        indices, labels = np.array([(index, label) for index, label, _ in wanted]).T
+        own = heats[indices]
+        other = labels != classes[indices]
         if other.any():
-            images, targets = read.prepared[places[other]], self.explainer.targets(labels[other])
+            images, targets = read.prepared[indices[other]], self.explainer.targets(labels[other])
             own[other] = make(images, targets)
         side = self.explainer.network.sidecar.window
-        for (place, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
-            path = Path(read.names[place])
+        for (index, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
+            path = Path(read.names[index])
             window, _ = place_window(path, self.explainer.network.sidecar, self.cut)
             boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
             tally.hits.append(points_at(heat, boxes))
@@ -204,8 +204,8 @@ class _Comparison:
         found: dict[int, list[Truth]] = {}
         for thing in self.truth.get(Path(path), []):
             if thing.label is None or thing.label in names:
-                place = predicted if thing.label is None else names.index(thing.label)
-                found.setdefault(place, []).append(thing)
+                index = predicted if thing.label is None else names.index(thing.label)
+                found.setdefault(index, []).append(thing)
         return found
 
 
@@ -263,7 +263,7 @@ def compare_methods(
     comparison = _Comparison(explainer, choose_class(explainer.task, label), true, cut)
     makers = {name: _maker(subject, name, batch_size) for name, subject in allowed.items()}
     makers |= {CENTRE: _centre, CHANCE: _chance(explainer.subject)}
-    tallies, unreadable = _judge_all(comparison, makers, sources, batch_size, strict)
+    tallies, unreadable = _compare_all(comparison, makers, sources, batch_size, strict)
     layers = {name: subject.layer for name, subject in allowed.items()}
     found = [tally.summary(name, layers.get(name, "")) for name, tally in tallies.items()]
     found.sort(key=lambda each: each.deletion - each.insertion)
@@ -287,7 +287,7 @@ def _warn_of_unknown(
         )
 
 
-def _judge_all(
+def _compare_all(
     comparison: _Comparison,
     makers: dict[str, Maker],
     sources: Sequence[Any],
@@ -301,7 +301,7 @@ def _judge_all(
             unreadable += read.unreadable
             for name, make in makers.items():
                 if read.names:
-                    comparison.judge(read, make, tallies[name])
+                    comparison.add(read, make, tallies[name])
                 bar.advance(len(read), name)
     return tallies, unreadable
 

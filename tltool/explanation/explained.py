@@ -143,8 +143,8 @@ def _row(each: Explained) -> list[Any]:
     assert each.located is not None
     box, iou = each.located.box, each.located.iou
     corners = [f"{c:g}" for c in (box.left, box.top, box.right, box.bottom)] if box else [""] * 4
-    told = [each.label, f"{each.probability:.6g}", "" if iou is None else f"{iou:.6g}"]
-    return [each.image, *corners, *told]
+    rest = [each.label, f"{each.probability:.6g}", "" if iou is None else f"{iou:.6g}"]
+    return [each.image, *corners, *rest]
 
 
 def write_boxes(folder: Path, found: Sequence[Explained]) -> list[Path]:

@@ -86,11 +86,11 @@ class Explainer:
 
 
 def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | None, int]:
-    """The network's output of a task, and the place in it where the task begins."""
-    place = [each.name for each in tasks].index(task.name)
+    """The network's output of a task, and the index in it where the task begins."""
+    index = [each.name for each in tasks].index(task.name)
     if len(flat.outputs) == 1:
-        return None, sum(each.outputs for each in tasks[:place])
-    return (task.name if task.name in flat.outputs else place), 0
+        return None, sum(each.outputs for each in tasks[:index])
+    return (task.name if task.name in flat.outputs else index), 0
 
 
 def open_explainer(network: LoadedNetwork, task: str | None, layer: str | None = None) -> Explainer:
@@ -122,7 +122,7 @@ class MapLayer:
     cell_size : float
         Pixels of the image between cells.
     default : bool
-        Whether it is looked at where no layer is told.
+        Whether it is looked at where no layer is given.
     """
 
     path: str

@@ -13,7 +13,7 @@ STEPS = 32
 BLUR = 1 / 12
 # How far from a box a map may point, over the image's side: Zhang et al. allow 15 px.
 TOLERANCE = 15 / 224
-# How far from a point, whose thing has a size that is not told: over the side of a patch.
+# How far from a point, whose thing has a size that is not known: over the side of a patch.
 POINT_TOLERANCE = 1 / 4
 
 # (n, height, width, bands) images -> (n,) probabilities

@@ -38,7 +38,7 @@ class Call:
         The first, where there are several.
     inputs : list of KerasTensor
     before : frozenset of int
-        The calls, by place, that its result depends on, itself among them.
+        The calls, by index, that its result depends on, itself among them.
     """
 
     path: str
@@ -69,7 +69,7 @@ class Flat:
     calls : list of Call
         In an order in which they can be made.
     outputs : dict of str or int to KerasTensor
-        By the names of a dict of outputs, else by place.
+        By the names of a dict of outputs, else by index.
     """
 
     name: str
@@ -209,13 +209,13 @@ def lay_flat(model: keras.Model, shape: tuple[int, ...]) -> Flat:
     makers: dict[int, int] = {}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        result, place = copy(layer, *args, **kwargs), len(calls)
+        result, index = copy(layer, *args, **kwargs), len(calls)
         taken = [t for t in tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
         earlier = [calls[makers[id(t)]].before for t in taken if id(t) in makers]
         made = tree.flatten(result)
-        makers.update((id(tensor), place) for tensor in made)
-        before = frozenset({place}).union(*earlier)
-        calls.append(Call(paths[place], layer, made[0], taken, before))
+        makers.update((id(tensor), index) for tensor in made)
+        before = frozenset({index}).union(*earlier)
+        calls.append(Call(paths[index], layer, made[0], taken, before))
         return result
 
     outputs = replay(model, inputs, call)

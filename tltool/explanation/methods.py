@@ -52,7 +52,7 @@ def subject_for(subject: Subject, method: str) -> Subject:
 def allowed_methods(subject: Subject) -> tuple[dict[str, Subject], dict[str, str]]:
     """The methods that head and layer allow, each with where it looks; the others with the reason.
 
-    Where no layer was told each method looks where it does by default.
+    Where no layer was given each method looks where it does by default.
     """
     allowed, refused = {}, {}
     for method in METHODS:
@@ -120,7 +120,7 @@ def maps_of(
     batch_size : int
         Images at a time.
     task : str or int, optional
-        Which output, where the network has several: its name, or its place.
+        Which output, where the network has several: its name, or its index.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def maps_of(
     UsageError
         A method, layer or task that there is not, or that do not go together.
     ModelError
-        Outputs that are no numbers, naming the image's place.
+        Outputs that are no numbers, naming the image's index.
     """
     images = np.asarray(images)
     subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)

@@ -107,7 +107,7 @@ def draw_explanation(
     lines : sequence of str
         Written below; the first is the heading.
     patch : Box, optional
-        What of the window is judged, where that is not all.
+        What of the window is predicted, where that is not all.
     found, true : Box, optional, and sequence of Box
         px of `pixels`.
     side : int
@@ -121,8 +121,8 @@ def draw_explanation(
     draw = ImageDraw.Draw(page)
     every = [(patch, PATCH), *((box, TRUE) for box in true), (found, FOUND)]
     frames = [(box, colour) for box, colour in every if box is not None]
-    for place, panel in enumerate(panels):
-        left = place * (width + _GAP)
+    for index, panel in enumerate(panels):
+        left = index * (width + _GAP)
         page.paste(Image.fromarray(panel), (left, 0))
         for box, colour in frames:
             _frame(draw, box, scale, left, colour)

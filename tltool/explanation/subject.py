@@ -24,7 +24,7 @@ class Subject:
         Whose map is looked at.
     task : str or int, optional
         Which output, where there are several.
-    told : bool
+    given : bool
         Whether the layer is one that somebody asked for.
 
     Attributes
@@ -41,8 +41,8 @@ class Subject:
         How many numbers it has.
     """
 
-    def __init__(self, flat: Flat, call: Call, task: str | int | None, told: bool = False):
-        self.flat, self.call, self.task, self.told = flat, call, task, told
+    def __init__(self, flat: Flat, call: Call, task: str | int | None, given: bool = False):
+        self.flat, self.call, self.task, self.given = flat, call, task, given
         self.layer, self.cells = call.path, call.shape[:2]
         self.shape, self.output = tuple(flat.inputs.shape[1:]), flat.output(task)
         self.outputs = math.prod(self.output.shape[1:])
@@ -113,7 +113,7 @@ class Subject:
 def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
     """Open a classifier that is laid flat; as `open_subject`."""
     call = default_map(flat, task) if layer is None else flat.find(layer, task)
-    return Subject(flat, call, task, told=layer is not None)
+    return Subject(flat, call, task, given=layer is not None)
 
 
 def open_subject(
@@ -134,7 +134,7 @@ def open_subject(
         Its path, or its name where only one has it. Default: as of
         `tltool.explanation.cell_layout.default_map`.
     task : str or int, optional
-        Which output, where there are several: its name, or its place where
+        Which output, where there are several: its name, or its index where
         they are a list.
 
     Raises

@@ -62,10 +62,10 @@ def sources(motion: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.
     return _reflected(rows, shape[0]), _reflected(columns, shape[1])
 
 
-def _reflected(places: np.ndarray, size: int) -> np.ndarray:
+def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
     """Mirrored at the outer pixels' centres, which leaves the image in one piece."""
     last = max(size - 1, 1)
-    return (last - np.abs(last - places % (2 * last))).clip(0, size - 1)
+    return (last - np.abs(last - positions % (2 * last))).clip(0, size - 1)
 
 
 def moving(motion: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
@@ -78,9 +78,9 @@ def moving(motion: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
     taps = [(top, left), (top, right), (below, left), (below, right)]
     weights = [(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across]
     pixels = np.tile(np.arange(rows.size), 4)
-    places = np.concatenate([y * shape[1] + x for y, x in taps])
+    positions = np.concatenate([y * shape[1] + x for y, x in taps])
     values = np.concatenate(weights).astype(np.float32)
-    return csr_matrix((values, (pixels, places)), (rows.size,) * 2)
+    return csr_matrix((values, (pixels, positions)), (rows.size,) * 2)
 
 
 def _merging(side: int, step: int) -> csr_matrix:
@@ -271,8 +271,8 @@ def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
     copies = np.empty((number, *image.shape), np.float32)
     for copy, motion in zip(copies, draw_motions(number), strict=True):
         rows, columns = (each.astype(np.float32) for each in sources(motion, shape))
-        for place, band in enumerate(bands):
-            copy[..., place] = cv2.remap(band, columns, rows, cv2.INTER_LINEAR)
+        for index, band in enumerate(bands):
+            copy[..., index] = cv2.remap(band, columns, rows, cv2.INTER_LINEAR)
     return copies
 
 

@@ -272,7 +272,7 @@ def open_network(
     ConversionError
         Several inputs, one that is no image, or outputs that are no classes.
     UsageError
-        What was given does not fit the model, or is told by its sidecar.
+        What was given does not fit the model, or is known from its sidecar.
     """
     hints: dict[str, Any] = {
         "classes": read_names(classes) if isinstance(classes, str) else classes,
