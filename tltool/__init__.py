@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from tltool.inference.predict import Predictions, predict
     from tltool.inference.predictions import Prediction
     from tltool.mapping.heatmap import heatmap
+    from tltool.mapping.map_image import Map, map_image
     from tltool.models.loading import upgrade
     from tltool.models.network import build_classifier
     from tltool.network import Network, open
     from tltool.recipe import Recipe, load_recipe
     from tltool.report.evaluation import Evaluation
-    from tltool.run.map_options import MapOptions
+    from tltool.run.map_options import MapOptions, Output
     from tltool.tasks.task import Task
     from tltool.training.finetune import Run, finetune, resume
     from tltool.training.lr_find import FoundRates, lr_find
@@ -60,7 +61,7 @@ _LIGHT = {
     "tltool.data.targets": ("Targets",),
     "tltool.demonstration.demo": ("demo",),
     "tltool.recipe": ("Recipe", "load_recipe"),
-    "tltool.run.map_options": ("MapOptions",),
+    "tltool.run.map_options": ("MapOptions", "Output"),
     "tltool.tasks.task": ("Task",),
 }
 _WITH_KERAS = {
@@ -81,6 +82,7 @@ _WITH_KERAS = {
     "tltool.inference.predict": ("Predictions", "predict"),
     "tltool.inference.predictions": ("Prediction",),
     "tltool.mapping.heatmap": ("heatmap",),
+    "tltool.mapping.map_image": ("Map", "map_image"),
     "tltool.models.loading": ("upgrade",),
     "tltool.models.network": ("build_classifier",),
     "tltool.network": ("Network", "open"),

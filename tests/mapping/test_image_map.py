@@ -42,9 +42,7 @@ PLACE = Affine(GSD, 0, 5e5, 0, -GSD, 6e6)
 def without_pictures():
     """Most of the time of a small map is its overlay's and its fidelity's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            image_map, "write_overlay", lambda *facts: facts[-1].write_bytes(b"a picture")
-        )
+        patch.setattr(image_map, "write_overlay", lambda *facts: facts[0].write_bytes(b"a picture"))
         patch.setattr(methods, "_WINDOWS", 24)
         yield
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tltool.mapping import shrink
-from tltool.mapping.shrink import shrink_factor, shrink_map
+from tltool.mapping import image_map
+from tltool.mapping.image_map import shrink_factor, shrink_map
 
 
 @settings(max_examples=40, deadline=None)
@@ -20,7 +20,7 @@ def test_each_cell_is_the_mean_of_its_block_that_has_data(rows, columns, factor,
         return values[k, row : row + height, column : column + width]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shrink, "_SIDE", side)
+        patch.setattr(image_map, "_SIDE", side)
         small = shrink_map(read, (rows, columns), 2, factor)
     assert max(largest) <= max(side, factor)
     for row, column in np.ndindex(small.shape[1:]):

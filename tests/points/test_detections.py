@@ -22,7 +22,7 @@ from tltool.points.detections import (
 from tltool.raster import MapWriter
 from tltool.raster.writing import CLASS_CODES, ENCODINGS, Legend, MapKind
 from tltool.run.detection_parameters import DetectionParameters, PeakRule
-from tltool.run.map_facts import MapFacts
+from tltool.run.sidecar import MapFacts
 from tltool.tiling.tiles import make_grid
 
 NAMES = ("sea", "pup", "bull")

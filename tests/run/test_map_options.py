@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tltool.errors import DataError, UsageError
-from tltool.run.map_facts import MapFacts, read_facts
 from tltool.run.map_options import MapOptions, Output, split_options
+from tltool.run.sidecar import MapFacts, read_facts
 
 FACTS = {"stride": 4.0, "offset": -2, "patch": 9, "width": 50, "height": 30}
 

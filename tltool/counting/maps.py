@@ -24,9 +24,8 @@ from tltool.raster.source import ENVIRONMENT, Closing, without_georeference_warn
 from tltool.raster.writing import ENCODINGS
 from tltool.run.detection_parameters import DetectionParameters, PeakRule, Surface
 from tltool.run.folder import FCN_NAME, MODEL_NAME
-from tltool.run.map_facts import MapFacts, read_facts
 from tltool.run.map_options import MapOptions, Output
-from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
+from tltool.run.sidecar import MapFacts, Sidecar, load_sidecar, read_facts, sidecar_path
 from tltool.tiling.products import name_files, nothing_here
 
 logger = logging.getLogger(__name__)

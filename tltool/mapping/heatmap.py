@@ -1,19 +1,27 @@
 """`tltool heatmap`: maps of many images in one call."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
+from tltool.errors import (
+    DataError,
+    ImageError,
+    MapsError,
+    OutputError,
+    TltoolError,
+    UsageError,
+)
 from tltool.files import images_of
-from tltool.inference.image_opening import check_size, open_image, warn_of_distance
+from tltool.inference.image_opening import ImageSource, check_size, open_image, warn_of_distance
+from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.mapping.image_map import HeatMap, write_map
-from tltool.mapping.mapper import load_mapper
+from tltool.mapping.mapper import load_mapper, network_file
 from tltool.raster import load_area
 from tltool.raster.geojson import read_polygons
-from tltool.run.folder import FCN_NAME, MODEL_NAME, file_of
-from tltool.run.map_options import MapOptions, Mode, Output, split_options
+from tltool.run.folder import MODEL_NAME
+from tltool.run.map_options import MapOptions, Output, split_options
 from tltool.run.sidecar import Sidecar, load_sidecar, sidecar_path
 from tltool.tiling.products import check_outputs, choose_product, name_files
 from tltool.tiling.unfinished import forget
@@ -23,20 +31,52 @@ logger = logging.getLogger(__name__)
 Failed = dict[Path, TltoolError]
 
 
-def model_path(run: Path, mode: Mode) -> Path:
-    """The network that maps in a mode; of an FCN's file itself."""
-    return file_of(run, MODEL_NAME if mode == "patches" else FCN_NAME)
-
-
-def known_sidecar(run: Path, mode: Mode = "fcn") -> Sidecar | None:
+def known_sidecar(
+    network: str | Path | LoadedNetwork, options: MapOptions | None = None
+) -> Sidecar | None:
     """The network's sidecar, or that of the classifier to be converted; None: there is none."""
-    paths = (model_path(run, mode), run / MODEL_NAME)
+    if isinstance(network, LoadedNetwork):
+        return network.sidecar
+    run = Path(network)
+    paths = (network_file(run, options or MapOptions()), run / MODEL_NAME)
     return next((load_sidecar(path) for path in paths if sidecar_path(path).exists()), None)
 
 
+def named_images(images: ImageSource | Iterable[ImageSource]) -> dict[Path, ImageSource]:
+    """Images by what their maps are called: a file by its path, one in memory by its place.
+
+    Parameters
+    ----------
+    images : path, array, PIL image, raster, or iterable of these
+        Paths may be folders and patterns. An array of four axes is a batch of
+        images.
+
+    Raises
+    ------
+    ImageError
+        A path does not exist, or a folder or pattern holds no image.
+    UsageError
+        No image at all.
+    """
+    single = isinstance(images, str | Path) or not isinstance(images, Iterable)
+    if single or getattr(images, "ndim", 4) < 4:
+        images = [images]  # type: ignore[list-item]
+    sources: list[Any] = list(images)  # type: ignore[arg-type]
+    paths = [source for source in sources if isinstance(source, str | Path)]
+    found: dict[Path, ImageSource] = {path: path for path in images_of(paths)}
+    for index, source in enumerate(sources):
+        if not isinstance(source, str | Path):
+            known = getattr(source, "filename", None) or getattr(source, "path", None)
+            name = "image" if len(sources) == 1 else f"image-{index}"
+            found[Path(known or name)] = source
+    if not found:
+        raise UsageError("`images`: expected at least one image, received none")
+    return found
+
+
 def heatmap(
-    run: str | Path,
-    images: Sequence[str | Path],
+    network: Openable,
+    images: ImageSource | Iterable[ImageSource],
     out: str | Path,
     *,
     options: MapOptions | None = None,
@@ -51,13 +91,15 @@ def heatmap(
 
     Parameters
     ----------
-    run : str or Path
+    network : str, Path, keras.Model or LoadedNetwork
         A run folder (its classifier is converted where there is no FCN yet),
         or the path of an FCN, or with ``mode="patches"`` of a classifier, with
-        its sidecar.
-    images : sequence of str or Path
+        its sidecar; or a classifier in memory.
+    images : path, array, PIL image, or iterable of these
         Image files, folders of them, or patterns such as ``survey/*.tif``:
-        JPEG, PNG, TIFF, GeoTIFF of any size.
+        JPEG, PNG, TIFF, GeoTIFF of any size; arrays (height, width, bands) as
+        `tltool.map_image` takes them, which are called ``image-0``,
+        ``image-1``, ... by their place, or ``image``.
     out : str or Path
         Folder for ``<stem>.heatmap.tif`` (a float32 band an output of the
         network, named by its class, ``task.class`` where there are several
@@ -89,64 +131,78 @@ def heatmap(
     DataError
         No area can be read from `aoi`, or it misses the only image.
     UsageError
-        An option that cannot be meant or is not known.
+        An option that cannot be meant or is not known; an array that is no
+        image.
     ConversionError, ModelError, OutputError
     """
     options, output = split_options(keywords, options, output)
-    paths, folder = images_of(images), Path(out)
-    check_outputs(folder, paths, overwrite, output)
+    sources, folder = named_images(images), Path(out)
+    check_outputs(folder, list(sources), overwrite, output)
     if options.aoi is not None:
         read_polygons(options.aoi)
+    if not isinstance(network, str | Path):
+        network = open_network(network)
     failed: Failed = {}
     # Before a conversion that may take long.
-    sidecar = known_sidecar(Path(run), options.mode)
-    for image in paths:
+    sidecar = known_sidecar(network, options)
+    for key, image in sources.items():
         if sidecar is None:
             break
         # Percentiles would read pixels, and any numbers open an image as well.
         scale = (0.0, 1.0) if options.scale == "percentiles" else options.scale
         try:
             with open_image(
-                image, sidecar, scale=scale, bands=options.bands, resample=options.resample
+                image,
+                sidecar,
+                scale=scale,
+                bands=options.bands,
+                resample=options.resample,
+                name=key.name,
             ) as raster:
                 check_size(raster, sidecar)
                 warn_of_distance(raster, sidecar)
                 if options.aoi is not None:
                     load_area(options.aoi, raster)
         except (DataError, ImageError) as error:
-            failed[image] = error
+            failed[key] = error
     made: list[HeatMap] = []
-    if len(failed) < len(paths):
-        mapper = load_mapper(run, options)
+    if len(failed) < len(sources):
+        mapper = load_mapper(network, options)
         choose_product(mapper.sidecar, output.dtype, output.classes, output.argmax)
         # On the first image that can be read.
-        for image in (path for path in paths if path not in failed):
+        for key in (key for key in sources if key not in failed):
             try:
-                with mapper.open(image) as raster:
+                with mapper.open(sources[key], key.name) as raster:
                     mapper = mapper.measured(raster)
                 break
             except ImageError as error:
-                failed[image] = error
-        model = model_path(Path(run), options.mode)
-        for image in (path for path in paths if path not in failed):
+                failed[key] = error
+        for key in (key for key in sources if key not in failed):
             try:
-                made.append(
-                    write_map(mapper, image, folder, output, model=model, overwrite=overwrite)
+                written = write_map(
+                    mapper,
+                    sources[key],
+                    folder,
+                    output,
+                    model=mapper.file,
+                    overwrite=overwrite,
+                    name=key.name,
                 )
+                made.append(written)
             except (OutputError, UsageError):
                 # The others would meet the same.
                 raise
             except TltoolError as error:
-                failed[image] = error
-                if len(paths) > 1:
-                    logger.warning("%s is left out: %s", image, error)
-    if failed and len(paths) == 1:
+                failed[key] = error
+                if len(sources) > 1:
+                    logger.warning("%s is left out: %s", key, error)
+    if failed and len(sources) == 1:
         raise next(iter(failed.values()))
     if failed:
         reasons = "; ".join(str(error) for error in failed.values())
         rest = f". The maps of the others are in {folder}" if made else ""
-        message = f"{len(failed)} of {len(paths)} images could not be mapped: {reasons}{rest}"
+        message = f"{len(failed)} of {len(sources)} images could not be mapped: {reasons}{rest}"
         raise MapsError(message, made, failed)
-    for image in paths:
-        forget(name_files(folder, image, output).map)
+    for key in sources:
+        forget(name_files(folder, key, output).map)
     return made

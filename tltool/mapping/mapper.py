@@ -14,10 +14,11 @@ from tltool.fcn.atrous import choose_stride, possible_strides, to_dense
 from tltool.fcn.geometry import trace
 from tltool.fcn.single import as_single
 from tltool.fcn.surgery import to_fcn
-from tltool.inference.image_opening import check_size, open_image
+from tltool.inference.image_opening import ImageSource, check_size, open_image
+from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.models.loading import load_network
 from tltool.raster import AnyRaster, as_zoom
-from tltool.run.folder import FCN_NAME, MODEL_NAME, file_of
+from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.map_options import MapOptions
 from tltool.run.sidecar import Sidecar, load_sidecar
 from tltool.tiling.engines import (
@@ -62,7 +63,7 @@ class Mapper:
         Longest side of a tile, px of the enlarged image.
     method : str
         ``fcn``, ``dense``, ``shift-and-stitch`` or ``patches``.
-    classifier : Path or None
+    classifier : Path, keras.Model or None
         What the fidelity is measured against; None: it was measured already.
     options : MapOptions
     fixed_tile : bool
@@ -72,19 +73,22 @@ class Mapper:
     difference : float or None
         Largest difference of any probability of the engine from TensorFlow in
         single precision, on a tile of the first image; None: not measured.
+    file : Path or None
+        The network's file; None: it is in memory alone.
     """
 
     sidecar: Sidecar
     engine: Engine
     tile: int
     method: str = "fcn"
-    classifier: Path | None = None
+    classifier: Path | keras.Model | None = None
     options: MapOptions = field(default_factory=MapOptions)
     fixed_tile: bool = False
     fcn: keras.Model | None = None
     difference: float | None = None
+    file: Path | None = None
 
-    def open(self, image: Path) -> AnyRaster:
+    def open(self, image: ImageSource, name: str = "image") -> AnyRaster:
         """Open an image as the network wants it; errors as those of `open_image`."""
         options = self.options
         return open_image(
@@ -93,6 +97,7 @@ class Mapper:
             scale=options.scale,
             bands=options.bands,
             resample=options.resample,
+            name=name,
         )
 
     def predictor(self) -> TilePredictor:
@@ -140,7 +145,9 @@ class Mapper:
             mapper = replace(mapper, difference=found)
         if self.classifier is None:
             return mapper
-        classifier = load_network(self.classifier)
+        classifier = self.classifier
+        if isinstance(classifier, Path):
+            classifier = load_network(classifier)
         fidelity = measure_fidelity(self.engine, classifier, self.sidecar, raster, _WINDOWS)
         fidelity = {"image": raster.name, **fidelity}
         sidecar = self.sidecar.model_copy(update={"fidelity": fidelity})
@@ -148,15 +155,21 @@ class Mapper:
         return replace(mapper, sidecar=sidecar, classifier=None)
 
 
-def load_mapper(run: str | Path, options: MapOptions | None = None, **keywords: Any) -> Mapper:
+def network_file(run: Path, options: MapOptions) -> Path:
+    """File of the network that maps: one of a run folder's, or `run` itself where it is none."""
+    name = MODEL_NAME if options.mode == "patches" else FCN_NAME
+    return run / name if run.is_dir() else run
+
+
+def load_mapper(network: Openable, options: MapOptions | None = None, **keywords: Any) -> Mapper:
     """Load what maps images: the FCN of a run, or its classifier.
 
     Parameters
     ----------
-    run : str or Path
+    network : str, Path, keras.Model or LoadedNetwork
         A run folder (its classifier is converted where there is no FCN yet),
         or the path of an FCN, or with ``mode="patches"`` of a classifier, with
-        its sidecar.
+        its sidecar; or a classifier in memory.
     options : MapOptions, optional
     **keywords
         Single options, over these.
@@ -171,8 +184,9 @@ def load_mapper(run: str | Path, options: MapOptions | None = None, **keywords: 
     ModelError
     """
     options = MapOptions.of(options, **keywords)
-    run, tile = Path(run), options.tile
-    mapper = _load_sliding(run, options) if options.mode == "patches" else _load_fcn(run, options)
+    tile = options.tile
+    opened = Path(network) if isinstance(network, str | Path) else open_network(network)
+    mapper = (_load_sliding if options.mode == "patches" else _load_fcn)(opened, options)
     if options.tta == "d4":
         sidecar = mapper.sidecar
         assert sidecar.reach is not None
@@ -188,7 +202,7 @@ def load_mapper(run: str | Path, options: MapOptions | None = None, **keywords: 
     if options.mode == "fcn" and (options.tta == "d4" or mapper.engine.precision != "f32"):
         # What the conversion measured is not what this map says.
         sidecar = sidecar.model_copy(update={"fidelity": None})
-        classifier = classifier or _classifier_beside(file_of(run, FCN_NAME))
+        classifier = classifier or _classifier_of(opened, options)
     if any(scale != 1 for scale in options.scales):
         # The classifier says nothing of several scales.
         sidecar, classifier = sidecar.model_copy(update={"fidelity": None}), None
@@ -203,12 +217,17 @@ def load_mapper(run: str | Path, options: MapOptions | None = None, **keywords: 
     )
 
 
-def _load_fcn(run: Path, options: MapOptions) -> Mapper:
-    path = file_of(run, FCN_NAME)
-    if run.is_dir() and not path.exists():
-        logger.info("%s has no FCN yet: converting its classifier", run)
-        logger.info("fidelity: %s", describe_fidelity(convert(run).sidecar))
-    fcn, sidecar = load_network(path), load_sidecar(path)
+def _load_fcn(network: Path | LoadedNetwork, options: MapOptions) -> Mapper:
+    file: Path | None
+    if isinstance(network, Path):
+        file = network_file(network, options)
+        if network.is_dir() and not file.exists():
+            logger.info("%s has no FCN yet: converting its classifier", network)
+            logger.info("fidelity: %s", describe_fidelity(convert(network).sidecar))
+        fcn, sidecar = load_network(file), load_sidecar(file)
+    else:
+        file = None
+        fcn, sidecar = network.fcn, network.fcn_sidecar
     own = make_grid(sidecar, 1, 1).y.stride
     zoom, side, wanted = as_zoom(sidecar.zoom), sidecar.input_side, own
     if options.stride is not None:
@@ -228,7 +247,7 @@ def _load_fcn(run: Path, options: MapOptions) -> Mapper:
         else:
             fcn = to_dense(fcn, side, wanted)
         sidecar = sidecar.model_copy(update=update)
-        classifier = _classifier_beside(path)
+        classifier = _classifier_of(network, options)
     grid = make_grid(sidecar, 1, 1)
     smallest = _smallest_tile(grid, options.tile)
     # Tiles that are mostly surroundings would compute everything many times.
@@ -236,11 +255,14 @@ def _load_fcn(run: Path, options: MapOptions) -> Mapper:
     engine = make_engine(options.engine, fcn, pixel_type(grid.y.zoom), options.precision)
     if method == "shift-and-stitch":
         engine = ShiftAndStitchEngine(engine, side, own, wanted)
-    return Mapper(sidecar, engine, length, method, classifier, fcn=fcn)
+    return Mapper(sidecar, engine, length, method, classifier, fcn=fcn, file=file)
 
 
-def _classifier_beside(fcn: Path) -> Path | None:
-    path = fcn.with_name(MODEL_NAME)
+def _classifier_of(network: Path | LoadedNetwork, options: MapOptions) -> Path | keras.Model | None:
+    """What a map that was made otherwise than the conversion measured is compared to."""
+    if isinstance(network, LoadedNetwork):
+        return network.model
+    path = network_file(network, options).with_name(MODEL_NAME)
     if path.exists():
         return path
     logger.warning("no fidelity is measured: %s, which the map would be compared to, is gone", path)
@@ -257,15 +279,19 @@ def _smallest_tile(grid: Grid, tile: int | None) -> int:
     return smallest
 
 
-def _load_sliding(run: Path, options: MapOptions) -> Mapper:
-    path = file_of(run, MODEL_NAME)
-    classifier, sidecar = load_network(path), load_sidecar(path)
+def _load_sliding(network: Path | LoadedNetwork, options: MapOptions) -> Mapper:
+    file = None
+    if isinstance(network, Path):
+        file = network_file(network, options)
+        classifier, sidecar, name = load_network(file), load_sidecar(file), str(file)
+    else:
+        classifier, sidecar, name = network.keras, network.sidecar, network.name
     zoom, side = as_zoom(sidecar.zoom), sidecar.input_side
     expected = (side, side, sidecar.bands)
     received = tuple(classifier.inputs[0].shape[1:])
     if len(classifier.inputs) > 1 or received != expected:
         raise ModelError(
-            f"{path} does not match its sidecar: expected one input of {side} x {side} px with"
+            f"{name} does not match its sidecar: expected one input of {side} x {side} px with"
             f" {sidecar.bands} bands, received {len(classifier.inputs)} of shape {received}"
         )
     tasks = [task.name for task in sidecar.tasks]
@@ -289,7 +315,14 @@ def _load_sliding(run: Path, options: MapOptions) -> Mapper:
     sidecar = sidecar.model_copy(update=update)
     smallest = _smallest_tile(make_grid(sidecar, 1, 1), options.tile)
     engine = SlidingEngine(classifier, cell_size, tasks, pixel_type(zoom), batch_size(classifier))
-    return Mapper(sidecar, engine, options.tile or max(_SLIDING_TILE, smallest), "patches", path)
+    return Mapper(
+        sidecar,
+        engine,
+        options.tile or max(_SLIDING_TILE, smallest),
+        "patches",
+        file or classifier,
+        file=file,
+    )
 
 
 def _own_stride(classifier: keras.Model, sidecar: Sidecar) -> int:

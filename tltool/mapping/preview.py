@@ -6,20 +6,14 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tltool.files import write_text
-from tltool.mapping.pictures import extent_of, shrunk
-from tltool.pictures.overlay import Extent, class_colours, value_range
+from tltool.pictures.overlay import Extent, class_colours
 from tltool.pictures.pages import data_uri, render_page
 from tltool.raster import AnyRaster
-from tltool.tiling.products import Product
-from tltool.tiling.tiles import Grid
-from tltool.tiling.unfinished import UnfinishedMap
 
 # Longest sides: of the photograph, px, and of the map, cells.
 PHOTOGRAPH_SIDE = 2048
@@ -205,37 +199,3 @@ def render_preview(
         factor=data["factor"],
         fidelity=fidelity and f"Fidelity: {fidelity}.",
     )
-
-
-def write_preview(
-    work: UnfinishedMap,
-    product: Product,
-    raster: AnyRaster,
-    grid: Grid,
-    photograph: np.ndarray,
-    fidelity: str,
-    path: Path,
-) -> None:
-    """Write the page of a map; parameters as of `write_overlay` and `render_preview`."""
-    values, factor = shrunk(work, product, MAP_SIDE)
-    names = product.names
-    if product.measured:
-        # The page shows shares; the layer's name says of what.
-        ranges = [value_range(plane) for plane in values]
-        values = np.stack([(v - a) / (b - a) for v, (a, b) in zip(values, ranges, strict=True)])
-        names = tuple(
-            f"{name}, 0 is {a:.4g}, 1 is {b:.4g}"
-            for name, (a, b) in zip(names, ranges, strict=True)
-        )
-    page = render_preview(
-        raster.name,
-        photograph,
-        values,
-        names,
-        product.nothing,
-        view_extent(raster, extent_of(grid, values.shape, factor)),
-        factor,
-        product.exclusive,
-        fidelity,
-    )
-    write_text(path, page, durable=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.run.map_facts import MapFacts
+from tltool.run.sidecar import MapFacts
 
 # Row, column, rows and columns of a part of a map.
 Window = tuple[int, int, int, int]

@@ -289,12 +289,17 @@ class TileStore:
         data = self._bytes(index * self._room + start, size)
         return np.frombuffer(data, self._dtype).reshape(last - first, columns)
 
-    def windows(self, side: int) -> Iterator[tuple[int, int, int, int]]:
-        """Row, column, rows and columns of windows that are whole blocks of `side` cells a side."""
-        widest = side * max(1, _WIDEST // side)
-        for row in range(0, self.rows, side):
-            for column in range(0, self.columns, widest):
-                yield row, column, min(side, self.rows - row), min(widest, self.columns - column)
+
+def block_windows(shape: tuple[int, int], side: int = BLOCK) -> Iterator[tuple[int, int, int, int]]:
+    """Row, column, rows and columns of windows of a map that are whole blocks of its file.
+
+    In their order a map is written: the bytes of a file then do not depend on
+    what else fills the memory of the library that writes it.
+    """
+    widest = side * max(1, _WIDEST // side)
+    for row in range(0, shape[0], side):
+        for column in range(0, shape[1], widest):
+            yield row, column, min(side, shape[0] - row), min(widest, shape[1] - column)
 
 
 logger = logging.getLogger(__name__)
@@ -508,13 +513,9 @@ class UnfinishedMap:
                 advance(tile, values is not None)
 
     def write(self, writer: Writer) -> None:
-        """Write the map's file: band after band, whole blocks in their order.
-
-        In that order the bytes of the file do not depend on what else fills
-        the memory of the library that writes them.
-        """
+        """Write the map's file: band after band, whole blocks in their order."""
         for band in range(self._product.bands):
-            for row, column, rows, columns in self._tile_store.windows(BLOCK):
+            for row, column, rows, columns in block_windows(self.shape):
                 values = self._tile_store.read(row, column, rows, columns, band)
                 writer.write(row, column, values[None], band)
 
@@ -525,7 +526,7 @@ class UnfinishedMap:
 
     def has_data(self) -> bool:
         """Whether any cell has."""
-        parts = (self.shown(0, *window) for window in self._tile_store.windows(BLOCK))
+        parts = (self.shown(0, *window) for window in block_windows(self.shape))
         return any(np.isfinite(part).any() for part in parts)
 
     @property
