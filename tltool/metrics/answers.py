@@ -48,7 +48,7 @@ class Answers:
 
     @cached_property
     def decided(self) -> np.ndarray:
-        """What is answered: (n, c) bool array; a label of several from 0.5 on."""
+        """Predicted classes: (n, c) bool array; a label of several from 0.5 on."""
         if not self.exclusive:
             return self.scores >= 0.5
         decided = np.zeros(self.truth.shape, bool)

@@ -224,7 +224,7 @@ def linear_probe(
 
 
 def mean_value(truth: np.ndarray, number: int) -> Baseline:
-    """Always the mean of the training images' numbers.
+    """Predict the mean of the training images' numbers.
 
     Parameters
     ----------

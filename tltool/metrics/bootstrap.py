@@ -52,7 +52,7 @@ class Draws:
     seed: int
 
     def weights(self, width: int) -> Iterator[np.ndarray]:
-        """How often each image is in each sample: (b, n) int32 arrays, `number` rows in all.
+        """Iterate over how often images are in samples: (b, n) int32 arrays, `number` rows in all.
 
         `width` : numbers that the caller needs for an image and a sample.
         """
@@ -251,7 +251,7 @@ def _run(told: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -
 
 
 def draw_measures(told: Answers, draws: Draws, beta: float, top_k: int) -> Drawn:
-    """All headline numbers of a task for each drawn sample, by their path in its metrics."""
+    """Compute all headline numbers of a task for each drawn sample, by their path."""
     return _run(told, draws, _Measures(told, beta, top_k), _Losses(told))
 
 

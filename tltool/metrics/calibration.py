@@ -132,6 +132,6 @@ def fit_temperature(told: Answers) -> float | None:
 
 
 def at_temperature(told: Answers, temperature: float) -> Answers:
-    """The same answers, as sure as a temperature makes them."""
+    """Apply a temperature to answers."""
     # With both columns a binary task is a softmax of two.
     return replace(told, scores=soften(told.scores, temperature, told.exclusive))

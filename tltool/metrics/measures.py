@@ -28,7 +28,7 @@ _SCORES = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings of scikit-learn on what is undefined: it is None in the result."""
+    """Silence the warnings of scikit-learn on what is undefined: it is None in the result."""
     with (
         warnings.catch_warnings(),
         np.errstate(divide="ignore", invalid="ignore"),
@@ -188,7 +188,7 @@ def _of_labels(told: Answers) -> dict[str, Any]:
 
 
 def measures(told: Answers, beta: float, top_k: int) -> dict[str, Any]:
-    """All numbers that are neither a curve nor calibration, as `tltool.evaluate` tells them."""
+    """Compute the numbers that are neither a curve nor calibration."""
     with quiet():
         classes = of_classes(told, beta)
         whole = _of_one_class(told, top_k) if told.exclusive else _of_labels(told)

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def find(numbers: Mapping[str, Any], path: str) -> Any:
-    """What lies at a path such as ``classes.NAME.recall``; names may have dots.
+    """Find what lies at a path such as ``classes.NAME.recall``; names may have dots.
 
     Raises
     ------

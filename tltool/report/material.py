@@ -87,7 +87,7 @@ class Material:
         return judged.targets[task.name], judged.probabilities[task.name]
 
     def labelled(self, task: Task) -> np.ndarray:
-        """Which evaluated images are labelled for a task: (n,) bool array."""
+        """Test which evaluated images are labelled for a task: (n,) bool array."""
         return task.labelled(self.values(task)[0])
 
     def load(self, samples: Sequence[Sample]) -> Patches:

@@ -172,7 +172,7 @@ def comparison_texts(row: Compared, scoring: Scoring) -> tuple[str, str, str, st
 
 
 def gain_sentence(rows: Sequence[Compared], scoring: Scoring) -> str:
-    """How far the network is above or below the best baseline, in words."""
+    """Sentence on how far the network is above or below the best baseline."""
     best = (max if scoring.higher else min)(rows[:-1], key=lambda row: row.score)
     assert best.gain is not None
     better = "above" if best.gain >= 0 else "below"

@@ -104,7 +104,7 @@ class Classification(Task):
 
     @classmethod
     def unknown(cls, names: Sequence[str], known: Collection[str]) -> list[str]:
-        """Those that are none of the known classes."""
+        """Find the labels that are none of the known classes."""
         return [name for name in names if name not in known]
 
     def label(self, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -164,7 +164,7 @@ class Classification(Task):
         return hot[:, len(self.classes) - self.outputs :]
 
     def labelled(self, targets: np.ndarray) -> np.ndarray:
-        """Which rows of (n, outputs) targets are labelled: (n,) bool array."""
+        """Test which rows of (n, outputs) targets are labelled: (n,) bool array."""
         return np.all(targets >= 0, axis=1)
 
     def lacking(self, targets: np.ndarray) -> list[str]:
@@ -192,7 +192,7 @@ class Classification(Task):
 
     @classmethod
     def loss_words(cls, loss: LossRecipe) -> list[str]:
-        """What a report says of a loss, in pieces of a sentence."""
+        """Describe a loss in a report, in pieces of a sentence."""
         parts = [f"Focal, gamma {loss.gamma:g}" if loss.name == "focal" else "Cross-entropy"]
         if loss.alpha is not None:
             alpha = loss.alpha if isinstance(loss.alpha, list) else [loss.alpha]
@@ -245,7 +245,7 @@ class Classification(Task):
         choices: Choices | None = None,
         temperature: Temperature | None = None,
     ) -> Measured:
-        """All numbers of an evaluation, see `tltool.evaluate`."""
+        """Compute all numbers of an evaluation, see `tltool.evaluate`."""
         choices = choices or Choices()
         answers = self.answers(outputs, targets)
         draws = task_draws(answers.labelled, groups, choices)
@@ -387,7 +387,7 @@ class Classification(Task):
 
     @classmethod
     def agreement_words(cls, half: str) -> str:
-        """What is the same where `same` is."""
+        """Describe what is the same where `same` is."""
         return f"side of {half} in every output"
 
     # The report.

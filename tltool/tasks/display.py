@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shown:
-    """How a number of the metrics is shown.
+    """Display of a number of the metrics.
 
     Attributes
     ----------

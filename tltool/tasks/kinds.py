@@ -57,7 +57,7 @@ def make_task(name: str, classes: Sequence[str] = (), kind: str = "multi-class")
 
 
 def tasks_of(sidecar: Sidecar) -> tuple[Task, ...]:
-    """What a network says, as the JSON beside it has it."""
+    """Make the tasks of a network from the JSON beside it."""
     if sidecar.tasks:
         return tuple(make_task(each.name, each.classes, each.kind) for each in sidecar.tasks)
     if len(sidecar.classes) == 1:

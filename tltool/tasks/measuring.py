@@ -13,7 +13,7 @@ from tltool.metrics.paths import find
 
 @dataclass(frozen=True)
 class Choices:
-    """What the numbers of every task depend on, as in `tltool.evaluate`."""
+    """Choices that the numbers of every task depend on, as in `tltool.evaluate`."""
 
     beta: float = 2.0
     top_k: int = 3
@@ -77,7 +77,7 @@ def intervals(drawn: Drawn, draws: Draws, numbers: Mapping[str, Any]) -> dict[st
 
 
 def gains(paths: Sequence[str], plain: Measured, averaged: Measured) -> dict[str, Any]:
-    """What test-time augmentation changes: path -> ``value`` and ``interval`` of the difference.
+    """Gains of test-time augmentation: path -> ``value`` and ``interval`` of the difference.
 
     Both are of the same drawn samples, so that an interval is of the difference
     itself.

@@ -25,7 +25,7 @@ class MultiClass(Classification):
 
     @classmethod
     def loss_words(cls, loss: LossRecipe) -> list[str]:
-        """What a report says of a loss: labels are smoothed where nothing is said of that."""
+        """Describe a loss in a report: labels are smoothed where nothing is said of that."""
         smoothed = loss.label_smoothing is None and loss.name != "focal"
         return [*super().loss_words(loss), *["labels smoothed by 0.1"] * smoothed]
 
@@ -39,5 +39,5 @@ class MultiClass(Classification):
 
     @classmethod
     def agreement_words(cls, half: str) -> str:
-        """What is the same where `same` is."""
+        """Describe what is the same where `same` is."""
         return "class"

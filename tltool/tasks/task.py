@@ -95,7 +95,7 @@ class Task:
 
     @classmethod
     def strata(cls, column: Sequence[Names]) -> list[Names]:
-        """What each row should be spread over the splits by: the fifth of the values it is in."""
+        """Compute strata to spread rows over the splits by: the fifth of the values each is in."""
         known = np.array([np.nan if names is None else float(names[0]) for names in column])
         if np.isnan(known).all():
             return [None] * len(column)
@@ -122,7 +122,7 @@ class Task:
 
     @classmethod
     def folder_problem(cls, names: Sequence[str]) -> str | None:
-        """Why class folders of these names cannot be of this kind; None where they can."""
+        """Reason why class folders of these names cannot be of this kind; None where they can."""
         if cls.from_folders:
             return None
         return (
@@ -132,7 +132,7 @@ class Task:
 
     @classmethod
     def unknown(cls, names: Sequence[str], known: Collection[str]) -> list[str]:
-        """Those of a cell's labels that are none of the known classes; numbers may be any."""
+        """Find the labels of a cell that are none of the known classes; numbers may be any."""
         return []
 
     def label(self, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -176,7 +176,7 @@ class Task:
         return targets
 
     def labelled(self, targets: np.ndarray) -> np.ndarray:
-        """Which rows of (n, outputs) targets are labelled: (n,) bool array."""
+        """Test which rows of (n, outputs) targets are labelled: (n,) bool array."""
         return ~np.isnan(targets).any(axis=1)
 
     def lacking(self, targets: np.ndarray) -> list[str]:
@@ -229,7 +229,7 @@ class Task:
 
     @classmethod
     def loss_words(cls, loss: LossRecipe) -> list[str]:
-        """What a report says of a loss, in pieces of a sentence."""
+        """Describe a loss in a report, in pieces of a sentence."""
         huber = loss.name == "huber"
         return ["Huber, squared up to one standard deviation" if huber else "Squared error"]
 
@@ -257,7 +257,7 @@ class Task:
         choices: Choices | None = None,
         temperature: Temperature | None = None,
     ) -> Measured:
-        """All numbers of an evaluation, with their intervals.
+        """Compute all numbers of an evaluation, with their intervals.
 
         Parameters
         ----------
@@ -291,7 +291,7 @@ class Task:
         features: tuple[np.ndarray, np.ndarray],
         seed: int = 0,
     ) -> list[Baseline]:
-        """What simple methods answer.
+        """Predictions of simple methods.
 
         Parameters
         ----------
@@ -328,7 +328,7 @@ class Task:
         return labelled
 
     def score_images(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """How good each answer is, as the first number of `scoring`: (n,) array."""
+        """Score each answer by the first number of `scoring`: (n,) array."""
         return np.abs(truth - answers).reshape(len(truth), -1).mean(axis=1)
 
     def score_all(self, truth: np.ndarray, answers: np.ndarray) -> float:
@@ -347,7 +347,7 @@ class Task:
         return [text_of(number) for number in outputs]
 
     def record(self, outputs: np.ndarray, top_k: int = 1) -> dict[str, Any]:
-        """The same as an object of JSON."""
+        """Convert to an object of JSON."""
         return dict(zip(self.output_names, map(float, outputs), strict=True))
 
     def evaluated_columns(self, averaged: bool) -> list[str]:
@@ -401,7 +401,7 @@ class Task:
 
     @classmethod
     def agreement_words(cls, half: str) -> str:
-        """What is the same where `same` is; `half`: where yes and no meet."""
+        """Describe what is the same where `same` is; `half`: where yes and no meet."""
         return "value within 1 % of the spread"
 
     def output_of(self, classes: np.ndarray) -> np.ndarray:
