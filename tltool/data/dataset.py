@@ -1,4 +1,4 @@
-"""Labelled images as found on disk: which there are, what is told of each, and in which split."""
+"""Labelled images: which there are, their labels and targets, and in which split each is."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ Labels = tuple[Label, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file and what is told of it.
+    """An image file, its labels and its targets.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Dataset:
     folder : Path
         The class folders' or the manifest's.
     tasks : list of Task
-        What is told of every image.
+        What the labels of every image are of.
     samples : dict of split name to list of Sample
     facts : PatchFacts or None
         Where `tltool patches` wrote the folder.
@@ -175,37 +175,39 @@ class Dataset:
     def _line(self, split: str, sample: Sample) -> str:
         inside = sample.path.is_relative_to(self.folder)
         name = sample.path.relative_to(self.folder) if inside else sample.path
-        told = [
+        labels = [
             "?" if label is None else task.label_text(label)
             for task, label in zip(self.tasks, sample.labels, strict=True)
         ]
-        return f"{split}/{name.as_posix()}:{sample.path.stat().st_size}:{':'.join(told)}\n"
+        return f"{split}/{name.as_posix()}:{sample.path.stat().st_size}:{':'.join(labels)}\n"
 
 
-def find_background(names: Sequence[str], told: str | None, facts: PatchFacts | None) -> str | None:
+def find_background(
+    names: Sequence[str], given: str | None, facts: PatchFacts | None
+) -> str | None:
     """The class that means "nothing here", or None.
 
     Parameters
     ----------
     names : sequence of str
         Class names to look among.
-    told : str or None
+    given : str or None
         As the recipe says; taken as it is.
     facts : PatchFacts or None
         What the patches say; nothing, where it is not in `names`.
     """
-    if told is not None:
-        return told
+    if given is not None:
+        return given
     if facts is not None and facts.background in names:
         return facts.background
     return next((name for name in names if name.lower() in _BACKGROUND_NAMES), None)
 
 
-def check_background(told: str | None, tasks: Sequence[Task]) -> None:
-    """Raise a `UsageError` where the background told by the recipe is no task's class."""
+def check_background(given: str | None, tasks: Sequence[Task]) -> None:
+    """Raise a `UsageError` where the background that the recipe gives is no task's class."""
     names = [name for task in tasks for name in task.classes]
-    if told is not None and told not in names:
-        raise UsageError(f"background: expected one of {', '.join(names)}; received {told}")
+    if given is not None and given not in names:
+        raise UsageError(f"background: expected one of {', '.join(names)}; received {given}")
 
 
 def check_known(where: str, task: Task, found: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from tltool.data.dataset import (
     FACTS_NAME,
     Dataset,
-    PatchFacts,
     Sample,
     check_background,
     check_known,
@@ -44,7 +43,7 @@ def _given_splits(folder: Path, known: Task | None = None) -> dict[str, Path]:
         if present:
             found[split] = present[0]
     if known is not None:
-        # To be judged, images need no split to train on; but a class may be called like a split.
+        # No split to train on is needed then; but a class may be called like a split.
         return {} if any(path.name in known.classes for path in found.values()) else found
     return found if "train" in found else {}
 
@@ -74,9 +73,10 @@ def _check_kind(folder: Path, kind: str, names: Sequence[str]) -> None:
         raise DataError(f"{folder}: {problem}")
 
 
-def _read_given(given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
-    by_split = {split: _class_folders(path) for split, path in given.items()}
-    _check_classes(given["train"], by_split["train"])
+def _read_new(folder: Path, given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
+    """Images by split and class, where the classes are to be learnt."""
+    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
+    _check_classes(given.get("train", folder), by_split["train"])
     classes = sorted(by_split["train"])
     for split, by_class in by_split.items():
         unknown = sorted(name for name in set(by_class) - set(classes) if by_class[name])
@@ -104,36 +104,6 @@ def _read_known(
         split: {name: images for name, images in by_class.items() if images}
         for split, by_class in by_split.items()
     }
-
-
-def _read_plain(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    by_class = _class_folders(folder)
-    _check_classes(folder, by_class)
-    return {"train": by_class}
-
-
-def _task(
-    folder: Path,
-    names: list[str],
-    kind: str | None,
-    background: str | None,
-    facts: PatchFacts | None,
-) -> Task:
-    kind = kind or next(iter(KINDS))
-    _check_kind(folder, kind, names)
-    negative = find_background(names, background, facts)
-    task = kind_of(kind).learn(TASK_NAME, [(name,) for name in names], negative)
-    check_background(background, [task])
-    return task
-
-
-def _samples(by_class: dict[str, list[Path]], classes: Sequence[str]) -> list[Sample]:
-    # By name, so that the split does not depend on which class is the negative.
-    return [
-        Sample(path, ((classes.index(name),),))
-        for name in sorted(by_class)
-        for path in by_class[name]
-    ]
 
 
 def _divide(samples: list[Sample], fractions: Fractions, seed: int) -> dict[str, list[Sample]]:
@@ -171,9 +141,9 @@ def read_folders(
         The class that means "nothing"; of a binary task the negative. None:
         as the patches say, or a class called background(s).
     known : Task, optional
-        What a network that is to judge the images tells of them: the classes
-        are its own, in its order. One without images is no error then, one
-        that it does not know is, and the images may be of any splits.
+        Task of a network that the images are for: the classes are its own, in
+        its order. One without images is no error then, one that it does not
+        know is, and the images may be of any splits.
 
     Returns
     -------
@@ -197,9 +167,21 @@ def read_folders(
         _check_kind(folder, known.kind, known.classes)
         by_split, task = _read_known(folder, given, known), known
     else:
-        by_split = _read_given(given) if given else _read_plain(folder)
-        task = _task(folder, list(by_split["train"]), kind, background, facts)
-    samples = {split: _samples(by_split.get(split, {}), task.classes) for split in SPLITS}
+        by_split = _read_new(folder, given)
+        names, kind = list(by_split["train"]), kind or next(iter(KINDS))
+        _check_kind(folder, kind, names)
+        negative = find_background(names, background, facts)
+        task = kind_of(kind).learn(TASK_NAME, [(name,) for name in names], negative)
+        check_background(background, [task])
+    # By name, so that the split does not depend on which class is the negative.
+    samples = {
+        split: [
+            Sample(path, ((task.classes.index(name),),))
+            for name, paths in sorted(by_split.get(split, {}).items())
+            for path in paths
+        ]
+        for split in SPLITS
+    }
     if not given:
         samples = _divide(samples["train"], fractions, seed)
     elif not samples["valid"]:
@@ -207,11 +189,6 @@ def read_folders(
             "test": samples["test"]
         }
     return Dataset(folder, [task], samples, facts, given_background=background, divided=not given)
-
-
-def _holds_class_folders(folder: Path) -> bool:
-    parent = _given_splits(folder).get("train", folder)
-    return sum(bool(images) for images in _class_folders(parent).values()) >= 2
 
 
 def _manifest(data: Path, recipe: Recipe) -> Path | None:
@@ -229,7 +206,8 @@ def _manifest(data: Path, recipe: Recipe) -> Path | None:
         return listed
     if recipe.task is not None and not kind_of(recipe.task).from_folders:
         return listed
-    if not _holds_class_folders(data):
+    parent = _given_splits(data).get("train", data)
+    if sum(bool(images) for images in _class_folders(parent).values()) < 2:
         return listed
     if not (data / FACTS_NAME).exists():
         logger.warning(
@@ -238,19 +216,6 @@ def _manifest(data: Path, recipe: Recipe) -> Path | None:
             _MANIFEST_NAME,
         )
     return None
-
-
-def _refuse_columns(data: Path, recipe: Recipe) -> None:
-    for key, columns in (
-        ("group", [recipe.group] if recipe.group else []),
-        ("tasks", recipe.tasks),
-    ):
-        if columns:
-            raise UsageError(
-                f"{data}: {key}: {', '.join(columns)} names columns of a manifest, and class"
-                f" folders have none. List the images in {data / _MANIFEST_NAME} with columns path,"
-                f" label and {', '.join(columns)}"
-            )
 
 
 def read_dataset(data: str | Path, recipe: Recipe, known: Sequence[Task] = ()) -> Dataset:
@@ -265,32 +230,38 @@ def read_dataset(data: str | Path, recipe: Recipe, known: Sequence[Task] = ()) -
         recipe asks for what only a manifest says: tasks, group, multi-label,
         numbers.
     recipe : Recipe
-        Its task, tasks, split, group, background and training.seed.
+        Read are its task, tasks, split, group, background and training.seed.
     known : sequence of Task
-        What a network that is to judge the images tells of them; see
-        `read_folders` and `tltool.data.manifest.read_manifest`.
+        Tasks of a network that the images are for; see `read_folders` and
+        `tltool.data.manifest.read_manifest`.
 
     Raises
     ------
     DataError
-        As `read_folders` and `tltool.data.manifest.read_manifest`.
+        Errors of `read_folders` and `tltool.data.manifest.read_manifest`.
     UsageError
         Groups or tasks, and there is no manifest.
     """
     data = Path(data)
     if not data.exists():
         raise DataError(f"{data}: expected a folder of class folders or a CSV manifest, found none")
-    told = (recipe.split, recipe.training.seed)
+    drawn = (recipe.split, recipe.training.seed)
     manifest = _manifest(data, recipe)
     if manifest is not None:
         return read_manifest(
-            manifest, recipe.tasks, recipe.task, *told, recipe.group, recipe.background, known
+            manifest, recipe.tasks, recipe.task, *drawn, recipe.group, recipe.background, known
         )
-    if not known:
-        _refuse_columns(data, recipe)
+    asked = {"group": [recipe.group] if recipe.group else [], "tasks": list(recipe.tasks)}
+    for key, columns in asked.items():
+        if columns and not known:
+            raise UsageError(
+                f"{data}: {key}: {', '.join(columns)} names columns of a manifest, and class"
+                f" folders have none. List the images in {data / _MANIFEST_NAME} with columns path,"
+                f" label and {', '.join(columns)}"
+            )
     if len(known) > 1:
         raise DataError(
             f"{data}: expected a manifest with a column for each of"
-            f" {', '.join(task.name for task in known)}; a class folder tells of one thing only"
+            f" {', '.join(task.name for task in known)}; a class folder is for one only"
         )
-    return read_folders(data, *told, recipe.task, recipe.background, known[0] if known else None)
+    return read_folders(data, *drawn, recipe.task, recipe.background, known[0] if known else None)

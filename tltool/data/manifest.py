@@ -13,7 +13,6 @@ from tltool.annotations.table import Table, read_table
 from tltool.data.dataset import (
     Dataset,
     Labels,
-    PatchFacts,
     Sample,
     check_background,
     check_known,
@@ -80,20 +79,16 @@ def _paths(table: Table) -> list[Path]:
             )
         lines[name] = row.line
         found.append(path)
-    _check_there(table, column, found)
-    return found
-
-
-def _check_there(table: Table, column: str, paths: Sequence[Path]) -> None:
-    rows = zip(table.rows, paths, strict=True)
+    rows = zip(table.rows, found, strict=True)
     missing = [row for row, path in rows if not path.is_file()]
     if missing:
         shown = ", ".join(f"{row.cells[column]} (line {row.line})" for row in missing[:3])
         raise DataError(
-            f"{table.path}, column {column}: {len(missing)} of {len(paths)} files do not exist:"
+            f"{table.path}, column {column}: {len(missing)} of {len(found)} files do not exist:"
             f" {shown}{', ...' if len(missing) > 3 else ''}. Expected paths relative to"
             f" {table.path.parent}, or absolute ones"
         )
+    return found
 
 
 def _task_names(
@@ -118,23 +113,20 @@ def _task_names(
             f" {', '.join(names)}. Name those to learn under tasks in the recipe, with their kinds"
         )
     for name in names:
-        _check_labels(table, name)
+        values = [row.cells[name] for row in table.rows if row.cells[name]]
+        different = len(set(values))
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            raise DataError(
+                f"{table.path}, column {name}: expected letters, digits and _ in a task's name."
+                " Rename the column, or name the columns to learn under tasks in the recipe"
+            )
+        if different > max(_MANY, len(values) / 2):
+            raise DataError(
+                f"{table.path}, column {name}: expected labels, received {different} different"
+                f" values in {len(values)} rows. Name the columns to learn under tasks in the"
+                " recipe"
+            )
     return names
-
-
-def _check_labels(table: Table, name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-        raise DataError(
-            f"{table.path}, column {name}: expected letters, digits and _ in a task's name. Rename"
-            " the column, or name the columns to learn under tasks in the recipe"
-        )
-    values = [row.cells[name] for row in table.rows if row.cells[name]]
-    different = len(set(values))
-    if different > max(_MANY, len(values) / 2):
-        raise DataError(
-            f"{table.path}, column {name}: expected labels, received {different} different values"
-            f" in {len(values)} rows. Name the columns to learn under tasks in the recipe"
-        )
 
 
 def _column(table: Table, name: str, kind: str | None) -> _Column:
@@ -147,29 +139,6 @@ def _column(table: Table, name: str, kind: str | None) -> _Column:
         except ValueError as error:
             raise table.error(row, name, str(error)) from None
     return _Column(name, kind, cells, kind_of(kind).strata(cells))
-
-
-def _asked_columns(
-    table: Table, tasks: Mapping[str, TaskRecipe], kind: str | None, group: str | None
-) -> list[_Column]:
-    names = _task_names(table, tasks, kind, group)
-    kinds = {name: tasks[name].kind if name in tasks else kind for name in names}
-    return [_column(table, name, kinds[name]) for name in names]
-
-
-def _check_useful(table: Table, columns: Sequence[_Column]) -> None:
-    blank = [
-        row
-        for place, row in enumerate(table.rows)
-        if all(column.cells[place] is None for column in columns)
-    ]
-    if blank:
-        more = f", nor in {len(blank) - 1} more rows" if len(blank) > 1 else ""
-        names = " or ".join(column.name for column in columns)
-        raise DataError(
-            f"{table.path}, line {blank[0].line}: expected a label in column {names}, found"
-            f" none{more}. Fill in one, or remove the row"
-        )
 
 
 def _given_splits(table: Table, train: bool) -> list[str] | None:
@@ -208,18 +177,6 @@ def _groups(table: Table, group: str | None) -> list[str] | None:
     return [row.cells[column] for row in table.rows]
 
 
-def _check_groups(table: Table, group: str, groups: Sequence[str], splits: Sequence[str]) -> None:
-    first: dict[str, str] = {}
-    for row, name, split in zip(table.rows, groups, splits, strict=True):
-        if first.setdefault(name, split) != split:
-            raise table.error(
-                row,
-                group,
-                f"group {name} is in {split} here and in {first[name]} above. Correct the split"
-                " column or leave it out, and groups stay in one split",
-            )
-
-
 def _strata(columns: Sequence[_Column]) -> list[str]:
     """What rows are alike for a split: the rarest label of the first task that has one."""
     counts = Counter(
@@ -234,36 +191,24 @@ def _strata(columns: Sequence[_Column]) -> list[str]:
     return strata
 
 
-def _hot(columns: Sequence[_Column]) -> np.ndarray:
-    # (rows, labels of all tasks) bool.
+def _draw(
+    columns: Sequence[_Column], groups: Sequence[str] | None, fractions: Fractions, seed: int
+) -> list[str]:
     names = sorted({(c.name, label) for c in columns for row in c.strata for label in row or ()})
-    index = {name: column for column, name in enumerate(names)}
+    index = {name: place for place, name in enumerate(names)}
+    # (rows, labels of all tasks).
     hot = np.zeros((len(columns[0].cells), len(names)), bool)
     for column in columns:
         for row, labels in enumerate(column.strata):
             hot[row, [index[column.name, label] for label in labels or ()]] = True
-    return hot
-
-
-def _draw(
-    columns: Sequence[_Column], groups: Sequence[str] | None, fractions: Fractions, seed: int
-) -> list[str]:
-    hot = _hot(columns)
     if groups is not None:
         drawn = split_grouped(groups, hot, fractions, seed)
     else:
         drawn = stratified_split(_strata(columns), fractions, seed)
         # Alike rows differ in their other labels, so that train may lack one.
-        for lacking in np.flatnonzero(~hot[drawn == 0].any(axis=0)):
-            drawn[np.argmax(hot[:, lacking])] = 0
-    return [SPLITS[index] for index in drawn]
-
-
-def _only(columns: Sequence[_Column], rows: Sequence[int]) -> list[_Column]:
-    return [
-        _Column(c.name, c.kind, [c.cells[row] for row in rows], [c.strata[row] for row in rows])
-        for c in columns
-    ]
+        for absent in np.flatnonzero(~hot[drawn == 0].any(axis=0)):
+            drawn[np.argmax(hot[:, absent])] = 0
+    return [SPLITS[split] for split in drawn]
 
 
 def _splits(
@@ -273,19 +218,30 @@ def _splits(
     fractions: Fractions,
     seed: int,
     given: list[str] | None,
+    groups: list[str] | None,
 ) -> list[str]:
-    groups = _groups(table, group)
     if given is None:
         return _draw(columns, groups, fractions, seed)
-    splits = list(given)
+    splits, first = list(given), dict[str, str]()
     if group is not None and groups is not None:
-        _check_groups(table, group, groups, splits)
+        for row, name, split in zip(table.rows, groups, splits, strict=True):
+            if first.setdefault(name, split) != split:
+                raise table.error(
+                    row,
+                    group,
+                    f"group {name} is in {split} here and in {first[name]} above. Correct the split"
+                    " column or leave it out, and groups stay in one split",
+                )
     if "valid" not in splits and "train" in splits:
-        train = [place for place, split in enumerate(splits) if split == "train"]
-        own = None if groups is None else [groups[place] for place in train]
-        drawn = _draw(_only(columns, train), own, without_test(fractions), seed)
-        for place, split in zip(train, drawn, strict=True):
-            splits[place] = split
+        train = [row for row, split in enumerate(splits) if split == "train"]
+        own = None if groups is None else [groups[row] for row in train]
+        those = [
+            _Column(c.name, c.kind, [c.cells[r] for r in train], [c.strata[r] for r in train])
+            for c in columns
+        ]
+        drawn = _draw(those, own, without_test(fractions), seed)
+        for index, split in zip(train, drawn, strict=True):
+            splits[index] = split
     return splits
 
 
@@ -311,7 +267,7 @@ def _task(table: Table, column: _Column, splits: Sequence[str], background: str 
 
 
 def _known_columns(table: Table, known: Sequence[Task]) -> list[_Column]:
-    """The columns of what a network tells; one of several may be missing."""
+    """The columns of a network's tasks; one of several may be missing."""
     alone = table.find(LABEL_COLUMNS) if len(known) == 1 else None
     columns = []
     for task in known:
@@ -324,43 +280,12 @@ def _known_columns(table: Table, known: Sequence[Task]) -> list[_Column]:
             nothing: list[Names] = [None] * len(table.rows)
             column = _Column(task.name, task.kind, nothing, nothing)
         columns.append(column)
-    if all(told is None for column in columns for told in column.cells):
+    if all(names is None for column in columns for names in column.cells):
         raise DataError(
             f"{table.path}: expected labels in a column {' or '.join(t.name for t in known)}; the"
             f" file has {', '.join(table.columns)}"
         )
     return columns
-
-
-def _learned(
-    table: Table,
-    columns: Sequence[_Column],
-    splits: Sequence[str],
-    background: str | None,
-    facts: PatchFacts | None,
-) -> list[Task]:
-    classes = [label for column in columns for told in column.cells for label in told or ()]
-    nothing = find_background(classes, background, facts)
-    tasks = [_task(table, column, splits, nothing) for column in columns]
-    check_background(background, tasks)
-    return tasks
-
-
-def _samples(
-    paths: Sequence[Path],
-    columns: Sequence[_Column],
-    tasks: Sequence[Task],
-    splits: Sequence[str],
-    groups: Sequence[str] | None,
-) -> dict[str, list[Sample]]:
-    samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-    for row, (path, split) in enumerate(zip(paths, splits, strict=True)):
-        labels: Labels = tuple(
-            None if names is None else task.label(names)
-            for task, names in zip(tasks, (column.cells[row] for column in columns), strict=True)
-        )
-        samples[split].append(Sample(path, labels, groups[row] if groups else ""))
-    return samples
 
 
 def read_manifest(
@@ -401,10 +326,10 @@ def read_manifest(
     background : str or None
         The class that means "nothing"; the negative of a binary task.
     known : sequence of Task
-        What a network that is to judge the images tells of them: columns and
-        classes are its own. A class without rows is no error then, nor a
-        missing column beside others, nor rows of any splits; a class that it
-        does not know is. A single task is the label column too.
+        Tasks of a network that the images are for: columns and classes are its
+        own. A class without rows is no error then, nor a missing column beside
+        others, nor rows of any splits; a class that it does not know is. A
+        single task is the label column too.
 
     Returns
     -------
@@ -425,10 +350,37 @@ def read_manifest(
         columns = _known_columns(table, known)
         group = group if group in table.columns else None
     else:
-        columns = _asked_columns(table, tasks or {}, kind, group)
-    _check_useful(table, columns)
-    given = _given_splits(table, not known)
-    splits = _splits(table, columns, group, fractions, seed, given)
-    told = list(known) or _learned(table, columns, splits, background, facts)
-    samples = _samples(paths, columns, told, splits, _groups(table, group))
-    return Dataset(table.path.parent, told, samples, facts, table.path, background, given is None)
+        asked = tasks or {}
+        names = _task_names(table, asked, kind, group)
+        columns = [
+            _column(table, name, asked[name].kind if name in asked else kind) for name in names
+        ]
+    blank = [
+        row
+        for index, row in enumerate(table.rows)
+        if all(column.cells[index] is None for column in columns)
+    ]
+    if blank:
+        more = f", nor in {len(blank) - 1} more rows" if len(blank) > 1 else ""
+        raise DataError(
+            f"{table.path}, line {blank[0].line}: expected a label in column"
+            f" {' or '.join(column.name for column in columns)}, found none{more}. Fill in one, or"
+            " remove the row"
+        )
+    given, groups = _given_splits(table, not known), _groups(table, group)
+    splits = _splits(table, columns, group, fractions, seed, given, groups)
+    learnt = list(known)
+    if not known:
+        classes = [label for column in columns for names in column.cells for label in names or ()]
+        negative = find_background(classes, background, facts)
+        learnt = [_task(table, column, splits, negative) for column in columns]
+        check_background(background, learnt)
+    samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for row, (image, split) in enumerate(zip(paths, splits, strict=True)):
+        cells = (column.cells[row] for column in columns)
+        labels: Labels = tuple(
+            None if names is None else task.label(names)
+            for task, names in zip(learnt, cells, strict=True)
+        )
+        samples[split].append(Sample(image, labels, groups[row] if groups else ""))
+    return Dataset(table.path.parent, learnt, samples, facts, table.path, background, given is None)

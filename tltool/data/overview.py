@@ -110,19 +110,21 @@ def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
     unreadable = _unreadable(dataset, loaded)
     rows = _rows(dataset, loaded)
     warnings = [
-        *_warn_unreadable(unreadable),
+        *(
+            f"{_images(len(names))} of {split} cannot be read and"
+            f" {'is' if len(names) == 1 else 'are'} left out: {some_of(names, 3)}"
+            for split, names in unreadable.items()
+        ),
         *_warn_dark(loaded),
         *_warn_copies(dataset, loaded),
-        *_warn_imbalance(dataset, rows),
-        *_warn_few(dataset, rows),
-        *_warn_absent(dataset, rows, loaded),
+        *_warn_classes(dataset, rows, loaded),
     ]
     return DataReport(
         rows,
         {split: len(part.samples) for split, part in loaded.items()},
         {split: float(np.prod(part.images.shape[:3])) / 1e6 for split, part in loaded.items()},
-        _images_told(dataset, loaded, ()),
-        _images_told(dataset, loaded, None),
+        _images_labelled(dataset, loaded, ()),
+        _images_labelled(dataset, loaded, None),
         unreadable,
         warnings,
     )
@@ -145,7 +147,7 @@ def _rows(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[ClassRow]:
     return rows
 
 
-def _images_told(
+def _images_labelled(
     dataset: Dataset, loaded: Mapping[str, Loaded], label: tuple[int, ...] | None
 ) -> dict[str, dict[str, int]]:
     """Images that are labelled just so, of each task that has such."""
@@ -178,14 +180,6 @@ def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
-def _warn_unreadable(unreadable: Mapping[str, list[str]]) -> list[str]:
-    return [
-        f"{_images(len(names))} of {split} cannot be read and {'is' if len(names) == 1 else 'are'}"
-        f" left out: {some_of(names, 3)}"
-        for split, names in unreadable.items()
-    ]
-
-
 def _warn_dark(loaded: Mapping[str, Loaded]) -> list[str]:
     looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
     brightest = max((int(images.max()) for images in looked_at), default=255)
@@ -216,60 +210,44 @@ def _warn_copies(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[str]:
     return warnings
 
 
-def _of(dataset: Dataset, task: str) -> str:
-    return f"{task}: " if len(dataset.tasks) > 1 else ""
-
-
-def _by_task(dataset: Dataset, rows: Sequence[ClassRow]) -> dict[str, list[ClassRow]]:
-    return {task.name: [row for row in rows if row.task == task.name] for task in dataset.tasks}
-
-
-def _warn_imbalance(dataset: Dataset, rows: Sequence[ClassRow]) -> list[str]:
-    warnings = []
-    for task, own in _by_task(dataset, rows).items():
-        present = [row for row in own if row.images["train"]]
-        if not present:
-            continue
-        most = max(present, key=lambda row: row.images["train"])
-        least = min(present, key=lambda row: row.images["train"])
-        ratio = most.images["train"] / least.images["train"]
-        if ratio > _MOST_RATIO:
-            warnings.append(
-                f"{_of(dataset, task)}train has {_images(most.images['train'])} of {most.name} and"
-                f" {least.images['train']} of {least.name}, {ratio:.0f} to 1. Rare classes are told"
-                " better with training.sampling: over, or training.loss.class_weights: effective"
-            )
-    return warnings
-
-
-def _warn_few(dataset: Dataset, rows: Sequence[ClassRow]) -> list[str]:
-    warnings = []
-    for task, own in _by_task(dataset, rows).items():
-        few = [f"{r.name} ({r.images['train']})" for r in own if 0 < r.images["train"] < _FEWEST]
-        if few:
-            warnings.append(
-                f"{_of(dataset, task)}train has fewer than {_FEWEST} images of"
-                f" {some_of(few, _NAMED)}: they will hardly be learnt. Add images, or merge"
-                " or leave out these classes"
-            )
-    return warnings
-
-
-def _warn_absent(
+def _warn_classes(
     dataset: Dataset, rows: Sequence[ClassRow], loaded: Mapping[str, Loaded]
 ) -> list[str]:
-    warnings = []
+    """Warn of classes far rarer than others, of few images, or that valid or test do not have."""
+    uneven, few, absent = [], [], []
+    for task in dataset.tasks:
+        own = [row for row in rows if row.task == task.name]
+        prefix = f"{task.name}: " if len(dataset.tasks) > 1 else ""
+        present = sorted((r for r in own if r.images["train"]), key=lambda row: row.images["train"])
+        if present:
+            # Of equally common ones the first.
+            least, most = present[0], max(present, key=lambda row: row.images["train"])
+            ratio = most.images["train"] / least.images["train"]
+            if ratio > _MOST_RATIO:
+                uneven.append(
+                    f"{prefix}train has {_images(most.images['train'])} of {most.name} and"
+                    f" {least.images['train']} of {least.name}, {ratio:.0f} to 1. Rare classes are"
+                    " told better with training.sampling: over, or training.loss.class_weights:"
+                    " effective"
+                )
+        names = [f"{r.name} ({r.images['train']})" for r in own if 0 < r.images["train"] < _FEWEST]
+        if names:
+            few.append(
+                f"{prefix}train has fewer than {_FEWEST} images of {some_of(names, _NAMED)}: they"
+                " will hardly be learnt. Add images, or merge or leave out these classes"
+            )
     for split in ("valid", "test"):
         if split not in loaded or not loaded[split].samples:
             continue
-        for task, own in _by_task(dataset, rows).items():
-            absent = [row.name for row in own if not row.images[split]]
-            if absent:
-                warnings.append(
-                    f"{_of(dataset, task)}{split} has no image of"
-                    f" {some_of(absent, _NAMED)}, so that it cannot tell how often they are found"
+        for task in dataset.tasks:
+            prefix = f"{task.name}: " if len(dataset.tasks) > 1 else ""
+            names = [r.name for r in rows if r.task == task.name and not r.images[split]]
+            if names:
+                absent.append(
+                    f"{prefix}{split} has no image of {some_of(names, _NAMED)}, so that it cannot"
+                    " tell how often they are found"
                 )
-    return warnings
+    return [*uneven, *few, *absent]
 
 
 def report_table(report: DataReport) -> tuple[list[str], list[list[str]], list[int]]:
@@ -287,35 +265,27 @@ def report_table(report: DataReport) -> tuple[list[str], list[list[str]], list[i
     """
     splits = [split for split in SPLITS if split in report.images]
     tasks = list(dict.fromkeys(row.task for row in report.rows))
-    lines = [line for task in tasks for line in _lines(report, task, splits)]
-    lines += _totals(report, splits)
+    others = {"(none of them)": report.nothing, "(not labelled)": report.unlabelled}
+    lines: list[list[str]] = []
+    for task in tasks:
+        first = len(lines)
+        for row in report.rows:
+            if row.task == task:
+                numbers = [str(row.images[split]) for split in splits]
+                lines.append(["", row.name, *numbers, f"{100 * row.share:.1f} %"])
+        lines[first][0] = task
+        for name, counts in others.items():
+            if task in counts:
+                lines.append(["", name, *(str(counts[task][split]) for split in splits), ""])
+    # An empty line between the classes and the sums.
+    lines.append([""] * (len(splits) + 3))
+    lines.append(["", "images", *(str(report.images[split]) for split in splits), ""])
+    areas = [f"{report.megapixels[split]:.2f}" for split in splits]
+    lines.append(["", "megapixels", *areas, ""])
+    unreadable = [len(report.unreadable.get(split, ())) for split in splits]
+    if any(unreadable):
+        lines.append(["", "unreadable", *map(str, unreadable), ""])
     header = ["task", "class", *splits, "share"]
     if len(tasks) == 1:
         header, lines = header[1:], [line[1:] for line in lines]
     return header, lines, list(range(len(header) - len(splits) - 1, len(header)))
-
-
-def _lines(report: DataReport, task: str, splits: Sequence[str]) -> list[list[str]]:
-    lines = [
-        ["", row.name, *(str(row.images[split]) for split in splits), f"{100 * row.share:.1f} %"]
-        for row in report.rows
-        if row.task == task
-    ]
-    lines[0][0] = task
-    others = {"(none of them)": report.nothing, "(not labelled)": report.unlabelled}
-    for name, counts in others.items():
-        if task in counts:
-            lines.append(["", name, *(str(counts[task][split]) for split in splits), ""])
-    return lines
-
-
-def _totals(report: DataReport, splits: Sequence[str]) -> list[list[str]]:
-    names = {split: report.unreadable.get(split, []) for split in splits}
-    totals = [
-        ["", "images", *(str(report.images[split]) for split in splits), ""],
-        ["", "megapixels", *(f"{report.megapixels[split]:.2f}" for split in splits), ""],
-    ]
-    if any(names.values()):
-        totals.append(["", "unreadable", *(str(len(names[split])) for split in splits), ""])
-    # An empty line between the classes and the sums.
-    return [[""] * (len(splits) + 3), *totals]
