@@ -211,6 +211,12 @@ def test_files_named_in_the_documents_exist(page):
     assert not gone
 
 
+def test_the_map_of_the_rooms_is_the_house():
+    text = blocks(ROOT / "CONTRIBUTING.md", "text")[0]
+    lines = [re.match(r"\w+(?:  \w+)*(?=   |$)", line)[0].split() for line in text.splitlines()]
+    assert [*filter(None, lines)] == test_rooms.HOUSE
+
+
 def test_the_design_lists_the_rooms_as_they_lie():
     lines = (ROOT / "docs/design.md").read_text("utf-8").splitlines()
     cells = [
