@@ -50,7 +50,7 @@ def read_coco(document: dict[str, Any], path: Path) -> list[Point]:
         points.append(make_point(where, image, position, label, score))
     if crowds:
         logger.warning(
-            "%s: %d annotations of crowds are left out: they have no place", path, crowds
+            "%s: %d annotations of crowds are left out: they have no position", path, crowds
         )
     return points
 

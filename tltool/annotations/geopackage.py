@@ -115,7 +115,7 @@ def _crs_of(database: sqlite3.Connection, srs: int) -> str | None:
 def _points(row: sqlite3.Row, column: str, crs: str | None, where: str) -> Iterator[MapPoint]:
     properties = dict(row)
     blob = properties.pop(column)
-    # A feature may have no place.
+    # A feature may have no geometry.
     if blob is not None:
         try:
             positions = list(_positions(blob))

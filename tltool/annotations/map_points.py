@@ -23,7 +23,7 @@ IMAGE_FIELDS = ("image", "images", "image_path", "image_name", "file_name", "fil
 LABEL_FIELDS = ("label", "labels", "class", "class_name", "species", "category")
 _SCORE_FIELDS = ("score", "scores")
 
-# The coordinates are said to be no place on the earth.
+# The coordinates are said to be no position on the earth.
 PIXELS = "pixels"
 
 _WGS84 = CRS.from_user_input("OGC:CRS84")
@@ -40,7 +40,7 @@ class MapPoint:
     crs : str or None
         None: WGS 84, or pixels of an image without a CRS. `PIXELS`: these only.
     where : str
-        File and place in it, for messages.
+        File and position in it, for messages.
     properties : dict
     """
 
@@ -53,7 +53,7 @@ class MapPoint:
 
 @contextmanager
 def opened(image: ImageSource) -> Iterator[AnyRaster]:
-    """An image whose place is asked for, not its pixels."""
+    """Open an image for its georeference, not for its pixels."""
     if isinstance(image, str | Path):
         # With a scale numbers of any kind may be opened.
         with Raster(image, scale=(0, 1)) as raster:

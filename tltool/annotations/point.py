@@ -26,7 +26,7 @@ class Point:
     score : float or None
         How sure a detection is.
     where : str
-        File and place in it, for messages; two points may differ in it and be equal.
+        File and position in it, for messages; two points may differ in it and be equal.
     """
 
     image: str
@@ -45,7 +45,7 @@ def make_point(
     Parameters
     ----------
     where : str
-        File and place in it.
+        File and position in it.
     image, label : object
         Become text.
     position : (float, float)

@@ -21,11 +21,11 @@ def draw_box(
     Parameters
     ----------
     share : float
-        Of the judged patch, 0..1, before the box is cut off at its edges.
+        Share of the patch, 0..1, before the box is cut off at its edges.
     size : (height, width)
         Of the image, px.
     margin : int
-        Px around the patch that are not judged.
+        Context around the patch, px.
 
     Returns
     -------
@@ -115,16 +115,16 @@ def cutmix(
     -------
     mixed : (b, h, w, c) float32 array
     weights : (b,) float32 array
-        Share of the judged patch that stayed, counted in px.
+        Share of the patch that stayed, counted in px.
     """
     size = images.shape[1], images.shape[2]
     patch = (size[0] - 2 * margin) * (size[1] - 2 * margin)
     mixed, weights = images.copy(), np.ones(len(images), np.float32)
-    for place, kept in enumerate(rng.beta(alpha, alpha, len(images))):
+    for index, kept in enumerate(rng.beta(alpha, alpha, len(images))):
         rows, columns = draw_box(1 - kept, size, margin, rng)
-        mixed[place, rows, columns] = others[place, rows, columns]
+        mixed[index, rows, columns] = others[index, rows, columns]
         box = (rows.stop - rows.start) * (columns.stop - columns.start)
-        weights[place] = 1 - box / patch
+        weights[index] = 1 - box / patch
     return mixed, weights
 
 
@@ -146,7 +146,7 @@ class Mixer:
         Of the recipe form: ``mixup: {alpha, p}`` and ``cutmix: {alpha, p}``; p
         is the probability that a sample is mixed.
     margin : int
-        Px on each side of the images that are context of the judged patch, as
+        Px on each side of the images that are context of the patch, as
         the images are when they come, so after any zoom. The box of cutmix is
         drawn within the patch, and the share of a target is counted there.
 

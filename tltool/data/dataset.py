@@ -170,7 +170,7 @@ class Dataset:
     def _counts_of_tasks(self, split: str) -> dict[str, object]:
         if len(self.tasks) == 1:
             return dict(self.counts(split))
-        return {task.name: self.counts(split, place) for place, task in enumerate(self.tasks)}
+        return {task.name: self.counts(split, index) for index, task in enumerate(self.tasks)}
 
     def _line(self, split: str, sample: Sample) -> str:
         inside = sample.path.is_relative_to(self.folder)

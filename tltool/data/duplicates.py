@@ -59,15 +59,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Prints:
-    """Of the images that are not plain: places (n,), hashes (n,) uint64, thumbnails (n, 256)."""
+    """Of the images that are not plain: indices (n,), hashes (n,) uint64, thumbnails (n, 256)."""
 
-    places: np.ndarray
+    indices: np.ndarray
     hashes: np.ndarray
     thumbnails: np.ndarray
 
     def rows(self, start: int, stop: int) -> "_Prints":
         part = slice(start, stop)
-        return _Prints(self.places[part], self.hashes[part], self.thumbnails[part])
+        return _Prints(self.indices[part], self.hashes[part], self.thumbnails[part])
 
 
 def perceptual_hashes(squares: np.ndarray) -> np.ndarray:
@@ -92,17 +92,17 @@ def perceptual_hashes(squares: np.ndarray) -> np.ndarray:
 
 def _prints(images: np.ndarray) -> _Prints:
     squares = np.empty((len(images), _SIDE, _SIDE), np.float32)
-    for place, image in enumerate(images):
+    for index, image in enumerate(images):
         pixels = np.asarray(image)
         if pixels.shape[2] > 4:
             # OpenCV shrinks no more bands than that.
             pixels = pixels.mean(axis=2, dtype=np.float32)
         small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        squares[place] = small.reshape(_SIDE, _SIDE, -1).mean(axis=2)
+        squares[index] = small.reshape(_SIDE, _SIDE, -1).mean(axis=2)
     half = _SIDE // 2
     thumbnails = squares.reshape(-1, half, 2, half, 2).mean(axis=(2, 4)).reshape(-1, half**2)
-    places = np.flatnonzero(thumbnails.std(axis=1) >= _PLAIN)
-    return _Prints(places, perceptual_hashes(squares[places]), thumbnails[places])
+    indices = np.flatnonzero(thumbnails.std(axis=1) >= _PLAIN)
+    return _Prints(indices, perceptual_hashes(squares[indices]), thumbnails[indices])
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def _closest(
     found = np.take_along_axis(of_columns, best, axis=1)[:, 0]
     kept = found <= threshold
     own = np.take_along_axis(columns, best, axis=1)[:, 0]
-    return asked.places[rows[kept]], known.places[own[kept]], found[kept]
+    return asked.indices[rows[kept]], known.indices[own[kept]], found[kept]
 
 
 def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = THRESHOLD) -> list[Pair]:
@@ -162,13 +162,13 @@ def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = THRESHOLD
     prints = {split: _prints(array) for split, array in images.items()}
     pairs = []
     for (split_a, known), (split_b, asked) in combinations(prints.items(), 2):
-        if not len(known.places):
+        if not len(known.indices):
             continue
-        step = max(1, min(_ROWS, _AT_ONCE // len(known.places)))
-        for start in range(0, len(asked.places), step):
+        step = max(1, min(_ROWS, _AT_ONCE // len(known.indices)))
+        for start in range(0, len(asked.indices), step):
             found = _closest(known, asked.rows(start, start + step), threshold)
             pairs += [
-                Pair(split_a, int(own), split_b, int(place), int(distance))
-                for place, own, distance in zip(*found, strict=True)
+                Pair(split_a, int(own), split_b, int(index), int(distance))
+                for index, own, distance in zip(*found, strict=True)
             ]
     return pairs

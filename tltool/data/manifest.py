@@ -195,7 +195,7 @@ def _draw(
     columns: Sequence[_Column], groups: Sequence[str] | None, fractions: Fractions, seed: int
 ) -> list[str]:
     names = sorted({(c.name, label) for c in columns for row in c.strata for label in row or ()})
-    index = {name: place for place, name in enumerate(names)}
+    index = {name: column for column, name in enumerate(names)}
     # (rows, labels of all tasks).
     hot = np.zeros((len(columns[0].cells), len(names)), bool)
     for column in columns:
@@ -311,7 +311,7 @@ def read_manifest(
         or test in every row, or in none.
     tasks : mapping of str to TaskRecipe, optional
         Columns to learn and what they are. Empty: ``label`` (or class), else
-        every column that is not a path, split, group or place.
+        every column that is not a path, split, group or position.
     kind : str or None
         One of `tltool.tasks.kinds.KINDS`, of a single task. None: multi-label
         where any cell has ``|``, regression where there are many different

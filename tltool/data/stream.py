@@ -221,7 +221,7 @@ class Augment(Protocol):
 class Batches(keras.utils.PyDataset):
     """Batches for `keras.Model.fit`.
 
-    Each sample's augmentation is drawn from (seed, epoch, place in the
+    Each sample's augmentation is drawn from (seed, epoch, index in the
     epoch), so that the same seed gives the same pixels, however many workers
     there are.
 
@@ -301,8 +301,8 @@ class Batches(keras.utils.PyDataset):
         """Shuffle for the next epoch."""
         self.start(self._epoch + 1)
 
-    def _class_name(self, place: int) -> str | None:
-        label = self._patches.samples[place].labels[0]
+    def _class_name(self, index: int) -> str | None:
+        label = self._patches.samples[index].labels[0]
         return self._tasks[0].class_of(label)
 
     def _sample(self, turn: int) -> tuple[np.ndarray, Targets | None]:
@@ -326,8 +326,8 @@ class Batches(keras.utils.PyDataset):
         turns = range(index * self.batch_size, min((index + 1) * self.batch_size, self.samples))
         drawn = [self._sample(turn) for turn in turns]
         images = np.stack([pixels for pixels, _ in drawn]).astype(np.float32)
-        places = self._order[turns.start : turns.stop]
-        targets = {name: values[places] for name, values in self._targets.items()}
+        chosen = self._order[turns.start : turns.stop]
+        targets = {name: values[chosen] for name, values in self._targets.items()}
         for task in self._placing:
             targets[task.name] = task.encode_targets([own for _, own in drawn], images.shape[1:3])
         if self._mixer is not None:
