@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_two_images_by_hand():
     assert found.counts["pup"].rmse == pytest.approx(0.5**0.5)
     assert (found.counts["bull"].mae, found.any_count.rmse) == (0, pytest.approx(0.5**0.5))
     assert found.mean_columnwise_rmse == pytest.approx(0.5**0.5 / 2)
-    assert json.loads(json.dumps(found.as_dict()))["any"]["tp"] == 3
+    assert json.loads(json.dumps(asdict(found)))["any"]["tp"] == 3
 
 
 def test_metres_are_those_of_the_images_that_know_them():

@@ -173,8 +173,8 @@ def bootstrap_interval(
     known = _rates(_resampled(table, draws, rng)).ratio
     known = np.where(np.isfinite(known), known, ratio) - ratio
     filled = (detections + 0.5) / found.mean()
-    places = rng.multinomial(int(np.ceil(filled)), np.full(number, 1 / number), draws)
-    strayed = places @ (true - ratio * found) * np.sqrt(filled / np.ceil(filled))
+    others = rng.multinomial(int(np.ceil(filled)), np.full(number, 1 / number), draws)
+    strayed = others @ (true - ratio * found) * np.sqrt(filled / np.ceil(filled))
     tail = (1 + level) / 2
     widen = np.sqrt(number / (number - 1)) * t.ppf(tail, number - 1) / norm.ppf(tail)
     drawn = ratio * detections + widen * (known * detections + strayed)

@@ -43,7 +43,7 @@ class MapGeometry:
         return cls(origin, origin, facts.stride, facts.width, facts.height)
 
     def to_pixels(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel positions x, y of (n,) places in cells, where cell 0's centre is 0.
+        """Pixel positions x, y of (n,) positions in cells, where cell 0's centre is 0.
 
         0 px is the outer corner of the first pixel. Cells cover the image and
         may reach beyond it: what lies outside moves to the nearest pixel's

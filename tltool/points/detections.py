@@ -161,10 +161,10 @@ class Seeker:
         single, plateaus = find_peaks(surface, self.floor, row, column, shape)
         inner = plateaus.take(~plateaus.at_edge & ~plateaus.slope)
         level = self._level(block, inner.middle()) == inner.height
-        cell, place = inner.places(level, shape[1])
+        cell, position = inner.positions(level, shape[1])
         cells = np.concatenate([single, cell])
-        places = np.concatenate([single + self._shift(block, single), place])
-        return self._describe(block, cells, places), plateaus.take(plateaus.at_edge)
+        positions = np.concatenate([single + self._shift(block, single), position])
+        return self._describe(block, cells, positions), plateaus.take(plateaus.at_edge)
 
     def search_across(
         self, cells: CellMap, plateaus: Plateaus, around: Sequence[tuple[int, int]]
@@ -175,10 +175,10 @@ class Seeker:
             top, cell = tops.take(np.arange(len(tops)) == k), middle[None]
             block = Block(cells, (*middle.tolist(), 1, 1), around)
             level = self._level(block, cell) == top.height
-            cell, place = top.places(level, cells.columns)
+            cell, position = top.positions(level, cells.columns)
             if not level[0]:
                 block = Block(cells, (*cell[0].tolist(), 1, 1), around)
-            yield self._describe(block, cell, place)
+            yield self._describe(block, cell, position)
 
     def _level(self, block: Block, cell: np.ndarray) -> np.ndarray:
         return self._surface(block.values(self.band, cell))
@@ -193,13 +193,13 @@ class Seeker:
             shifts.append(fit_parabolas(before, peak, after))
         return np.stack(shifts, axis=1)
 
-    def _describe(self, block: Block, cell: np.ndarray, place: np.ndarray) -> Detections:
+    def _describe(self, block: Block, cell: np.ndarray, position: np.ndarray) -> Detections:
         means = block.means(cell)
         height = self._level(block, cell).astype(np.float64)
         # Rounding, or a higher peak nearby: no peak shall pass a threshold its height does not.
         score = np.minimum(self._surface(means[:, self.band]), height)
         label = np.array(self.labels)[means[:, list(self.labels)].argmax(axis=1)]
-        x, y = place[:, 1], place[:, 0]
+        x, y = position[:, 1], position[:, 0]
         return Detections(tuple(block.cells.names), x, y, score, height, label, means)
 
 
@@ -239,7 +239,7 @@ def find_candidates(
 
     A cell is a peak where no neighbour of the eight is higher; connected
     cells of one height are one peak, at their centre if that is one of them,
-    else at the first. The place of a single cell is refined by a parabola
+    else at the first. The position of a single cell is refined by a parabola
     along each axis, by half a cell at most. Cells without data are never
     peaks, nor parts of a mean; beside them nothing is refined.
 
@@ -286,7 +286,7 @@ def find_candidates(
     every = [np.concatenate([getattr(p, f.name) for p in found]) for f in fields(Detections)[1:]]
     points = Detections(names, *every)
     x, y = geometry.to_pixels(points.x, points.y)
-    # Of two classes' peaks in one place neither the score nor the place need differ.
+    # Of two classes' peaks in one position neither the score nor the position need differ.
     order = np.lexsort((points.label, x, y, -points.score))
     return replace(points, x=x, y=y).take(order[points.score[order] >= floor])
 

@@ -1,6 +1,6 @@
 """Matching of detections to true points, one to one within a radius."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,60 +155,6 @@ def match_points(detections: np.ndarray, truth: np.ndarray, radius: float) -> Ma
     return Matches(detection, true, distance).take(np.argsort(true))
 
 
-class RankedMatching:
-    """Grows a largest matching by one detection after the other.
-
-    Parameters
-    ----------
-    partners : sequence of sequence of int
-        True points within the radius of each detection.
-    truth : int
-        How many true points there are.
-    """
-
-    def __init__(self, partners: Sequence[Sequence[int]], truth: int):
-        self._partners = partners
-        self._taken = [-1] * truth
-        self._held: dict[int, int] = {}
-        self._closed = [False] * truth
-
-    def add(self, detection: int) -> bool:
-        """Take a detection in; whether one match more is possible with it."""
-        came_from: dict[int, int] = {}
-        queue = [detection]
-        for one in queue:
-            for true in self._partners[one]:
-                if self._closed[true] or true in came_from:
-                    continue
-                came_from[true] = one
-                if self._taken[true] < 0:
-                    self._turn(true, detection, came_from)
-                    return True
-                queue.append(self._taken[true])
-        # No later detection finds a way out of here either: their partners are all seen.
-        for true in came_from:
-            self._closed[true] = True
-        return False
-
-    def _turn(self, true: int, detection: int, came_from: dict[int, int]) -> None:
-        """Hand the points of the path on, from the free one back to the new detection."""
-        while (one := came_from[true]) != detection:
-            left = self._held[one]
-            self._taken[true], self._held[one] = one, true
-            true = left
-        self._taken[true], self._held[detection] = detection, true
-
-
-def partners_within(detections: np.ndarray, truth: np.ndarray, radius: float) -> list[list[int]]:
-    """Indices of the true points within `radius` of each of (n, 2) detections, nearest first."""
-    pairs = _near(detections, truth, radius)
-    order = np.lexsort((pairs.truth, pairs.distance, pairs.detection))
-    starts = np.searchsorted(pairs.detection[order], np.arange(1, len(detections)))
-    if not len(detections):
-        return []
-    return [part.tolist() for part in np.split(pairs.truth[order], starts)]
-
-
 def enlarging_matches(
     detections: np.ndarray, truth: np.ndarray, radius: float, score: np.ndarray
 ) -> np.ndarray:
@@ -225,10 +171,39 @@ def enlarging_matches(
     (n,) bool array; above any threshold as many are true as `match_points`
     matches of the detections above it.
     """
-    matching = RankedMatching(partners_within(detections, truth, radius), len(truth))
+    pairs = _near(detections, truth, radius)
+    pairs = pairs.take(np.lexsort((pairs.truth, pairs.distance, pairs.detection)))
+    starts = np.searchsorted(pairs.detection, np.arange(1, len(detections)))
+    # True points within the radius of each detection, the nearest first.
+    partners = [part.tolist() for part in np.split(pairs.truth, starts)]
     enlarging = np.zeros(len(detections), bool)
-    for one in np.argsort(-np.asarray(score), kind="stable").tolist():
-        enlarging[one] = matching.add(one)
+    taken, held, closed = [-1] * len(truth), dict[int, int](), [False] * len(truth)
+    for new in np.argsort(-np.asarray(score), kind="stable").tolist():
+        came_from: dict[int, int] = {}
+        queue, free = [new], -1
+        for one in queue:
+            for true in partners[one]:
+                if closed[true] or true in came_from:
+                    continue
+                came_from[true] = one
+                if taken[true] < 0:
+                    free = true
+                    break
+                queue.append(taken[true])
+            if free >= 0:
+                break
+        if free < 0:
+            # No later detection finds a way out of here either: their partners are all seen.
+            for true in came_from:
+                closed[true] = True
+            continue
+        enlarging[new] = True
+        # The points of the path are handed on, from the free one back to the new detection.
+        while (one := came_from[free]) != new:
+            left = held[one]
+            taken[free], held[one] = one, free
+            free = left
+        taken[free], held[new] = new, free
     return enlarging
 
 

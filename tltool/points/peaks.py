@@ -54,8 +54,8 @@ class Plateaus:
         cells = self.sums[:, :1]
         return (2 * self.sums[:, 1:] + cells) // (2 * cells)
 
-    def places(self, level: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 2) cells that stand for plateaus of a map, and their places in cells.
+    def positions(self, level: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 2) cells that stand for plateaus of a map, and their positions in cells.
 
         The centre, where the cell at the centre is `level` with the plateau;
         of a ring, whose centre is not, the first cell.
@@ -81,14 +81,14 @@ class Plateaus:
 
 
 def _higher_or_level(surface: np.ndarray, floor: float) -> np.ndarray:
-    """Flat places, a cell or more inside, from `floor` on and not below any neighbour."""
+    """Flat indices, a cell or more inside, from `floor` on and not below any neighbour."""
     columns = surface.shape[1]
     inside = np.flatnonzero(surface[1:-1, 1:-1] >= floor)
     row, column = np.divmod(inside, columns - 2)
-    places, values = (row + 1) * columns + column + 1, surface.reshape(-1)
+    flat, values = (row + 1) * columns + column + 1, surface.reshape(-1)
     for r, c in _AROUND:
-        places = places[values[places] >= values[places + r * columns + c]]
-    return places
+        flat = flat[values[flat] >= values[flat + r * columns + c]]
+    return flat
 
 
 def find_peaks(
@@ -116,35 +116,35 @@ def find_peaks(
     """
     known = np.where(np.isnan(surface), np.float32(-np.inf), surface)
     width, values = known.shape[1], known.reshape(-1)
-    places = _higher_or_level(known, floor)
-    level = np.zeros(len(places), bool)
+    flat = _higher_or_level(known, floor)
+    level = np.zeros(len(flat), bool)
     for r, c in _AROUND:
-        level |= values[places] == values[places + r * width + c]
-    peaks = np.stack(np.divmod(places[~level], width), axis=1) - HALO
+        level |= values[flat] == values[flat + r * width + c]
+    peaks = np.stack(np.divmod(flat[~level], width), axis=1) - HALO
     inner = ((peaks >= 0) & (peaks < np.array(known.shape) - 2 * HALO)).all(axis=1)
-    plateaus = _plateaus(known, places[level], row, column, shape)
+    plateaus = _plateaus(known, flat[level], row, column, shape)
     return peaks[inner] + [row, column], plateaus
 
 
 def _plateaus(
-    known: np.ndarray, places: np.ndarray, row: int, column: int, shape: tuple[int, int]
+    known: np.ndarray, flat: np.ndarray, row: int, column: int, shape: tuple[int, int]
 ) -> Plateaus:
     width, values = known.shape[1], known.reshape(-1)
     mask = np.zeros(known.shape, bool)
-    mask.reshape(-1)[places] = True
+    mask.reshape(-1)[flat] = True
     window = mask[HALO:-HALO, HALO:-HALO]
     parts, number = ndimage.label(window, np.ones((3, 3)))
     rows, columns = np.nonzero(window)
-    of, places = parts[rows, columns] - 1, (rows + HALO) * width + columns + HALO
-    slope = np.zeros(len(places), bool)
+    of, flat = parts[rows, columns] - 1, (rows + HALO) * width + columns + HALO
+    slope = np.zeros(len(flat), bool)
     for r, c in _AROUND:
-        beside = places + r * width + c
-        slope |= (values[places] == values[beside]) & ~mask.reshape(-1)[beside]
+        beside = flat + r * width + c
+        slope |= (values[flat] == values[beside]) & ~mask.reshape(-1)[beside]
     bottom, right = np.array(window.shape) - 1
     edge = (rows == 0) | (columns == 0) | (rows == bottom) | (columns == right)
     rows, columns = rows.astype(np.int64) + row, columns.astype(np.int64) + column
     cells, sums = rows * shape[1] + columns, np.stack([np.ones_like(rows), rows, columns], axis=1)
-    merged = _merged(of, number, values[places], sums, cells, slope)
+    merged = _merged(of, number, values[flat], sums, cells, slope)
     return Plateaus(*merged, cells[edge], of[edge])
 
 
@@ -172,10 +172,10 @@ def _touching(cells: np.ndarray, of: np.ndarray, columns: int) -> tuple[np.ndarr
     cells, of = cells[order], of[order]
     one, other = [], []
     for r, c in _EDGE_AHEAD:
-        place = cells % columns + c
+        right = cells % columns + c
         wanted = cells + r * columns + c
         found = np.searchsorted(cells, wanted).clip(max=len(cells) - 1)
-        hit = (cells[found] == wanted) & (place >= 0) & (place < columns)
+        hit = (cells[found] == wanted) & (right >= 0) & (right < columns)
         one.append(of[hit])
         other.append(of[found[hit]])
     return np.concatenate(one), np.concatenate(other)

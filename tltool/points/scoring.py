@@ -1,8 +1,7 @@
 """Scores of points: detections and truth in, counts, precision, recall and errors out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -136,10 +135,6 @@ class Score:
     any_count: CountError | None
     counts: dict[str, CountError]
     mean_columnwise_rmse: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and dicts for JSON."""
-        return asdict(self)
 
 
 def _ratio(part: float, whole: float) -> float | None:

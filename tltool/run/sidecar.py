@@ -52,14 +52,14 @@ class Sidecar(BaseModel):
         Whether the outputs are scores (logits) and no probabilities: nothing
         such as softmax is at the network's end.
     patch, context : int
-        Side of the judged square and margin of real image around it, px.
+        Side of the classified square and margin of real image around it, px.
     zoom : float
         Enlargement before the network sees the image.
     input_side : int
         Side of the classifier's input, px of the enlarged image; an FCN takes
         this plus any multiple of ``stride * zoom``.
     stride, offset : float or None
-        Cell (r, c) of the FCN's output judges the patch whose top-left pixel
+        Cell (r, c) of the FCN's output is for the patch whose top-left pixel
         is ``(r * stride + offset, c * stride + offset)`` of its input.
     receptive_field : int or None
         Side of the square that can influence one cell, px.
