@@ -17,6 +17,7 @@ from tltool.errors import DataError, ImageError, MapsError, ModelError, TltoolEr
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.mapping.heatmap import heatmap, known_sidecar
 from tltool.mapping.image_map import network_name
+from tltool.mapping.map_image import map_image
 from tltool.points.cell_maps import ArrayMap, MapGeometry
 from tltool.points.detections import Detections, choose_surface, find_candidates, suppress
 from tltool.raster import AnyRaster, Raster
@@ -256,9 +257,8 @@ def make_maps(
     failed: dict[Path, TltoolError] = {}
     files = [image for image in images.paths if image not in images.rasters]
     if files:
-        source: Any = network
         try:
-            heatmap(source, files, folder, overwrite=overwrite, options=options)
+            heatmap(network, files, folder, overwrite=overwrite, options=options)
         except MapsError as error:
             if not error.made:
                 raise
@@ -268,27 +268,17 @@ def make_maps(
     if images.rasters and (not isinstance(network, str | Path) or Path(network).is_dir()):
         # Opened once for all.
         network = open_network(network)
-    for image, raster in images.rasters.items():
-        from tltool.mapping.map_image import map_image
-
+    for image in (image for image in images.paths if image in images.rasters):
+        raster = images.rasters[image]
         try:
             made = map_image(network, raster, options)
         except (DataError, ImageError) as error:
             taken.failed[image] = error
             continue
-        size, cells = (raster.width, raster.height), np.moveaxis(made.values, -1, 0)
-        background = nothing[0] if nothing else None
+        size, background = (raster.width, raster.height), nothing[0] if nothing else None
+        cells = ArrayMap(np.moveaxis(made.values, -1, 0), made.classes)
         taken.maps.append(
-            ImageMap(
-                image,
-                None,
-                made.facts,
-                background,
-                size,
-                None,
-                raster=raster,
-                cells=ArrayMap(cells, made.classes),
-            )
+            ImageMap(image, None, made.facts, background, size, None, None, raster, cells)
         )
     failed |= taken.failed
     if not taken.maps and failed:
