@@ -109,7 +109,7 @@ def write_coco(path: Path, points: Sequence[Point], sizes: Mapping[str, tuple[in
     path : Path
     points : sequence of Point
     sizes : mapping of image name to (width, height), px
-        Of those that are known, among them images without points.
+        Sizes of the images where known, among them images without points.
     """
     images = list(dict.fromkeys([*sizes, *(point.image for point in points)]))
     labels = sorted({point.label for point in points})

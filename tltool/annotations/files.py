@@ -57,9 +57,9 @@ def read_points(
         table has; that of the image may be missing where one image is given. An
         array has x (right) and y (down), px of the one image given.
     columns : sequence of str, optional
-        Of a table the columns that hold image, x, y and label; of a map the
-        property that holds the class, or those that hold image and class.
-        None: those of a known layout.
+        Columns of a table that hold image, x, y and label; property of a map
+        that holds the class, or those that hold image and class. None: those
+        of a known layout.
     images : sequence of str, Path or Raster
         Those the points lie on. Maps need them: their points become pixels
         through the images' CRS, and all lie on the one image given where
@@ -72,8 +72,8 @@ def read_points(
     Returns
     -------
     list of Point
-        Of points that are there twice (one image and class, within half a
-        pixel) the first; a warning says how many were left out.
+        Points; of those that are there twice (one image and class, within half
+        a pixel) the first, and a warning says how many were left out.
 
     Raises
     ------

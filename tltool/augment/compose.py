@@ -101,7 +101,7 @@ def paste(ground: np.ndarray, cutout: np.ndarray, centre: Position) -> None:
     cutout : (h, w, 4) float32 array
         May reach over the image's edges.
     centre : (row, column)
-        Of the cut-out, in px of the image; 0 is the outer edge.
+        Middle of the cut-out, in px of the image; 0 is the outer edge.
     """
     beneath, above = _parts(ground, cutout, centre)
     colours = above[..., :3] if ground.shape[2] == 3 else (above[..., :3] @ _GREY)[..., None]

@@ -294,7 +294,7 @@ class Node:
     name : str
     settings : Entry, or a dict of arguments for a transform of Albumentations
     inner : tuple of Node
-        Of a container.
+        Entries inside a container.
     """
 
     where: str
@@ -481,7 +481,7 @@ def parse_entries(entries: Sequence[Any]) -> list[Node]:
     Parameters
     ----------
     entries : sequence
-        As YAML reads them.
+        Entries as YAML reads them.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def draw_box(
     share : float
         Share of the patch, 0..1, before the box is cut off at its edges.
     size : (height, width)
-        Of the image, px.
+        Sides of the image, px.
     margin : int
         Context around the patch, px.
 
@@ -56,7 +56,7 @@ def mix_targets(
     own, other : (b, outputs) float32 array
         0..1, or numbers.
     weights : (b,) float32 array
-        Of `own`, 0..1; `other` has the rest.
+        Share of `own`, 0..1; `other` has the rest.
     unlabelled : float
         What stands for "not labelled": -1 (any value below 0) or NaN.
 
@@ -87,7 +87,7 @@ def mixup(
     -------
     mixed : (b, h, w, c) float32 array
     weights : (b,) float32 array
-        Of `images`.
+        Share of each of `images`.
 
     References
     ----------
@@ -143,7 +143,7 @@ class Mixer:
     Parameters
     ----------
     entries : sequence
-        Of the recipe form: ``mixup: {alpha, p}`` and ``cutmix: {alpha, p}``; p
+        Entries as in a recipe: ``mixup: {alpha, p}`` and ``cutmix: {alpha, p}``; p
         is the probability that a sample is mixed.
     margin : int
         Px on each side of the images that are context of the patch, as

@@ -318,7 +318,7 @@ class Augmenter:
         Raises
         ------
         RecipeError
-            As of `__call__` and `check_targets`.
+            Errors of `__call__` and `check_targets`.
         """
         self.check_targets(targets.kinds)
         if not self._nodes or not targets.kinds:
@@ -353,7 +353,7 @@ class Augmenter:
         Parameters
         ----------
         kinds : iterable of str
-            Of `tltool.data.targets.TARGET_KINDS`.
+            Names among `tltool.data.targets.TARGET_KINDS`.
         """
         for kind in sorted(kinds):
             for leaf in [*self._leaves(), *self._batch_nodes]:
@@ -376,10 +376,10 @@ class Augmenter:
         Parameters
         ----------
         bands : int
-            Of the images to come.
+            Number of bands of the images to come.
         side : int, optional
-            Of the images to come, px; where it is not given, an entry that
-            fails because of the size passes.
+            Their side, px; where it is not given, an entry that fails because
+            of the size passes.
 
         Raises
         ------

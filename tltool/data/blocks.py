@@ -187,14 +187,14 @@ def cut_into_blocks(
     positions : (n, 2) array of x, y, px
     labels : (n,) sequence of str
     size : (width, height), px
-        Of the image, or of the part of it that is cut; what lies beyond goes
+        Sides of the image, or of the part of it that is cut; what lies beyond goes
         with what is next to it.
     margin : float
         Half the side of a window, px.
     fractions : three floats
         Shares of train, valid and test.
     seed : int
-        Of the points that stand for all where they are very many.
+        Draws the points that stand for all where they are very many.
     origin : (x, y)
         Where the part begins, px.
     """

@@ -192,7 +192,7 @@ def find_background(
     names : sequence of str
         Class names to look among.
     given : str or None
-        As the recipe says; taken as it is.
+        Background of the recipe; taken as it is.
     facts : PatchFacts or None
         What the patches say; nothing, where it is not in `names`.
     """

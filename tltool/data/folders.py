@@ -133,7 +133,7 @@ def read_folders(
     fractions : three floats
         Shares of train, valid and test.
     seed : int
-        Of the split.
+        Seeds the split.
     kind : str or None
         One of `tltool.tasks.kinds.KINDS` that class folders can have:
         ``multi-class`` (also None) or ``binary``.
@@ -148,7 +148,7 @@ def read_folders(
     Returns
     -------
     Dataset
-        Of one task, called ``label`` where it is not known.
+        Images of one task, called ``label`` where it is not known.
 
     Raises
     ------

@@ -108,7 +108,7 @@ def window_matrix(shape: Sequence[int], side: int, crop: bool) -> np.ndarray:
     Parameters
     ----------
     shape : (height, width, ...)
-        Of the image before, px.
+        Shape of the image before, px.
     side : int
     crop : bool
 

@@ -319,7 +319,7 @@ def read_manifest(
     fractions : three floats
         Shares of train, valid and test, where there is no split column.
     seed : int
-        Of the split.
+        Seeds the split.
     group : str or None
         Column whose equal values stay in one split. None: ``group``, where
         there is such a column.

@@ -53,7 +53,7 @@ class ClassRow:
     images : dict of split to int
         Readable images that have this class.
     share : float
-        Of all images labelled for the task, 0..1; those of a multi-label task
+        Share of all images labelled for the task, 0..1; those of a multi-label task
         may add up to more than 1.
     """
 
@@ -74,7 +74,7 @@ class DataReport:
     images : dict of split to int
         Readable images.
     megapixels : dict of split to float
-        As loaded, 10^6 px.
+        Pixels as loaded, 10^6.
     nothing, unlabelled : dict of task to dict of split to int
         Images that have none of a multi-label task's classes, and images
         without a label for the task; only tasks that have such.

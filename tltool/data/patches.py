@@ -123,7 +123,7 @@ def draw_backgrounds(
     ----------
     points : (n, 2) array of x, y, px
     size : (width, height), px
-        Of the rectangle that they are drawn in.
+        Sides of the rectangle that they are drawn in.
     number : int
         How many are drawn before those too near are left out.
     distance : float
@@ -294,8 +294,9 @@ def patches(
         Margin of real image around the patch, px; a file's side is
         ``size + 2 * context``. Default 0, or as `run` says.
     columns : sequence of str, optional
-        Of a table the columns of image, x, y and label; of a map the property
-        of the class, or those of image and class. Default: found by name.
+        Columns of a table that hold image, x, y and label; property of a map
+        that holds the class, or those of image and class. Default: found by
+        name.
     labels : str or sequence of str, optional
         Classes of an array's points, or the one class of all.
     background : str
@@ -322,7 +323,7 @@ def patches(
         A run folder: its size, context and classes are used, and a label it
         does not know is an error.
     seed : int
-        Of the split and the backgrounds.
+        Seeds the split and the backgrounds.
     overwrite : bool
         Replace a folder that this function wrote before.
 

@@ -136,7 +136,7 @@ def load_patches(
     ----------
     samples : sequence of Sample
     side : int
-        Of the result, px.
+        Side of the result, px.
     crop : bool
         Cut the middle instead of resizing: the scale of the patches stays.
     strict : bool
@@ -236,7 +236,7 @@ class Batches(keras.utils.PyDataset):
         None: images as they are, in their order.
     seed : int
     sampling : str
-        As in `tltool.data.sampling.sample_indices`; with an augmenter only.
+        Mode of `tltool.data.sampling.sample_indices`; with an augmenter only.
     context : int
         Margin of the images that is no part of the patch, px before the
         enlargement.

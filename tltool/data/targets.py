@@ -46,7 +46,7 @@ class Targets:
         xmin, ymin, xmax, ymax, px. Boxes without an area are dropped when they
         move.
     box_classes : (n,) int64 array or None
-        Of the boxes; 0 where none are given.
+        Classes of the boxes; 0 where none are given.
     keypoints : (n, 2) float64 array or None
         x and y, px; NaN where a keypoint is missing. Their order has a meaning
         and stays.
@@ -105,7 +105,7 @@ class Targets:
         matrix : (2, 3) array
             From (x, y, 1) of the image to (x, y) of the result, px.
         size : (height, width)
-            Of the result, px.
+            Sides of the result, px.
 
         Returns
         -------

@@ -244,14 +244,14 @@ def warp(
     ----------
     image : (height, width, channels) array
     matrix : (3, 3) array
-        As from `affine_matrix`.
+        Matrix of `affine_matrix`.
     fill_mode : str
         What lies beyond the edge, SciPy's meaning: one of `FILL_MODES` or
         `SPLINE_FILL_MODES`.
     cval : float
         The value beyond the edge for "constant".
     order : int
-        Of the spline, 0 (nearest pixel) to 5. Orders 0 and 1 are fast.
+        Order of the spline, 0 (nearest pixel) to 5. Orders 0 and 1 are fast.
 
     Returns
     -------

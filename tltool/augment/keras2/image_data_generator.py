@@ -66,12 +66,12 @@ class ImageDataGenerator:
     validation_split : float
         Share of the samples, the first ones, that subset="validation" takes.
     interpolation_order : int
-        Of the spline, 0 to 5; 0 and 1 are fast.
+        Order of the spline, 0 to 5; 0 and 1 are fast.
 
     Attributes
     ----------
     mean, std : (1, 1, channels) array or None
-        Of the training images; set by `fit` or by hand.
+        Mean and deviation of the training images; set by `fit` or by hand.
     zca_whitening_matrix : (pixels, pixels) array or None
 
     Notes
@@ -308,7 +308,7 @@ class ImageDataGenerator:
         ----------
         x : array of three axes in the generator's `data_format`
         transform_parameters : dict
-            As from `get_random_transform`; what is missing is not done.
+            Numbers of `get_random_transform`; what is missing is not done.
 
         Returns
         -------
@@ -355,7 +355,7 @@ class ImageDataGenerator:
         augment : bool
             Whether to take `rounds` random transformations of each image.
         seed : int, optional
-            Of these.
+            Seeds the transformations.
         """
         x = np.array(x, self.dtype)
         self.check_batch(x, "x")
