@@ -26,8 +26,10 @@ from tltool.mapping import image_map  # noqa: E402
 from tltool.mapping.image_map import write_map  # noqa: E402
 from tltool.raster import Raster, load_area  # noqa: E402
 from tltool.run.map_options import MapOptions, Output  # noqa: E402
-from tltool.tiling.cover import ImageCover  # noqa: E402
-from tltool.tiling.pipeline import EnginePredictor  # noqa: E402
+from tltool.tiling.pipeline import (  # noqa: E402
+    EnginePredictor,
+    ImageCover,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("without_pictures"),

@@ -16,7 +16,7 @@ from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.files import atomic_path, refuse_existing
-from tltool.pictures.typeface import load_font, typeface_for
+from tltool.pictures.drawing import load_font, typeface_for
 from tltool.recipe import Recipe, load_recipe, make_recipe
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)

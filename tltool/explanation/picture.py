@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tltool.explanation.boxes import Box
-from tltool.pictures.typeface import load_font, typeface_for
+from tltool.pictures.drawing import load_font, typeface_for
 
 PAPER, INK, FAINT = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 FOUND, TRUE, PATCH = (53, 197, 232), (124, 224, 92), (235, 235, 235)

@@ -31,9 +31,8 @@ from tltool.raster import AnyRaster, MapGeoreference, as_zoom, load_area
 from tltool.raster.georeference import move_gcps
 from tltool.run.map_options import Output
 from tltool.run.sidecar import MapFacts
-from tltool.tiling.cover import find_cover
 from tltool.tiling.full_resolution import write_full_resolution
-from tltool.tiling.pipeline import read_tile
+from tltool.tiling.pipeline import find_cover, read_tile
 from tltool.tiling.products import Product, choose_product, name_files, open_writer
 from tltool.tiling.tiles import Grid, Tile, choose_tile, tile_candidates
 from tltool.tiling.unfinished import UnfinishedMap, as_json, forget, remembered

@@ -28,8 +28,7 @@ from tltool.points.cell_maps import MapGeometry
 from tltool.raster import AnyRaster, MapGeoreference, MapWriter, load_area
 from tltool.run.map_options import MapOptions, Output
 from tltool.run.sidecar import MapFacts
-from tltool.tiling.cover import find_cover
-from tltool.tiling.pipeline import predict_tiles
+from tltool.tiling.pipeline import find_cover, predict_tiles
 from tltool.tiling.products import Product, choose_product
 from tltool.tiling.tiles import Grid
 from tltool.tiling.unfinished import block_windows

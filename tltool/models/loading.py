@@ -14,7 +14,6 @@ import keras
 
 from tltool.errors import ModelError, UsageError
 from tltool.files import atomic_path, refuse_existing
-from tltool.models.legacy.foreign import refuse_foreign
 from tltool.models.legacy.notes import Notes, one_line
 from tltool.models.legacy.rebuild import Part, as_part, rebuild
 from tltool.models.legacy.stored import (
@@ -24,6 +23,7 @@ from tltool.models.legacy.stored import (
     open_weights,
     read_architecture,
     read_stored,
+    refuse_foreign,
     unreadable,
 )
 from tltool.models.legacy.weights import is_by_name, is_by_order, load_by_name, load_by_order

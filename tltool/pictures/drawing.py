@@ -1,12 +1,33 @@
 """What pictures of images share: their type, their shades, the swatch of a legend."""
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw, ImageFont
 
-from tltool.pictures.typeface import load_font, typeface_for
+
+def typeface_for(text: str) -> str | None:
+    """A file of a typeface that has the letters; None: Pillow's own, which knows ASCII alone."""
+    if text.isascii():
+        return None
+    # The one that comes with matplotlib, without the slow import of it.
+    spec = find_spec("matplotlib")
+    folders = spec.submodule_search_locations if spec else None
+    return str(Path(folders[0], "mpl-data/fonts/ttf/DejaVuSans.ttf")) if folders else None
+
+
+@cache
+def load_font(size: int, typeface: str | None) -> ImageFont.FreeTypeFont:
+    """A font of a size, px, of a typeface as `typeface_for` gives it."""
+    if typeface is None:
+        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
+    return ImageFont.truetype(typeface, size)
+
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 MIN_SIDE = 1000  # px; a smaller photograph leaves no room for text

@@ -3,8 +3,8 @@
 from tltool.raster.areas import Area, load_area
 from tltool.raster.array import ArrayRaster
 from tltool.raster.bands import Scale, parse_scale
-from tltool.raster.reading import Image, Raster
-from tltool.raster.resampling import AnyRaster, ResampledRaster, as_zoom, enlarge
+from tltool.raster.reading import Image, Raster, as_zoom, enlarge
+from tltool.raster.resampling import AnyRaster, ResampledRaster
 from tltool.raster.writing import MapGeoreference, MapWriter
 
 __all__ = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tltool.pictures.typeface import load_font, typeface_for
+from tltool.pictures.drawing import load_font, typeface_for
 
 # Images that are laid out at most, and shown as thumbnails; the others are dots.
 MOST_IMAGES, MOST_THUMBNAILS = 1000, 300

@@ -15,7 +15,7 @@ from tltool.raster.writing import CLASS_CODES, ENCODINGS, Encoding, Legend, MapG
 from tltool.raster.zarr_writing import ZarrWriter
 from tltool.run.map_options import FORMATS, Output
 from tltool.run.sidecar import Sidecar
-from tltool.tasks.kinds import tasks_of
+from tltool.tasks.kinds import kind_of, tasks_of
 from tltool.tasks.task import Task
 from tltool.tiling.tiles import Grid
 from tltool.tiling.unfinished import journal_path
@@ -29,12 +29,6 @@ def nothing_here(sidecar: Sidecar) -> list[str]:
     # Of a binary task it is the negative; of several tasks outputs are called task.class.
     names = {sidecar.background, *(f"{t.name}.{sidecar.background}" for t in sidecar.tasks)}
     return [name for name in sidecar.classes if name in names]
-
-
-def is_exclusive(sidecar: Sidecar) -> bool:
-    """Whether one output alone is true of a cell."""
-    tasks = tasks_of(sidecar)
-    return len(tasks) == 1 and tasks[0].exclusive and tasks[0].outputs > 1
 
 
 @dataclass(frozen=True)
@@ -154,8 +148,10 @@ def choose_product(
     names = tuple(sidecar.classes[k] for k in chosen)
     whole = len(chosen) == len(sidecar.classes)
     nothing = tuple(name for name in nothing_here(sidecar) if name in names)
-    exclusive = whole and is_exclusive(sidecar)
-    measured = not all(task.probabilistic for task in tasks_of(sidecar))
+    plain = "multi-class" if len(sidecar.classes) > 1 else "binary"
+    kinds = [kind_of(task.kind) for task in sidecar.tasks] or [kind_of(plain)]
+    exclusive = whole and len(kinds) == 1 and kinds[0].exclusive and len(names) > 1
+    measured = not all(kind.probabilistic for kind in kinds)
     if measured and not ENCODINGS[dtype].is_float:
         raise UsageError(
             f"`dtype`: expected float32 for a map of numbers in a unit, which {dtype} cannot hold;"

@@ -8,8 +8,8 @@ import keras
 from keras import layers
 
 from tltool.errors import ModelError
-from tltool.models.legacy.foreign import ACTIVATIONS, refuse_custom
 from tltool.models.legacy.notes import Notes, one_line
+from tltool.models.legacy.stored import ACTIVATIONS, refuse_custom
 
 Config = dict[str, Any]
 

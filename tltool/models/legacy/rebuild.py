@@ -13,8 +13,8 @@ from keras import tree
 from tltool.errors import ModelError
 from tltool.models.legacy import calls, operations
 from tltool.models.legacy import layer as one_layer
-from tltool.models.legacy.foreign import MODELS
 from tltool.models.legacy.notes import Notes, one_line
+from tltool.models.legacy.stored import MODELS
 
 Config = dict[str, Any]
 
