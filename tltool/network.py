@@ -135,6 +135,26 @@ class Network(LoadedNetwork):
         Map
             With ``values`` (rows, columns, classes), the numbers that
             `tltool.heatmap` writes.
+
+        Examples
+        --------
+        >>> import keras
+        >>> import numpy as np
+        >>> import tltool
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((16, 16, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.GlobalAveragePooling2D(),
+        ...         keras.layers.Dense(2, activation="softmax"),
+        ...     ]
+        ... )
+        >>> network = tltool.open(model, classes=["rock", "seal"])
+        >>> made = network.map(np.zeros((48, 64, 3), "uint8"))
+        >>> made.values.shape, made.values.dtype
+        ((49, 65, 2), dtype('float32'))
+        >>> made.classes
+        ('rock', 'seal')
         """
         from tltool.mapping.map_image import map_image
 
@@ -198,6 +218,24 @@ class Network(LoadedNetwork):
         ImageCount
             Points, and counts with intervals. Not tuned: threshold 0.5, and no
             interval.
+
+        Examples
+        --------
+        >>> import keras
+        >>> import numpy as np
+        >>> import tltool
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((16, 16, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.GlobalAveragePooling2D(),
+        ...         keras.layers.Dense(2, activation="softmax"),
+        ...     ]
+        ... )
+        >>> network = tltool.open(model, classes=["rock", "seal"], background="rock")
+        >>> found = network.count(np.zeros((48, 64, 3), "uint8"))
+        >>> [count.label for count in found.counts.values()]
+        ['seal']
         """
         from tltool.counting.count import count_image
 

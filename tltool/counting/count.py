@@ -118,6 +118,25 @@ def count(
     ModelError
         Maps of another model; a network that cannot count.
     OutputError, UsageError
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> image = np.full((48, 64, 3), 90, "uint8")
+    >>> network = tltool.open(model, classes=["rock", "seal"], background="rock")
+    >>> survey = tltool.count(network, image)
+    >>> [count.label for count in survey.totals]
+    ['seal']
     """
     options = MapOptions.of(options, **keywords)
     check_interval(interval, level)

@@ -134,6 +134,24 @@ def heatmap(
         An option that cannot be meant or is not known; an array that is no
         image.
     ConversionError, ModelError, OutputError
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import tltool
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((16, 16, 3)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu"),
+    ...         keras.layers.GlobalAveragePooling2D(),
+    ...         keras.layers.Dense(2, activation="softmax"),
+    ...     ]
+    ... )
+    >>> image = np.full((48, 64, 3), 90, "uint8")
+    >>> made = tltool.heatmap(model, image, "maps")
+    >>> made[0].map_path.name
+    'image.heatmap.tif'
     """
     options, output = split_options(keywords, options, output)
     sources, folder = named_images(images), Path(out)
