@@ -1,17 +1,21 @@
 """`tltool.open`: one object for a run, a file and a model in memory; arrays in, arrays out."""
 
 import io
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 import tltool
 from tltool.cli.main import main
 from tltool.errors import ConversionError, ModelError, UsageError
 from tltool.runtime import quiet_import
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 keras = quiet_import("keras")
 
@@ -149,6 +153,39 @@ def test_the_fidelity_is_measured_on_an_array(network):
     assert found["windows"] == 50
     again = tltool.fidelity(network.fcn, network, PHOTO, windows=50)
     assert (again.numbers, again.picture) == ({"image": "image", **found}, None)
+
+
+def test_a_map_has_the_numbers_of_the_command(network, folder, tmp_path):
+    main(["heatmap", str(folder / "run"), str(folder / "photo.png"), "-o", str(tmp_path)])
+    with rasterio.open(tmp_path / "photo.heatmap.tif") as file:
+        written = file.read().transpose(1, 2, 0)
+    for opened in (network, tltool.open(folder / "run")):
+        found = opened.map(PHOTO)
+        assert isinstance(found, tltool.Map)
+        assert found.values.dtype == np.float32
+        np.testing.assert_array_equal(found.values, written)
+        np.testing.assert_array_equal(np.asarray(found), written)
+    np.testing.assert_array_equal(network.map(Image.fromarray(PHOTO)).values, written)
+    assert network.map(PHOTO, stride=2).values.shape[0] > written.shape[0]
+
+
+def test_a_count_of_an_array_is_that_of_the_file(network, folder):
+    options = {"threshold": 0.3, "distance": 6}
+    found = network.count(PHOTO, **options)
+    (again,) = tltool.count(folder / "run", folder / "photo.png", **options).images
+    assert found.points.to_dict()["x"]
+    assert found.points.to_dict() == again.points.to_dict()
+    assert str(found.counts) == str(again.counts)
+
+
+def test_the_example_of_the_readme_counts_its_squares(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["arrays.py", str(tmp_path / "squares.png")])
+    example = Path(tltool.__file__).parents[1] / "examples" / "arrays.py"
+    found = runpy.run_path(str(example))
+    points = found["squares"].points.to_dict()
+    assert list(zip(points["x"], points["y"], strict=True)) == [(50, 38), (210, 98), (110, 158)]
+    assert "(50, 75, 1) cells, a cell every 4 px" in capsys.readouterr().out
+    assert Image.open(tmp_path / "squares.png").mode == "RGB"
 
 
 def test_a_network_shows_itself(network):

@@ -3,23 +3,22 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tltool.conversion.agreement import describe_fidelity, measure_fidelity
+from tltool.counting.count import count_image
+from tltool.counting.survey import ImageCount
 from tltool.errors import ConversionError
 from tltool.explanation.choices import DEFAULT_METHOD
 from tltool.explanation.explain import explain
+from tltool.explanation.explained import Explained
 from tltool.inference.image_opening import ImageSource, open_image
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict import Predictions, predict
 from tltool.inference.predict_batches import Images
+from tltool.mapping.map_image import Map, map_image
 from tltool.pictures.notebook import table_html
 from tltool.text import some_of
-
-if TYPE_CHECKING:
-    from tltool.counting.survey import ImageCount
-    from tltool.explanation.explained import Explained
-    from tltool.mapping.map_image import Map
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class Network(LoadedNetwork):
         """
         return predict(self, images, **options)
 
-    def map(self, image: ImageSource, **options: Any) -> "Map":
+    def map(self, image: ImageSource, **options: Any) -> Map:
         """Map an image.
 
         Parameters
@@ -156,8 +155,6 @@ class Network(LoadedNetwork):
         >>> made.classes
         ('rock', 'seal')
         """
-        from tltool.mapping.map_image import map_image
-
         return map_image(self, image, **options)
 
     def explain(
@@ -167,7 +164,7 @@ class Network(LoadedNetwork):
         method: str = DEFAULT_METHOD,
         label: str | None = None,
         **options: Any,
-    ) -> "Explained":
+    ) -> Explained:
         """Explain the prediction of an image: where the network sees the class.
 
         Parameters
@@ -204,7 +201,7 @@ class Network(LoadedNetwork):
         """
         return explain(self, [image], method=method, label=label, **options).images[0]
 
-    def count(self, image: ImageSource, **options: Any) -> "ImageCount":
+    def count(self, image: ImageSource, **options: Any) -> ImageCount:
         """Count what the map of an image shows.
 
         Parameters
@@ -237,8 +234,6 @@ class Network(LoadedNetwork):
         >>> [count.label for count in found.counts.values()]
         ['seal']
         """
-        from tltool.counting.count import count_image
-
         return count_image(self, image, **options)
 
     def fidelity(self, image: ImageSource, windows: int = 1024) -> dict[str, Any]:
