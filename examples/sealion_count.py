@@ -13,8 +13,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tltool import count, finetune, load_recipe, mine, patches
-from tltool.counting.mine import Round
+from tltool import MiningRound, count, finetune, load_recipe, mine, patches
 
 # Columns where the halves end, and the row where the annotation does, px.
 LEFT_ENDS, RIGHT_BEGINS, RIGHT_ENDS, BOTTOM = 2300, 2500, 4992, 2700
@@ -34,7 +33,7 @@ def write_area(path: Path, left: int, right: int) -> Path:
     return path
 
 
-def tell(made: Round) -> None:
+def tell(made: MiningRound) -> None:
     """Print how good a network is, and what it took for animals."""
     f1 = "unknown" if made.f1 is None else f"{made.f1:.2f}"
     added = f"{made.mined} false detections and {made.drawn} drawn places become background"

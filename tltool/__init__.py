@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tltool.conversion.export import Export, export
     from tltool.conversion.fidelity import Fidelity, fidelity
     from tltool.counting.count import count
-    from tltool.counting.mine import Mining, mine
-    from tltool.counting.survey import ImageCount, Survey
+    from tltool.counting.mine import Mining, MiningRound, mine
+    from tltool.counting.survey import Count, ImageCount, Survey
     from tltool.counting.tune import Tuning, tune_count
     from tltool.data.patches import PatchSet, patches
     from tltool.data.targets import Targets
@@ -71,8 +71,8 @@ _WITH_KERAS = {
     "tltool.conversion.export": ("Export", "export"),
     "tltool.conversion.fidelity": ("Fidelity", "fidelity"),
     "tltool.counting.count": ("count",),
-    "tltool.counting.survey": ("ImageCount", "Survey"),
-    "tltool.counting.mine": ("Mining", "mine"),
+    "tltool.counting.survey": ("Count", "ImageCount", "Survey"),
+    "tltool.counting.mine": ("Mining", "MiningRound", "mine"),
     "tltool.counting.tune": ("Tuning", "tune_count"),
     "tltool.evaluation.evaluate": ("evaluate",),
     "tltool.explanation.compare": ("MethodComparison", "compare_methods"),

@@ -229,7 +229,7 @@ def counting(command: Command) -> Command:
         "--radius",
         type=float,
         metavar="PX",
-        help="Largest distance of a detection from the point it stands for [that of the tuning,"
-        " else the patch's side].",
+        help="Largest distance of a detection from the point it stands for [of a tuned run its"
+        " tuning's; else, and for tuning, the patch's side].",
     )
     return ignore(columns(radius(command)))

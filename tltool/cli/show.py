@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tltool.counting.mine import Round
+    from tltool.counting.mine import MiningRound
     from tltool.counting.survey import Survey
 
 
@@ -46,7 +46,7 @@ def survey(counted: "Survey") -> None:
         line(text)
 
 
-def mining_round(made: "Round") -> None:
+def mining_round(made: "MiningRound") -> None:
     """Print how good a network is, and what it took for animals."""
     f1 = "unknown" if made.f1 is None else f"{made.f1:.2f}"
     rates = f"precision {percent(made.precision)}, recall {percent(made.recall)}"

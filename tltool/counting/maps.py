@@ -372,8 +372,8 @@ def _image_map(
     for path in (files.map, files.json):
         if not path.is_file():
             raise DataError(
-                f"{path}: expected the map of {image.name} there, found none. Make it with tltool"
-                f" heatmap RUN {image} -o {folder}, or leave `maps` out"
+                f"{path}: expected the map of {image.name} there, found none. Make it with"
+                " `tltool.heatmap`, or leave `maps` out"
             )
     facts = read_facts(files.json)
     made = facts.model or "one that it does not name"

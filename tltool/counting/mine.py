@@ -46,7 +46,7 @@ _TRIED = 20
 
 
 @dataclass(frozen=True)
-class Round:
+class MiningRound:
     """A network of `mine`, and what it took for animals.
 
     Attributes
@@ -81,7 +81,7 @@ class Mining:
     ----------
     data, run : Path
         The extended patches, and the run that was trained on them.
-    rounds : list of Round
+    rounds : list of MiningRound
         One more than was asked for: the last is the network that came of it.
     tuning : Tuning
         Rules of that network.
@@ -89,7 +89,7 @@ class Mining:
 
     data: Path
     run: Path
-    rounds: list[Round]
+    rounds: list[MiningRound]
     tuning: Tuning
 
 
@@ -214,7 +214,7 @@ def mine(
     aoi: str | Path | None = None,
     ignore: str | Path | None = None,
     columns: Sequence[str] | None = None,
-    show: Callable[[Round], None] = lambda made: None,
+    show: Callable[[MiningRound], None] = lambda made: None,
     options: MapOptions | None = None,
     **keywords: Any,
 ) -> Mining:
@@ -256,7 +256,7 @@ def mine(
     columns : sequence of str, optional
         Columns of `points`.
     show : callable
-        Gets each `Round` when its network is tuned.
+        Gets each `MiningRound` when its network is tuned.
     options : MapOptions, optional
         How maps are made.
     **keywords
@@ -326,7 +326,7 @@ def mine(
     )
     if out.resolve() != data.resolve():
         data = extend_patches(data, [], out).folder
-    made: list[Round] = []
+    made: list[MiningRound] = []
     for number in range(1, rounds + 2):
         chosen: list[Addition] = []
         with tempfile.TemporaryDirectory(prefix="tltool-mine-") as folder:
@@ -356,7 +356,7 @@ def mine(
         ends = (max(scores), min(scores)) if scores else (None, None)
         known = tuned.parameters.validation_any or Validation(tp=0, fp=0, fn=0)
         numbers = len(scores), len(chosen) - len(scores)
-        made.append(Round(number, known.f1, known.precision, known.recall, *numbers, *ends))
+        made.append(MiningRound(number, known.f1, known.precision, known.recall, *numbers, *ends))
         show(made[-1])
         if not chosen:
             if number <= rounds:

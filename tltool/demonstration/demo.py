@@ -18,7 +18,7 @@ from tltool.run.folder import FCN_NAME, METRICS_NAME
 from tltool.run.sidecar import Sidecar, load_sidecar
 
 if TYPE_CHECKING:
-    from tltool.counting.mine import Round
+    from tltool.counting.mine import MiningRound
     from tltool.counting.survey import Survey
     from tltool.mapping.image_map import HeatMap
 
@@ -44,7 +44,7 @@ class DemoResult:
     accuracy : float
         Accuracy of the last classifier on patches of photographs it has not
         seen.
-    rounds : list of Round
+    rounds : list of MiningRound
         Rounds of the mining: the classifier before and after.
     sidecar : Sidecar
         Sidecar of the FCN, with the fidelity.
@@ -57,7 +57,7 @@ class DemoResult:
     seconds: dict[str, float]
     weights: str
     accuracy: float
-    rounds: "list[Round]"
+    rounds: "list[MiningRound]"
     sidecar: Sidecar
     maps: "list[HeatMap]"
     survey: "Survey"
