@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tltool.augment.pipeline import Augmenter
-from tltool.data.dataset import Dataset, PatchFacts, Sample
+from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.images import cut_middle, fit_side, read_image
 from tltool.errors import DataError, ImageError, UsageError
@@ -19,6 +19,7 @@ from tltool.files import atomic_path, refuse_existing
 from tltool.pictures.drawing import load_font, typeface_for
 from tltool.recipe import Recipe, load_recipe, make_recipe
 
+Colour = tuple[int, int, int]
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 MOST_ROWS = 6  # where the number of images is not given
 # Px. Smaller images are enlarged by whole factors, larger ones shrunk.
@@ -34,30 +35,6 @@ class _Row:
     image: np.ndarray
     classes: tuple[str, ...]
     file: str
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """Side of the images and their margin of context, px; whether they are cut to it."""
-
-    side: int
-    context: int
-    cut: bool
-
-
-def _sizes(recipe: Recipe, facts: PatchFacts | None, first: np.ndarray) -> _Sizes:
-    # As training decides.
-    height, width = first.shape[:2]
-    context = recipe.context or 0
-    if facts is not None:
-        patch = recipe.patch or facts.patch
-        if recipe.context is None:
-            context = min(facts.context, (facts.patch + 2 * facts.context - patch) // 2)
-        return _Sizes(min(patch + 2 * context, height, width), max(0, context), cut=True)
-    if recipe.patch is not None:
-        return _Sizes(recipe.patch + 2 * context, context, cut=False)
-    whole = height == width and height > 2 * context
-    return _Sizes(height if whole else 224 + 2 * context, context, cut=False)
 
 
 def _classes(dataset: Dataset, sample: Sample) -> tuple[str, ...]:
@@ -105,84 +82,6 @@ def _rows_of_arrays(data: Any, number: int | None) -> list[_Row]:
     return rows
 
 
-def _variant(
-    rows: Sequence[_Row], augmenter: Augmenter, context: int, seed: int, number: int
-) -> np.ndarray:
-    """One variant of every image, (rows, side, side, bands) uint8, mixed with each other."""
-    labels = [row.classes[0] if len(row.classes) == 1 else None for row in rows]
-    pairs = enumerate(zip(rows, labels, strict=True))
-    images = np.stack([augmenter(row.image, (seed, number, i), label) for i, (row, label) in pairs])
-    if augmenter.mixer is None:
-        return images
-    mix = augmenter.mixer.with_margin(context)
-    mixed, _ = mix(images.astype(np.float32), {}, (seed, number))
-    return np.rint(mixed).clip(0, 255).astype(np.uint8)
-
-
-# ---------------------------------------------------------------- the page
-
-
-class _Page:
-    """A sheet of paper to write and paste on; px."""
-
-    def __init__(self, width: int, height: int):
-        self.picture = Image.new("RGB", (width, height), PAPER)
-        self._draw = ImageDraw.Draw(self.picture)
-
-    def write(
-        self,
-        at: tuple[float, float],
-        text: str,
-        room: float,
-        scale: float = 1.0,
-        anchor: str = "lm",
-        ink: tuple[int, int, int] = INK,
-    ) -> float:
-        """Write one line, shortened to `room`; gives its width."""
-        font = load_font(round(EM * scale), typeface_for(text))
-        while text and font.getlength(text) > room:
-            text = text.removesuffix("...")[:-1].rstrip() + "..." if len(text) > 4 else ""
-        self._draw.text(at, text, ink, font, anchor=anchor)
-        return font.getlength(text)
-
-    def paste(self, pixels: np.ndarray, x: int, y: int) -> None:
-        self.picture.paste(Image.fromarray(pixels), (x, y))
-
-    def corners(self, box: tuple[int, int, int, int]) -> None:
-        """Mark the corners of a square, light edged with dark so that every ground shows them."""
-        left, top, right, bottom = box
-        arm = max(4, (right - left) // 6)
-        for edge, colour in ((1, INK), (0, PAPER)):
-            for x, along in ((left, arm), (right, -arm)):
-                for y, down in ((top, arm), (bottom, -arm)):
-                    self._bar(x, y, x + along, y, edge, colour)
-                    self._bar(x, y, x, y + down, edge, colour)
-
-    def _bar(
-        self, x: int, y: int, to_x: int, to_y: int, edge: int, colour: tuple[int, int, int]
-    ) -> None:
-        corners = (
-            min(x, to_x) - edge,
-            min(y, to_y) - edge,
-            max(x, to_x) + edge,
-            max(y, to_y) + edge,
-        )
-        self._draw.rectangle(corners, fill=colour)
-
-
-def _label(row: _Row) -> str:
-    return ", ".join(row.classes) or "not labelled"
-
-
-def _tile(image: np.ndarray, side: int) -> np.ndarray:
-    rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    shown = np.ascontiguousarray(rgb)
-    if shown.shape[0] == side:
-        return shown
-    method = Image.Resampling.NEAREST if shown.shape[0] < side else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(shown).resize((side, side), method))
-
-
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
@@ -200,101 +99,99 @@ def describe_entry(entry: Any) -> tuple[str, str]:
     return name, "; ".join(part for part in (" | ".join(inner), given) if part)
 
 
-def _lines(entries: Sequence[Any]) -> list[tuple[str, str]]:
-    if not entries:
-        return [("nothing", "the augment list is empty")]
-    lines = [describe_entry(entry) for entry in entries]
-    if len(lines) > MOST_LINES:
-        return [*lines[: MOST_LINES - 1], ("...", f"and {len(lines) - MOST_LINES + 1} more")]
-    return lines
-
-
-def _head(page: _Page, title: str, note: str, lines: Sequence[tuple[str, str]]) -> None:
-    left, room = 2 * EM, page.picture.width - 4 * EM
-    width = page.write((left, 2.6 * EM), title, room, 1.6)
-    page.write((left + width + EM, 2.75 * EM), note, room - width - EM, ink=FAINT_INK)
-    for number, (name, given) in enumerate(lines):
-        y = (4.7 + 1.45 * number) * EM
-        width = page.write((left, y), name, room)
-        page.write((left + width + 0.6 * EM, y), given, room - width - EM, ink=FAINT_INK)
-
-
-def _foot(sizes: _Sizes, augmenter: Augmenter) -> list[str]:
-    notes = []
-    if sizes.context:
-        notes.append("Corners mark the patch itself; around it is what the network sees besides.")
-    if augmenter.mixer is not None:
-        notes.append("Mixed with the other rows of the same column.")
-    if augmenter.normalising:
-        names = ", ".join(augmenter.normalising)
-        notes.append(f"Not shown, because the network does it to every image: {names}.")
-    return notes
-
-
-def draw_sheet(
+def _sheet(
     rows: Sequence[_Row],
     variants: Sequence[np.ndarray],
     context: int,
-    title: str,
-    note: str,
-    lines: Sequence[tuple[str, str]],
+    heading: tuple[str, str],
+    entries: Sequence[Any],
     foot: Sequence[str],
 ) -> Image.Image:
-    """Draw the originals, then their variants, a row an image.
+    """Draw the originals, then their variants, a row an image; RGB on white.
 
     Parameters
     ----------
     rows : sequence of _Row
     variants : sequence of (rows, side, side, bands) uint8 arrays
-        A column each.
+        Columns.
     context : int
         Margin around the patch, px of the images.
-    title, note : str
-        The heading, and what stands faintly beside it.
-    lines : sequence of (str, str)
-        Names and settings, above the images.
+    heading : (str, str)
+        The title, and what stands faintly beside it.
+    entries : sequence
+        Entries to name above the images.
     foot : sequence of str
         Lines beneath the images.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB on white.
     """
+    lines = [describe_entry(entry) for entry in entries]
+    if not lines:
+        lines = [("nothing", "the augment list is empty")]
+    if len(lines) > MOST_LINES:
+        more = len(lines) - MOST_LINES + 1
+        lines = [*lines[: MOST_LINES - 1], ("...", f"and {more} more")]
     image_side = rows[0].image.shape[0]
     enlarged = image_side * -(-SMALLEST_TILE // image_side)
     side = min(image_side, LARGEST_TILE) if image_side >= SMALLEST_TILE else enlarged
-    labels = [(_label(row), 1.0) for row in rows] + [(row.file, 0.8) for row in rows]
-    longest = max(
-        load_font(round(EM * k), typeface_for(text)).getlength(text) for text, k in labels
-    )
+    labels = [", ".join(row.classes) or "not labelled" for row in rows]
+    texts = [(text, EM) for text in labels] + [(row.file, round(EM * 0.8)) for row in rows]
+    longest = max(load_font(size, typeface_for(text)).getlength(text) for text, size in texts)
     left = 3 * EM + min(LABEL_WIDTH, round(longest))
     top = round((6.2 + 1.45 * len(lines)) * EM)
-    first = left + side + EM
-    width = max(first + len(variants) * (side + GAP) - GAP + 2 * EM, 56 * EM)
-    height = top + len(rows) * (side + GAP) + round((1.2 + 1.4 * len(foot)) * EM)
-    page = _Page(width, height)
-    _head(page, title, note, lines)
-    page.write((left, top - 0.8 * EM), "original", side, 0.85)
-    for column in range(len(variants)):
-        x = first + column * (side + GAP)
-        page.write((x, top - 0.8 * EM), str(column + 1), side, 0.85, ink=FAINT_INK)
-    for index, row in enumerate(rows):
+    lefts = [left, *(left + side + EM + column * (side + GAP) for column in range(len(variants)))]
+    width = max(lefts[-1] + side + 2 * EM, 56 * EM)
+    end = top + len(rows) * (side + GAP)
+    page = Image.new("RGB", (width, end + round((1.2 + 1.4 * len(foot)) * EM)), PAPER)
+    draw = ImageDraw.Draw(page)
+
+    def write(
+        x: float, y: float, text: str, room: float, scale: float = 1.0, ink: Colour = INK
+    ) -> float:
+        """Write one line, shortened to `room`; gives its width."""
+        font = load_font(round(EM * scale), typeface_for(text))
+        while text and font.getlength(text) > room:
+            text = text.removesuffix("...")[:-1].rstrip() + "..." if len(text) > 4 else ""
+        draw.text((x, y), text, ink, font, anchor="lm")
+        return font.getlength(text)
+
+    room = width - 4 * EM
+    used = write(2 * EM, 2.6 * EM, heading[0], room, 1.6)
+    write(2 * EM + used + EM, 2.75 * EM, heading[1], room - used - EM, ink=FAINT_INK)
+    for number, (name, given) in enumerate(lines):
+        y = (4.7 + 1.45 * number) * EM
+        used = write(2 * EM, y, name, room)
+        write(2 * EM + used + 0.6 * EM, y, given, room - used - EM, ink=FAINT_INK)
+    for column, x in enumerate(lefts):
+        ink = FAINT_INK if column else INK
+        write(x, top - 0.8 * EM, str(column) if column else "original", side, 0.85, ink)
+    for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = top + index * (side + GAP)
-        middle, room = y + side / 2, left - 3 * EM
-        page.write((2 * EM, middle - 0.6 * EM), _label(row), room)
-        page.write((2 * EM, middle + 0.7 * EM), row.file, room, 0.8, ink=FAINT_INK)
-        page.paste(_tile(row.image, side), left, y)
-        for column, images in enumerate(variants):
-            page.paste(_tile(images[index], side), first + column * (side + GAP), y)
+        write(2 * EM, y + side / 2 - 0.6 * EM, label, left - 3 * EM)
+        write(2 * EM, y + side / 2 + 0.7 * EM, row.file, left - 3 * EM, 0.8, FAINT_INK)
+        for x, image in zip(lefts, (row.image, *(v[index] for v in variants)), strict=True):
+            rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+            tile = Image.fromarray(np.ascontiguousarray(rgb))
+            method = Image.Resampling.NEAREST if image_side < side else Image.Resampling.LANCZOS
+            page.paste(tile if image_side == side else tile.resize((side, side), method), (x, y))
         if context:
             inner = round(context * side / image_side)
-            page.corners((left + inner, y + inner, left + side - 1 - inner, y + side - 1 - inner))
-    end = top + len(rows) * (side + GAP)
+            first, last = inner, side - 1 - inner
+            arm = max(4, (last - first) // 6)
+            # Corners, light edged with dark so that every ground shows them.
+            for edge, ink in ((1, INK), (0, PAPER)):
+                for x, to_x in ((first, first + arm), (last - arm, last)):
+                    for at in (first, last):
+                        box = (left + x, y + at, left + to_x, y + at)
+                        draw.rectangle(_grown(box, edge), fill=ink)
+                        box = (left + at, y + x, left + at, y + to_x)
+                        draw.rectangle(_grown(box, edge), fill=ink)
     for number, line in enumerate(foot):
-        below = end + (0.9 + 1.4 * number) * EM
-        page.write((left, below), line, width - left - EM, 0.85, ink=FAINT_INK)
-    return page.picture
+        y = end + (0.9 + 1.4 * number) * EM
+        write(left, y, line, width - left - EM, 0.85, FAINT_INK)
+    return page
+
+
+def _grown(box: tuple[float, float, float, float], edge: int) -> tuple[float, ...]:
+    return box[0] - edge, box[1] - edge, box[2] + edge, box[3] + edge
 
 
 def preview(
@@ -368,20 +265,51 @@ def preview(
         source, facts = str(dataset.source), dataset.facts
     else:
         chosen = _rows_of_arrays(data, images)
-    sizes = _sizes(recipe, facts, chosen[0].image)
-    adapt = cut_middle if sizes.cut else fit_side
+    # Sizes as training decides them.
+    height, width = chosen[0].image.shape[:2]
+    context = recipe.context or 0
+    if facts is not None:
+        patch = recipe.patch or facts.patch
+        if recipe.context is None:
+            context = max(0, min(facts.context, (facts.patch + 2 * facts.context - patch) // 2))
+        side = min(patch + 2 * context, height, width)
+    elif recipe.patch is None and height == width and height > 2 * context:
+        side = height
+    else:
+        side = (recipe.patch or 224) + 2 * context
+    adapt = fit_side if facts is None else cut_middle
     rows = [
-        _Row(adapt(row.image, sizes.side), row.classes, row.file)
+        _Row(adapt(row.image, side), row.classes, row.file)
         for row in chosen
-        if not sizes.cut or min(row.image.shape[:2]) >= sizes.side
+        if facts is None or min(row.image.shape[:2]) >= side
     ]
     if not rows:
-        raise DataError(f"{source}: every image is smaller than {sizes.side} px")
-    augmenter.check_bands(rows[0].image.shape[2], sizes.side)
-    drawn = [_variant(rows, augmenter, sizes.context, seed, n) for n in range(variants)]
-    note = f"{source}, {sizes.side} px, {variants} variants, seed {seed}"
-    lines, foot = _lines(recipe.augment), _foot(sizes, augmenter)
-    sheet = draw_sheet(rows, drawn, sizes.context, title, note, lines, foot)
+        raise DataError(f"{source}: every image is smaller than {side} px")
+    augmenter.check_bands(rows[0].image.shape[2], side)
+    drawn = []
+    for number in range(variants):
+        keyed = [((seed, number, index), row) for index, row in enumerate(rows)]
+        mixed = np.stack(
+            [
+                augmenter(row.image, key, row.classes[0] if len(row.classes) == 1 else None)
+                for key, row in keyed
+            ]
+        )
+        if augmenter.mixer is not None:
+            mix = augmenter.mixer.with_margin(context)
+            floats, _ = mix(mixed.astype(np.float32), {}, (seed, number))
+            mixed = np.rint(floats).clip(0, 255).astype(np.uint8)
+        drawn.append(mixed)
+    foot = []
+    if context:
+        foot.append("Corners mark the patch itself; around it is what the network sees besides.")
+    if augmenter.mixer is not None:
+        foot.append("Mixed with the other rows of the same column.")
+    if augmenter.normalising:
+        names = ", ".join(augmenter.normalising)
+        foot.append(f"Not shown, because the network does it to every image: {names}.")
+    note = f"{source}, {side} px, {variants} variants, seed {seed}"
+    sheet = _sheet(rows, drawn, context, (title, note), recipe.augment, foot)
     with atomic_path(out) as partial:
         sheet.save(partial, optimize=True)
     return out
