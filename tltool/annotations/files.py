@@ -190,18 +190,6 @@ def _read_json(path: Path, columns: Sequence[str] | None, images: list[ImageSour
     raise DataError(f"{path}: expected {_FORMATS}; received JSON that is {received}")
 
 
-def _as_csv(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
-    write_csv(path, points)
-
-
-def _as_geojson(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
-    write_geojson(path, points, *to_map(points, images, path))
-
-
-def _as_geopackage(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
-    write_geopackage(path, points, *to_map(points, images, path))
-
-
 def _as_coco(path: Path, points: Sequence[Point], images: Sequence[ImageSource]) -> None:
     sizes: dict[str, tuple[int, int]] = {}
     names = match_images((point.image for point in points), [path_of(i) for i in images], path)
@@ -213,9 +201,13 @@ def _as_coco(path: Path, points: Sequence[Point], images: Sequence[ImageSource])
 
 
 WRITERS: Mapping[str, Callable[[Path, Sequence[Point], Sequence[ImageSource]], None]] = {
-    "csv": _as_csv,
-    "geojson": _as_geojson,
-    "gpkg": _as_geopackage,
+    "csv": lambda path, points, images: write_csv(path, points),
+    "geojson": lambda path, points, images: write_geojson(
+        path, points, *to_map(points, images, path)
+    ),
+    "gpkg": lambda path, points, images: write_geopackage(
+        path, points, *to_map(points, images, path)
+    ),
     "coco": _as_coco,
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.annotations.point import Point, as_score, make_point
-from tltool.annotations.table import Row, Table
+from tltool.annotations.table import Table
 from tltool.errors import DataError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -94,22 +94,59 @@ def points_of_table(table: Table, columns: Sequence[str] | None = None) -> list[
     """
     layout = _find_layout(table) if columns is None else _given_layout(table, columns)
     score = table.find(_SCORES)
-    points = [_point(table, row, layout, score) for row in table.rows]
-    found = [point for point in points if point is not None]
-    return _without_mismatched(found, table.path) if layout in _KAGGLE else found
+    numbers = {str(number): name for number, name in enumerate(layout.classes)}
+    points = []
+    for row in table.rows:
+        where, names = table.where(row), (*layout.x, *layout.y)
+        try:
+            values = [float(row.cells[name]) for name in names]
+        except ValueError:
+            received = " and ".join(repr(row.cells[name]) for name in names)
+            raise DataError(
+                f"{where}: expected numbers for {' and '.join(names)}, received {received}"
+            ) from None
+        if len(values) == 4 and not any(values):
+            continue
+        xs, ys = values[: len(layout.x)], values[len(layout.x) :]
+        if xs[-1] < xs[0] or ys[-1] < ys[0]:
+            raise DataError(
+                f"{where}: expected a box whose {layout.x[0]} and {layout.y[0]} come before"
+                f" {layout.x[1]} and {layout.y[1]}, received x {xs[0]:g} to {xs[1]:g}, y"
+                f" {ys[0]:g} to {ys[1]:g}"
+            )
+        label = row.cells[layout.label]
+        if numbers and label not in numbers:
+            known = ", ".join(f"{number} ({name})" for number, name in numbers.items())
+            raise DataError(
+                f"{where}: expected a class number, {known}; received {label!r}. Remove the row,"
+                " or name the classes in a column class_name"
+            )
+        sure = None if score is None else as_score(row.cells[score], where)
+        position = sum(xs) / len(xs), sum(ys) / len(ys)
+        image = row.cells[layout.image]
+        points.append(make_point(where, image, position, numbers.get(label, label), sure))
+    listed = table.path.with_name(MISMATCHED_NAME)
+    if layout not in _KAGGLE or not listed.is_file():
+        return points
+    images = {Path(line.strip()).stem for line in listed.read_text(encoding="utf-8").splitlines()}
+    kept = [point for point in points if Path(point.image).stem not in images]
+    if len(kept) < len(points):
+        logger.warning(
+            "%s: %d points are left out, on images whose annotation does not fit by %s",
+            table.path,
+            len(points) - len(kept),
+            listed,
+        )
+    return kept
 
 
 def _find_layout(table: Table) -> Layout:
     for layout in LAYOUTS:
-        found = {name: table.find([name]) for name in layout.columns}
-        if all(found.values()):
-            return Layout(
-                found[layout.image] or "",
-                tuple(found[name] or "" for name in layout.x),
-                tuple(found[name] or "" for name in layout.y),
-                found[layout.label] or "",
-                layout.classes,
-            )
+        found = [table.find([name]) or "" for name in layout.columns]
+        if all(found):
+            split = 1 + len(layout.x)
+            xs, ys = tuple(found[1:split]), tuple(found[split:-1])
+            return Layout(found[0], xs, ys, found[-1], layout.classes)
     absent = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
     missing, nearest = min(zip(absent, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
     raise DataError(
@@ -135,66 +172,6 @@ def _given_layout(table: Table, columns: Sequence[str]) -> Layout:
         )
     image, x, y, label = columns
     return Layout(image, (x,), (y,), label)
-
-
-def _point(table: Table, row: Row, layout: Layout, score: str | None) -> Point | None:
-    where = table.where(row)
-    xs, ys = _numbers(row, layout.x, layout.y, where)
-    if len(xs) > 1:
-        if not any((*xs, *ys)):
-            return None
-        if xs[1] < xs[0] or ys[1] < ys[0]:
-            raise DataError(
-                f"{where}: expected a box whose {layout.x[0]} and {layout.y[0]} come before"
-                f" {layout.x[1]} and {layout.y[1]}, received x {xs[0]:g} to {xs[1]:g}, y"
-                f" {ys[0]:g} to {ys[1]:g}"
-            )
-    label = _class_name(row.cells[layout.label], layout.classes, where)
-    sure = None if score is None else as_score(row.cells[score], where)
-    position = sum(xs) / len(xs), sum(ys) / len(ys)
-    return make_point(where, row.cells[layout.image], position, label, sure)
-
-
-def _numbers(
-    row: Row, xs: Sequence[str], ys: Sequence[str], where: str
-) -> tuple[list[float], list[float]]:
-    try:
-        return [float(row.cells[x]) for x in xs], [float(row.cells[y]) for y in ys]
-    except ValueError:
-        columns = (*xs, *ys)
-        received = " and ".join(repr(row.cells[name]) for name in columns)
-        raise DataError(
-            f"{where}: expected numbers for {' and '.join(columns)}, received {received}"
-        ) from None
-
-
-def _class_name(label: str, classes: Sequence[str], where: str) -> str:
-    if not classes:
-        return label
-    numbers = {str(number): name for number, name in enumerate(classes)}
-    if label not in numbers:
-        known = ", ".join(f"{number} ({name})" for number, name in numbers.items())
-        raise DataError(
-            f"{where}: expected a class number, {known}; received {label!r}. Remove the row, or"
-            " name the classes in a column class_name"
-        )
-    return numbers[label]
-
-
-def _without_mismatched(points: list[Point], path: Path) -> list[Point]:
-    listed = path.with_name(MISMATCHED_NAME)
-    if not listed.is_file():
-        return points
-    images = {Path(line.strip()).stem for line in listed.read_text(encoding="utf-8").splitlines()}
-    kept = [point for point in points if Path(point.image).stem not in images]
-    if len(kept) < len(points):
-        logger.warning(
-            "%s: %d points are left out, on images whose annotation does not fit by %s",
-            path,
-            len(points) - len(kept),
-            listed,
-        )
-    return kept
 
 
 def write_csv(path: Path, points: Sequence[Point]) -> None:

@@ -164,13 +164,11 @@ class Dataset:
         """
         lines = [self._line(split, sample) for split in SPLITS for sample in self.samples[split]]
         digest = hashlib.sha256("".join(sorted(lines)).encode())
-        counts = {split: self._counts_of_tasks(split) for split in SPLITS}
+        counts: dict[str, object] = {}
+        for split in SPLITS:
+            of_tasks = {task.name: self.counts(split, i) for i, task in enumerate(self.tasks)}
+            counts[split] = of_tasks if len(of_tasks) > 1 else next(iter(of_tasks.values()))
         return {"fingerprint": digest.hexdigest()[:16], "counts": counts}
-
-    def _counts_of_tasks(self, split: str) -> dict[str, object]:
-        if len(self.tasks) == 1:
-            return dict(self.counts(split))
-        return {task.name: self.counts(split, index) for index, task in enumerate(self.tasks)}
 
     def _line(self, split: str, sample: Sample) -> str:
         inside = sample.path.is_relative_to(self.folder)

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tltool.data.dataset import Dataset, Sample
 from tltool.data.duplicates import near_duplicates
 from tltool.data.splits import SPLITS
-from tltool.errors import ImageError
 from tltool.text import some_of
+
+if TYPE_CHECKING:
+    from tltool.data.stream import Patches
 
 # Commonest to rarest class of train, and fewest images of a class, without a warning.
 _MOST_RATIO = 10.0
@@ -22,25 +24,6 @@ _DARK = 31
 _LOOKED_AT = 1000
 
 _NAMED = 5
-
-
-class Loaded(Protocol):
-    """Decoded images of one split, such as `tltool.data.stream.Patches`."""
-
-    @property
-    def images(self) -> np.ndarray:
-        """(n, side, side, b) uint8."""
-        ...
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        """Samples in the same order."""
-        ...
-
-    @property
-    def unreadable(self) -> Sequence[ImageError]:
-        """Errors of the files that were left out."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +76,7 @@ class DataReport:
     warnings: list[str] = field(default_factory=list)
 
 
-def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
+def data_report(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> DataReport:
     """Count what was loaded, and look for what will spoil training or its score.
 
     Warnings are of unreadable files, images of one split that look like
@@ -104,7 +87,7 @@ def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
     Parameters
     ----------
     dataset : Dataset
-    loaded : mapping of split to Loaded
+    loaded : mapping of split to Patches
         Its images, decoded.
     """
     unreadable = _unreadable(dataset, loaded)
@@ -130,7 +113,7 @@ def data_report(dataset: Dataset, loaded: Mapping[str, Loaded]) -> DataReport:
     )
 
 
-def _rows(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[ClassRow]:
+def _rows(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> list[ClassRow]:
     rows = []
     for index, task in enumerate(dataset.tasks):
         of_split = {
@@ -148,7 +131,7 @@ def _rows(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[ClassRow]:
 
 
 def _images_labelled(
-    dataset: Dataset, loaded: Mapping[str, Loaded], label: tuple[int, ...] | None
+    dataset: Dataset, loaded: Mapping[str, "Patches"], label: tuple[int, ...] | None
 ) -> dict[str, dict[str, int]]:
     """Images that are labelled just so, of each task that has such."""
     counts = {
@@ -166,7 +149,7 @@ def _name(dataset: Dataset, sample: Sample) -> str:
     return (sample.path.relative_to(dataset.folder) if inside else sample.path).as_posix()
 
 
-def _unreadable(dataset: Dataset, loaded: Mapping[str, Loaded]) -> dict[str, list[str]]:
+def _unreadable(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> dict[str, list[str]]:
     names = {}
     for split, part in loaded.items():
         if part.unreadable:
@@ -180,7 +163,7 @@ def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
-def _warn_dark(loaded: Mapping[str, Loaded]) -> list[str]:
+def _warn_dark(loaded: Mapping[str, "Patches"]) -> list[str]:
     looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
     brightest = max((int(images.max()) for images in looked_at), default=255)
     if brightest > _DARK:
@@ -191,7 +174,7 @@ def _warn_dark(loaded: Mapping[str, Loaded]) -> list[str]:
     ]
 
 
-def _warn_copies(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[str]:
+def _warn_copies(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> list[str]:
     pairs = near_duplicates({split: part.images for split, part in loaded.items()})
     numbers = Counter((pair.split_b, pair.split_a) for pair in pairs)
     warnings = []
@@ -211,7 +194,7 @@ def _warn_copies(dataset: Dataset, loaded: Mapping[str, Loaded]) -> list[str]:
 
 
 def _warn_classes(
-    dataset: Dataset, rows: Sequence[ClassRow], loaded: Mapping[str, Loaded]
+    dataset: Dataset, rows: Sequence[ClassRow], loaded: Mapping[str, "Patches"]
 ) -> list[str]:
     """Warn of classes far rarer than others, of few images, or that valid or test do not have."""
     uneven, few, absent = [], [], []
