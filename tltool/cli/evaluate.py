@@ -149,7 +149,8 @@ def _show(metrics: Mapping[str, Any]) -> None:
     for name, numbers in _tasks(metrics).items():
         title = f"{metrics['split']}, {name}" if name else metrics["split"]
         _show_classes(title, numbers)
-        show.line("")
+        if "classes" in numbers:
+            show.line("")
         _show_whole(f"{numbers['samples']} images", numbers, averaged.get(name), metrics["beta"])
         _show_thresholds(numbers)
         show.line("")
@@ -162,8 +163,10 @@ def _show_classes(title: str, numbers: Mapping[str, Any]) -> None:
 
     rows = [
         (name, each["samples"], *(_number(each[key]) for key in _CLASS_COLUMNS))
-        for name, each in numbers["classes"].items()
+        for name, each in numbers.get("classes", {}).items()
     ]
+    if not rows:
+        return
     header = (title, "samples", "precision", "recall", "F1", "ROC AUC", "AP")
     show.table(header, rows, numbers=range(1, len(header)))
 
@@ -175,9 +178,13 @@ def _show_whole(
     from tltool.metrics.paths import find
 
     names = {key: name.format(beta=beta) for key, name in _ROWS.items()}
+    # Kinds without classes have numbers of their own.
+    names |= {
+        k: k.replace("_", " ") for k in numbers["intervals"] if "." not in k and k not in names
+    }
     for k in numbers.get("top_k", {}):
         names[f"top_k.{k}"] = f"among the {k} most probable"
-    given = {"averaged": averaged, "calibrated": numbers["calibrated"]}
+    given = {"averaged": averaged, "calibrated": numbers.get("calibrated")}
     others = {name: other for name, other in given.items() if other is not None}
     rows = []
     for path, name in names.items():
@@ -209,8 +216,8 @@ def _remarks(metrics: Mapping[str, Any]) -> list[str]:
         for task, names in metrics["lacking"].items()
     ]
     for name, numbers in _tasks(metrics).items():
-        if numbers["calibrated"] is not None:
-            after = numbers["calibrated"]
+        after = numbers.get("calibrated")
+        if after is not None:
             fitted = after["fitted_on"]
             how = f"fitted on {fitted} validation images" if fitted else "stored before"
             lines.append(f"{name} temperature {after['temperature']:.3f}, {how}".lstrip())
@@ -232,6 +239,9 @@ def _gain(tta: Mapping[str, Any], gains: Mapping[str, Any]) -> list[str]:
             within = "" if limits is None else f", 95 % {' .. '.join(map(_points, limits))}"
             label = f"{name} accuracy".lstrip()
             lines.append(f"  {label} {_points(value)} points{within}")
+        elif gain:
+            path, change = next(iter(gain.items()))
+            lines.append(f"  {name} {path.replace('_', ' ')} {change['value']:+.3g}".lstrip(" "))
     return lines
 
 

@@ -85,6 +85,7 @@ def _judged(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _show(run: Any) -> None:
     from tltool.cli import show
+    from tltool.tasks.kinds import metric_text
 
     judged = {split: run.metrics[split] for split in ("valid", "test") if split in run.metrics}
     if not judged:
@@ -99,21 +100,22 @@ def _show(run: Any) -> None:
                 show.percent(each["precision"]),
                 show.percent(each["recall"]),
             )
-            for name, each in numbers["classes"].items()
+            for name, each in numbers.get("classes", {}).items()
         ]
         title = f"{last}, {task}" if task else last
-        show.table((title, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
-    for task in _judged(judged[last]):
-        told = ", ".join(_accuracy(split, task, judged[split]) for split in judged)
-        show.line(f"{task} accuracy: {told}".lstrip())
+        if rows:
+            show.table((title, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
+    for task, numbers in _judged(judged[last]).items():
+        texts = ", ".join(_metric(split, task, judged[split]) for split in judged)
+        show.line(f"{task} {metric_text(numbers)[0]}: {texts}".lstrip())
     show.line(f"{run.folder} written in {run.metrics['seconds']:.0f} s")
 
 
-def _accuracy(split: str, task: str, metrics: dict[str, Any]) -> str:
-    from tltool.cli import show
+def _metric(split: str, task: str, metrics: dict[str, Any]) -> str:
+    from tltool.tasks.kinds import metric_text
 
-    text = f"{split} {show.percent(_judged(metrics)[task]['accuracy'])}"
+    text = f"{split} {metric_text(_judged(metrics)[task])[1]}"
     if "averaged" in metrics:
-        mean = _judged(metrics["averaged"])[task]["accuracy"]
-        text += f" ({show.percent(mean)} averaged over flips and rotations)"
+        mean = metric_text(_judged(metrics["averaged"])[task])[1]
+        text += f" ({mean} averaged over flips and rotations)"
     return text

@@ -22,7 +22,11 @@ _OPTIONS = (
         " [imagenet].",
     ),
     click.option("--head", metavar="NAME", help="gap, gmp, fc, nin or cam [gap]."),
-    click.option("--task", metavar="KIND", help="multi-class, binary or multi-label [as DATA is]."),
+    click.option(
+        "--task",
+        metavar="KIND",
+        help="multi-class, binary, multi-label or regression [as DATA is].",
+    ),
     click.option(
         "--patch",
         type=click.IntRange(min=1),
@@ -52,7 +56,11 @@ _OPTIONS = (
         help="Learning rate of each stage.",
     ),
     click.option("--batch-size", type=click.IntRange(min=1), help="Patches in a step [32]."),
-    click.option("--loss", metavar="NAME", help="cross-entropy or focal [cross-entropy]."),
+    click.option(
+        "--loss",
+        metavar="NAME",
+        help="cross-entropy or focal; squared-error or huber for numbers.",
+    ),
     click.option(
         "--sampling", metavar="HOW", help="as-is, over, under or square-root, by class [as-is]."
     ),
@@ -95,6 +103,7 @@ def read_recipe(
     """The recipe that the options say, checked without importing TensorFlow."""
     from tltool.augment.entries import check_entries
     from tltool.recipe import load_recipe, stage_assignments
+    from tltool.tasks.kinds import check_kinds
 
     bands = values["bands"]
     changes = {
@@ -115,5 +124,6 @@ def read_recipe(
     stages = len(load_recipe(recipe, given, assignments).training.stages)
     per_stage = stage_assignments(stages, epochs=epochs, learning_rate=learning_rate)
     loaded = load_recipe(recipe, given, (*per_stage, *assignments))
+    check_kinds(loaded)
     check_entries(loaded.augment)
     return loaded

@@ -1,7 +1,8 @@
 """Registry of the kinds of answer."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tltool.errors import DataError, RecipeError
 from tltool.recipe import LossRecipe, Recipe
@@ -93,6 +94,21 @@ def kind_of_outputs(number: int, activation: str) -> str:
     if number == 1:
         return Binary.kind
     return MultiLabel.kind if activation == "sigmoid" else MultiClass.kind
+
+
+def metric_names() -> list[str]:
+    """Names of the metrics that training may have."""
+    return list(dict.fromkeys(kind.metric_name for kind in KINDS.values()))
+
+
+def metric_text(numbers: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and value of the metric of training among a task's basic numbers, as text."""
+    kind = next(kind for kind in KINDS.values() if kind.metric_name in numbers)
+    number = numbers[kind.metric_name]
+    text = "-" if number is None else f"{100 * number:.1f} %"
+    if not kind.probabilistic and number is not None:
+        text = f"{number:.4g}"
+    return kind.metric_name.replace("_", " "), text
 
 
 def check_kinds(recipe: Recipe) -> None:

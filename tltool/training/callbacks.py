@@ -15,6 +15,7 @@ from tltool.errors import TrainingError
 from tltool.files import atomic_path
 from tltool.progress import Bar
 from tltool.recipe.stages import PlateauSchedule
+from tltool.tasks.kinds import metric_names
 from tltool.training.optimizers import averaged
 
 
@@ -260,5 +261,5 @@ class ShowProgress(keras.callbacks.Callback):
 
 
 def _numbers(logs: dict[str, Any], prefix: str) -> str:
-    shown = [key for key in ("loss", "accuracy") if prefix + key in logs]
+    shown = [key for key in ("loss", *metric_names()) if prefix + key in logs]
     return " ".join(f"{key} {float(logs[prefix + key]):.3f}" for key in shown)

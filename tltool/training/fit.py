@@ -12,6 +12,7 @@ from tltool.data.stream import Batches
 from tltool.models.network import Classifier
 from tltool.progress import progress_bar
 from tltool.recipe import Keep, StageRecipe
+from tltool.tasks.kinds import metric_names
 from tltool.training.callbacks import (
     EventLog,
     History,
@@ -193,7 +194,8 @@ def _log_stage(number: int, stages: int, history: History, keep: Keep) -> None:
         return
     key = "val_loss" if "val_loss" in rows[0] else "loss"
     row = rows[-1] if keep == "last" else min(rows, key=lambda r: r[key])
-    shown = [k for k in ("accuracy", "val_accuracy", "val_loss") if k in row]
+    names = [prefix + name for name in metric_names() for prefix in ("", "val_")]
+    shown = [k for k in (*names, "val_loss") if k in row]
     logger.info(
         "stage %d of %d: %d epochs, %s %d: %s",
         number,

@@ -17,7 +17,7 @@ from tltool.data.images import read_image
 from tltool.data.overview import DataReport, data_report
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Batches, Patches, load_patches
-from tltool.errors import DataError, ImageError, UsageError
+from tltool.errors import DataError, ImageError, RecipeError, UsageError
 from tltool.models.network import Classifier, build_classifier, input_side
 from tltool.models.normalisation import normalisation_layers
 from tltool.prefetch import default_workers
@@ -108,6 +108,15 @@ def _load(
     }
     _check_enough(dataset, loaded["train"])
     return loaded
+
+
+def _check_sampling(recipe: Recipe, dataset: Dataset) -> None:
+    task = dataset.tasks[0]
+    if recipe.training.sampling != "as-is" and not task.probabilistic:
+        raise RecipeError(
+            f"training.sampling: expected as-is where the first task, {task.name}, is a"
+            f" {task.kind} and has no classes; received {recipe.training.sampling}"
+        )
 
 
 def _check_enough(dataset: Dataset, train: Patches) -> None:
@@ -247,6 +256,7 @@ def prepare(
     keep_freed_memory()
     augmenter = Augmenter(recipe.augment)
     dataset = read_dataset(data, recipe)
+    _check_sampling(recipe, dataset)
     first = _first_image(dataset, recipe.bands)
     bands, sizes = first.shape[2], _sizes(recipe, dataset, first)
     augmenter.check_bands(bands, sizes.window)
