@@ -12,7 +12,7 @@ from tltool.errors import ConversionError
 from tltool.explanation.choices import DEFAULT_METHOD
 from tltool.explanation.explain import explain
 from tltool.explanation.explained import Explained
-from tltool.inference.image_opening import ImageSource, open_image
+from tltool.inference.image_opening import ImageSource
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict import Predictions, predict
 from tltool.inference.predict_batches import Images
@@ -83,7 +83,13 @@ class Network(LoadedNetwork):
         """
         return float(self.fcn_sidecar.stride or 0)
 
-    def predict(self, images: Images, **options: Any) -> Predictions:
+    def predict(
+        self,
+        images: Images,
+        tta: str | int | None = None,
+        calibrated: bool = False,
+        **options: Any,
+    ) -> Predictions:
         """Predict the classes of images.
 
         Parameters
@@ -91,8 +97,12 @@ class Network(LoadedNetwork):
         images : str, Path, array, PIL image or iterable of them
             Arrays (height, width, bands) or (n, height, width, bands) of
             numbers in 0..255, files, folders; also a generator.
+        tta : 'd4', int or None
+            Average the eight flips and rotations, or so many random draws.
+        calibrated : bool
+            Probabilities at the temperature that `tltool.evaluate` stored.
         **options
-            ``tta``, ``calibrated`` and others of `tltool.predict`.
+            ``scale``, ``batch_size`` and others of `tltool.predict`.
 
         Returns
         -------
@@ -117,7 +127,7 @@ class Network(LoadedNetwork):
         >>> network.predict(images).to_array().shape
         (3, 2)
         """
-        return predict(self, images, **options)
+        return predict(self, images, tta=tta, calibrated=calibrated, **options)
 
     def map(self, image: ImageSource, **options: Any) -> Map:
         """Map an image.
@@ -250,8 +260,7 @@ class Network(LoadedNetwork):
         dict
             As of `tltool.measure_fidelity`.
         """
-        with open_image(image, self.sidecar) as raster:
-            return measure_fidelity(self.fcn, self.model, self.fcn_sidecar, raster, windows)
+        return measure_fidelity(self.fcn, self.model, self.fcn_sidecar, image, windows)
 
     def _facts(self) -> list[tuple[str, str]]:
         size = f"{self.patch} px"

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image as PillowImage
 
 from tltool.fcn.single import as_single
+from tltool.inference.image_opening import ImageSource, open_image
 from tltool.raster import Image, as_zoom, enlarge
 from tltool.run.sidecar import Sidecar
 from tltool.tasks.kinds import tasks_of
@@ -157,7 +160,7 @@ def measure_fidelity(
     fcn: keras.Model | Engine,
     classifier: keras.Model,
     sidecar: Sidecar,
-    image: Image,
+    image: ImageSource | Image,
     windows: int = 1024,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -171,8 +174,8 @@ def measure_fidelity(
     classifier : keras.Model
     sidecar : Sidecar
         Of the FCN.
-    image : Image
-        Anything with `width`, `height` and `read`, such as `tltool.raster.Raster`.
+    image : str, Path, array, PIL image or Image
+        Anything that opens, or that has `width`, `height` and `read`.
     windows : int
         How many windows to compare at most.
     seed : int
@@ -208,7 +211,10 @@ def measure_fidelity(
     >>> network.fidelity(image, windows=64)["argmax_agreement"]
     1.0
     """
-    return compare(fcn, classifier, sidecar, image, windows, seed).numbers()
+    if not isinstance(image, str | Path | np.ndarray | PillowImage.Image):
+        return compare(fcn, classifier, sidecar, image, windows, seed).numbers()
+    with open_image(image, sidecar) as raster:
+        return compare(fcn, classifier, sidecar, raster, windows, seed).numbers()
 
 
 def describe_fidelity(sidecar: Sidecar) -> str:

@@ -4,14 +4,14 @@ import csv
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tltool.errors import ImageError
+from tltool.explanation.boxes import Box
 from tltool.explanation.explain import read_all
 from tltool.explanation.explainer import Explainer, choose_class, open_explainer
 from tltool.explanation.faithfulness import (
@@ -92,121 +92,60 @@ class MethodComparison:
     files: list[Path]
 
 
-@dataclass
-class _Tally:
-    """What is collected of a method."""
-
-    insertions: list[float] = field(default_factory=list)
-    deletions: list[float] = field(default_factory=list)
-    hits: list[bool] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def summary(self, method: str, layer: str) -> Faithfulness:
-        number = len(self.insertions)
-        return Faithfulness(
-            method,
-            layer,
-            number,
-            float(np.mean(self.insertions)),
-            float(np.mean(self.deletions)),
-            float(np.mean(self.hits)) if self.hits else None,
-            len(self.hits),
-            self.seconds / max(1, number),
-        )
-
-
 # Images, targets -> maps (n, height, width) of the images' size.
 Maker = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _maker(subject: Subject, method: str, batch_size: int) -> Maker:
-    def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return on_image(subject, maps_of_subject(subject, images, targets, method, batch_size))
+def _makers(allowed: dict[str, Subject], default: Subject, batch_size: int) -> dict[str, Maker]:
+    """Collect what makes maps: the methods, and what a method must beat."""
+    rng = np.random.default_rng(0)
 
-    return make
+    def by_method(method: str, subject: Subject) -> Maker:
+        return lambda images, targets: on_image(
+            subject, maps_of_subject(subject, images, targets, method, batch_size)
+        )
 
+    def centre(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        down, across = (np.linspace(-1, 1, side) for side in images.shape[1:3])
+        return np.repeat(2 - np.hypot(down[:, None], across)[None], len(images), axis=0)
 
-def _centre(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    down, across = (np.linspace(-1, 1, side) for side in images.shape[1:3])
-    nearness = 2 - np.hypot(down[:, None], across)
-    return np.repeat(nearness[None], len(images), axis=0)
+    def chance(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return default.layout.enlarge(rng.random((len(images), *default.cells)))
 
-
-def _chance(subject: Subject, seed: int = 0) -> Maker:
-    rng = np.random.default_rng(seed)
-
-    def make(images: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return subject.layout.enlarge(rng.random((len(images), *subject.cells)))
-
-    return make
+    makers = {method: by_method(method, subject) for method, subject in allowed.items()}
+    return makers | {CENTRE: centre, CHANCE: chance}
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """What holds for every image."""
+class _Pointing:
+    """Things of one class in an image, that the map of their class may point at."""
 
-    explainer: Explainer
-    class_index: int | None
-    truth: dict[Path, list[Truth]]
-    cut: Callable[[Path], bool]
+    row: int
+    target: int
+    boxes: list[tuple[Box, float]]
 
-    def add(self, read: Batch, make: Maker, tally: _Tally) -> None:
-        """Add the images of a batch to what is known of a method."""
-        scores = self.explainer.checked_scores(read)
-        asked = self.class_index
-        classes = scores.argmax(axis=1) if asked is None else np.full(len(scores), asked)
-        started = time.perf_counter()
-        heats = make(read.prepared, self.explainer.targets(classes))
-        tally.seconds += time.perf_counter() - started
-        for image, heat, index in zip(read.prepared, heats, classes.tolist(), strict=True):
-            predict = self._predict(index)
-            tally.insertions.append(area_under(insertion(predict, image, heat)))
-            tally.deletions.append(area_under(deletion(predict, image, heat)))
-        self._point(read, heats, classes, make, tally)
 
-    def _predict(self, index: int) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda images: self.explainer.scores(images)[:, index]
-
-    def _point(
-        self, read: Batch, heats: np.ndarray, classes: np.ndarray, make: Maker, tally: _Tally
-    ) -> None:
-        """Ask for each image and class of a thing in it where the map of that class points."""
-        wanted = [
-            (index, label, things)
-            for index, path in enumerate(read.names)
-            for label, things in self._things(path, int(classes[index])).items()
-        ]
-        if not wanted:
-            return
-        indices, labels = np.array([(index, label) for index, label, _ in wanted]).T
-        own = heats[indices]
-        other = labels != classes[indices]
-        if other.any():
-            images, targets = read.prepared[indices[other]], self.explainer.targets(labels[other])
-            own[other] = make(images, targets)
-        side = self.explainer.network.sidecar.window
-        for (index, _, things), heat in zip(wanted, shrink_to_window(own, side), strict=True):
-            path = Path(read.names[index])
-            window, _ = place_window(path, self.explainer.network.sidecar, self.cut)
-            boxes = [(window.from_image(t.box), self._tolerance(t)) for t in things]
-            tally.hits.append(points_at(heat, boxes))
-
-    def _tolerance(self, thing: Truth) -> float:
-        """Of a thing, px of the window."""
-        sidecar = self.explainer.network.sidecar
-        if thing.is_point:
-            return POINT_TOLERANCE * sidecar.patch
-        return TOLERANCE * sidecar.window
-
-    def _things(self, path: Path | str, predicted: int) -> dict[int, list[Truth]]:
-        """Those of each class that the task knows; without a class, of the predicted one."""
-        names = self.explainer.task.classes
-        found: dict[int, list[Truth]] = {}
-        for thing in self.truth.get(Path(path), []):
-            if thing.label is None or thing.label in names:
-                index = predicted if thing.label is None else names.index(thing.label)
-                found.setdefault(index, []).append(thing)
-        return found
+def _pointings(
+    batch: Batch,
+    predicted: np.ndarray,
+    explainer: Explainer,
+    truth: dict[Path, list[Truth]],
+    cut: Callable[[Path], bool],
+) -> list[_Pointing]:
+    """Find the things in the images of a batch; those without a class are of the predicted one."""
+    sidecar, names = explainer.network.sidecar, explainer.task.classes
+    found = []
+    for row, name in enumerate(batch.names):
+        of_class: dict[int, list[tuple[Box, float]]] = {}
+        for thing in truth.get(Path(name), []):
+            if thing.label is not None and thing.label not in names:
+                continue
+            target = int(predicted[row]) if thing.label is None else names.index(thing.label)
+            near = POINT_TOLERANCE * sidecar.patch if thing.is_point else TOLERANCE * sidecar.window
+            window, _ = place_window(Path(name), sidecar, cut)
+            of_class.setdefault(target, []).append((window.from_image(thing.box), near))
+        found += [_Pointing(row, target, boxes) for target, boxes in of_class.items()]
+    return found
 
 
 def compare_methods(
@@ -233,7 +172,7 @@ def compare_methods(
 
     Parameters
     ----------
-    network, images, label, task, layer, batch, strict, overwrite
+    network, images, label, task, layer, batch_size, strict, overwrite
         As of `tltool.explain`.
     out : str or Path, optional
         Folder for ``methods.csv`` and ``methods.json``. None: nothing is
@@ -258,58 +197,78 @@ def compare_methods(
     paths = [each for each in sources if isinstance(each, Path)]
     true = {} if truth is None else read_truth(Path(truth), paths)
     explainer = open_explainer(open_network(network), task, layer)
-    _warn_of_unknown(true.values(), explainer.task.classes, truth)
-    allowed, refused = allowed_methods(explainer.subject)
-    comparison = _Comparison(explainer, choose_class(explainer.task, label), true, cut)
-    makers = {name: _maker(subject, name, batch_size) for name, subject in allowed.items()}
-    makers |= {CENTRE: _centre, CHANCE: _chance(explainer.subject)}
-    tallies, unreadable = _compare_all(comparison, makers, sources, batch_size, strict)
-    layers = {name: subject.layer for name, subject in allowed.items()}
-    found = [tally.summary(name, layers.get(name, "")) for name, tally in tallies.items()]
-    found.sort(key=lambda each: each.deletion - each.insertion)
-    if files:
-        _write(files[0], files[1], found)
-    return MethodComparison(found, unreadable, refused, files)
-
-
-def _warn_of_unknown(
-    truth: Iterable[Sequence[Truth]], classes: Sequence[str], path: str | Path | None
-) -> None:
-    """Say which things are left out, for no class's map could point at them."""
-    labels = (thing.label for things in truth for thing in things if thing.label is not None)
-    unknown = Counter(label for label in labels if label not in classes)
+    classes, side = explainer.task.classes, explainer.network.sidecar.window
+    unknown = Counter(
+        thing.label
+        for things in true.values()
+        for thing in things
+        if thing.label is not None and thing.label not in classes
+    )
     if unknown:
         logger.warning(
             "%s: labels that the run does not know: %s. They are left out; it knows %s",
-            path,
+            truth,
             with_numbers(unknown),
             ", ".join(classes),
         )
-
-
-def _compare_all(
-    comparison: _Comparison,
-    makers: dict[str, Maker],
-    sources: Sequence[Any],
-    batch_size: int,
-    strict: bool,
-) -> tuple[dict[str, _Tally], list[ImageError]]:
-    tallies = {name: _Tally() for name in makers}
+    allowed, refused = allowed_methods(explainer.subject)
+    chosen = choose_class(explainer.task, label)
+    makers = _makers(allowed, explainer.subject, batch_size)
+    insertions: dict[str, list[float]] = {name: [] for name in makers}
+    deletions: dict[str, list[float]] = {name: [] for name in makers}
+    hits: dict[str, list[bool]] = {name: [] for name in makers}
+    seconds = dict.fromkeys(makers, 0.0)
     unreadable: list[ImageError] = []
     with progress_bar("methods", len(sources) * len(makers), "maps") as bar:
-        for read in read_all(comparison.explainer, sources, batch_size, strict):
-            unreadable += read.unreadable
+        for batch in read_all(explainer, sources, batch_size, strict):
+            unreadable += batch.unreadable
+            if not batch.names:
+                bar.advance(len(batch) * len(makers))
+                continue
+            scores = explainer.checked_scores(batch)
+            shown = scores.argmax(axis=1) if chosen is None else np.full(len(scores), chosen)
+            pointings = _pointings(batch, shown, explainer, true, cut)
+            rows = np.array([each.row for each in pointings], int)
+            targets = np.array([each.target for each in pointings], int)
+            other = targets != shown[rows]
             for name, make in makers.items():
-                if read.names:
-                    comparison.add(read, make, tallies[name])
-                bar.advance(len(read), name)
-    return tallies, unreadable
+                started = time.perf_counter()
+                heats = make(batch.prepared, explainer.targets(shown))
+                seconds[name] += time.perf_counter() - started
+                for image, heat, index in zip(batch.prepared, heats, shown.tolist(), strict=True):
 
+                    def predict(changed: np.ndarray, index: int = index) -> np.ndarray:
+                        return explainer.scores(changed)[:, index]
 
-def _write(table: Path, document: Path, found: Sequence[Faithfulness]) -> None:
-    rows = [asdict(each) for each in found]
-    with atomic_path(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_json(document, {"format": 1, "methods": rows})
+                    insertions[name].append(area_under(insertion(predict, image, heat)))
+                    deletions[name].append(area_under(deletion(predict, image, heat)))
+                own = heats[rows]
+                if other.any():
+                    own[other] = make(
+                        batch.prepared[rows[other]], explainer.targets(targets[other])
+                    )
+                for each, heat in zip(pointings, shrink_to_window(own, side), strict=True):
+                    hits[name].append(points_at(heat, each.boxes))
+                bar.advance(len(batch), name)
+    found = [
+        Faithfulness(
+            name,
+            allowed[name].layer if name in allowed else "",
+            len(insertions[name]),
+            float(np.mean(insertions[name])),
+            float(np.mean(deletions[name])),
+            float(np.mean(hits[name])) if hits[name] else None,
+            len(hits[name]),
+            seconds[name] / max(1, len(insertions[name])),
+        )
+        for name in makers
+    ]
+    found.sort(key=lambda each: each.deletion - each.insertion)
+    if files:
+        table = [asdict(each) for each in found]
+        with atomic_path(files[0]) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+        write_json(files[1], {"format": 1, "methods": table})
+    return MethodComparison(found, unreadable, refused, files)
