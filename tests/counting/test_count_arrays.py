@@ -54,6 +54,12 @@ def test_a_model_in_memory_counts(pixels):
     assert places(tltool.count(network, [pixels], stride=2).images[0].points) != []
 
 
+def test_an_open_network_counts_files_and_takes_their_maps(network, image, maps):
+    counted = network.count(image)
+    assert places(counted.points) == EXPECTED
+    assert places(network.count(image, maps=maps).points) == EXPECTED
+
+
 def test_nothing_is_written_without_a_folder(network, pixels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.counting.survey import ANY, Count, Survey, shown_labels, validation_of
 from tltool.counting.tune import Tuning
-from tltool.points.scoring import CountError, PointScore, Score
+from tltool.points.scoring import Score
 
 # Images that a terminal lists; all are in counts.csv.
 _LISTED = 30
@@ -73,38 +73,6 @@ def by_image(survey: Survey) -> Table:
     return _table(("image", "points", "estimate", level(survey)), rows)
 
 
-def _point_row(name: str, score: PointScore) -> tuple[Any, ...]:
-    numbers = (score.precision, score.recall, score.f1, score.average_precision)
-    truth, found = score.tp + score.fn, score.tp + score.fp
-    return (name, truth, found, score.tp, *map(share, numbers))
-
-
-def point_scores(score: Score) -> Table:
-    """Precision, recall, F1 and average precision."""
-    header = ("class", "true", "points", "matched", "precision", "recall", "F1", "AP")
-    rows = [_point_row(name, each) for name, each in score.classes.items()]
-    return _table(header, [*rows, _point_row(ANY, score.any)])
-
-
-def _error_row(name: str, error: CountError) -> tuple[Any, ...]:
-    return name, f"{error.mae:.2f}", f"{error.rmse:.2f}", f"{error.bias:+.2f}"
-
-
-def count_errors(score: Score) -> Table:
-    """Detected minus true number an image."""
-    rows = [_error_row(name, error) for name, error in score.counts.items()]
-    if score.any_count is not None:
-        rows.append(_error_row(ANY, score.any_count))
-    return _table(("count error an image", "MAE", "RMSE", "bias"), rows)
-
-
-def confusion(score: Score) -> Table:
-    """True classes down, predicted ones across, of the pairs matched whatever their label."""
-    header = ("matched: true \\ predicted", *score.names)
-    rows = [(name, *row) for name, row in zip(score.names, score.confusion, strict=True)]
-    return _table(header, rows)
-
-
 def score_lines(score: Score) -> list[str]:
     """Lines on what no table holds."""
     found, lines = score.localisation, [f"matched within {score.radius:g} px"]
@@ -119,10 +87,23 @@ def score_lines(score: Score) -> list[str]:
 
 
 def score_tables(score: Score) -> list[Table]:
-    """Tables of a comparison with the truth."""
-    tables = [point_scores(score), count_errors(score)]
+    """Tables of a comparison with the truth: points, counts an image, confusion."""
+    points: list[tuple[Any, ...]] = []
+    for name, one in [*score.classes.items(), (ANY, score.any)]:
+        shares = map(share, (one.precision, one.recall, one.f1, one.average_precision))
+        points.append((name, one.tp + one.fn, one.tp + one.fp, one.tp, *shares))
+    errors: list[tuple[Any, ...]] = [
+        (name, f"{error.mae:.2f}", f"{error.rmse:.2f}", f"{error.bias:+.2f}")
+        for name, error in [*score.counts.items(), (ANY, score.any_count)]
+        if error is not None
+    ]
+    header = ("class", "true", "points", "matched", "precision", "recall", "F1", "AP")
+    counts = _table(("count error an image", "MAE", "RMSE", "bias"), errors)
+    tables = [_table(header, points), counts]
     if len(score.names) > 1 and score.any.tp:
-        tables.append(confusion(score))
+        # Of the pairs matched whatever their label.
+        rows = [(name, *row) for name, row in zip(score.names, score.confusion, strict=True)]
+        tables.append(_table(("matched: true \\ predicted", *score.names), rows))
     return tables
 
 

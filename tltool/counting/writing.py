@@ -85,22 +85,14 @@ def write_points_files(survey: Survey, folder: Path, formats: Sequence[str]) -> 
 
 
 def bounds_of(count: Count) -> tuple[Any, Any, Any]:
-    """Estimate, lower and upper end of a count, or `UNKNOWN`."""
+    """Estimate, lower and upper end of a count; None where they are unknown."""
     found = count.interval
-    if found is None:
-        return (UNKNOWN,) * 3
-    return round(found.estimate, 2), found.lower, found.upper
+    return (None,) * 3 if found is None else (round(found.estimate, 2), found.lower, found.upper)
 
 
 def _count_facts(counts: Iterable[Count]) -> dict[str, Any]:
-    keys = ("estimate", "lower", "upper")
-    return {
-        count.label: {
-            "detections": count.detections,
-            **dict(zip(keys, bounds_of(count) if count.interval else (None,) * 3, strict=True)),
-        }
-        for count in counts
-    }
+    numbers = {count.label: (count.detections, *bounds_of(count)) for count in counts}
+    return {label: dict(zip(COUNTS_COLUMNS[2:], n, strict=True)) for label, n in numbers.items()}
 
 
 def survey_facts(survey: Survey) -> dict[str, Any]:
@@ -158,7 +150,8 @@ def write_survey(survey: Survey, folder: Path, formats: Sequence[str]) -> list[P
         writer.writerow(COUNTS_COLUMNS)
         for each in survey.images:
             for count in each.counts.values():
-                writer.writerow((each.image.name, count.label, count.detections, *bounds_of(count)))
+                bounds = (UNKNOWN if end is None else end for end in bounds_of(count))
+                writer.writerow((each.image.name, count.label, count.detections, *bounds))
     write_text(folder / SUMMARY_NAME, render_summary(survey, pictures))
     written += [folder / COUNTS_NAME, folder / SUMMARY_NAME]
     if survey.score is not None:

@@ -20,7 +20,6 @@ ratio estimator and its residuals.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm, t
@@ -38,22 +37,6 @@ METHOD = (
     "bootstrap of validation blocks: ratio of true points to detections and its residuals;"
     " assumes independent blocks and an image made of such"
 )
-
-
-@dataclass(frozen=True)
-class BootstrapRates:
-    """Rates of resampled validation sets.
-
-    Attributes
-    ----------
-    precision, recall, ratio : (draws,) float64 arrays
-        ratio: true points for each detection, which is precision over recall;
-        NaN where a sample has nothing to divide by.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
-    ratio: np.ndarray
 
 
 def count_blocks(
@@ -95,40 +78,23 @@ def _blocks_of(scene: Scene, radius: float, block: float | None) -> list[Counts]
     return [(tp, fp, fn) for tp, fp, fn in table.tolist()]
 
 
-def _resampled(blocks: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, 3) sums over as many blocks, drawn with replacement."""
-    number = len(blocks)
-    return rng.multinomial(number, np.full(number, 1 / number), draws) @ blocks
-
-
-def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-
-
-def _rates(sums: np.ndarray) -> BootstrapRates:
-    tp, fp, fn = np.asarray(sums, float).T
-    return BootstrapRates(_divide(tp, tp + fp), _divide(tp, tp + fn), _divide(tp + fn, tp + fp))
-
-
-def bootstrap_rates(blocks: Sequence[Counts], draws: int = 4000, seed: int = 0) -> BootstrapRates:
-    """Precision and recall of resampled validation sets.
+def resample_blocks(blocks: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Sum over as many blocks, drawn with replacement.
 
     Parameters
     ----------
-    blocks : sequence of (tp, fp, fn)
+    blocks : (n, 3) array
+        Matched, false and missed points of each.
     draws : int
-    seed : int
-        The same seed gives the same draws.
+    rng : numpy.random.Generator
 
-    Raises
-    ------
-    DataError
-        Where there is no block.
+    Returns
+    -------
+    (draws, 3) array
+        Of each resampled validation set.
     """
-    if not len(blocks):
-        raise DataError("`blocks`: expected one (tp, fp, fn) at least, received none")
-    rng = np.random.default_rng(seed)
-    return _rates(_resampled(np.asarray(blocks), draws, rng))
+    number = len(blocks)
+    return rng.multinomial(number, np.full(number, 1 / number), draws) @ blocks
 
 
 def bootstrap_interval(
@@ -170,8 +136,8 @@ def bootstrap_interval(
     rng, number = np.random.default_rng(seed), len(table)
     found, true = table[:, 0] + table[:, 1], table[:, 0] + table[:, 2]
     ratio = true.sum() / found.sum()
-    known = _rates(_resampled(table, draws, rng)).ratio
-    known = np.where(np.isfinite(known), known, ratio) - ratio
+    tp, fp, fn = resample_blocks(table, draws, rng).T
+    known = np.divide(tp + fn, tp + fp, out=np.full(draws, ratio), where=tp + fp > 0) - ratio
     filled = (detections + 0.5) / found.mean()
     others = rng.multinomial(int(np.ceil(filled)), np.full(number, 1 / number), draws)
     strayed = others @ (true - ratio * found) * np.sqrt(filled / np.ceil(filled))
