@@ -32,7 +32,7 @@ from tltool.runtime import quiet_import
 keras = quiet_import("keras")
 
 from tltool.mapping.mapper import Mapper, load_mapper
-from tltool.raster import ArrayImage, Raster
+from tltool.raster import ArrayRaster, Raster
 from tltool.tiling.pipeline import predict_tiles
 from tltool.tiling.tiles import make_grid
 
@@ -47,13 +47,13 @@ class Bench:
     Attributes
     ----------
     run : Path
-    image : ArrayImage
+    image : ArrayRaster
     sample : int
         Windows that sliding is measured on.
     """
 
     run: Path
-    image: ArrayImage
+    image: ArrayRaster
     sample: int
     cells: dict[str, int] = field(default_factory=dict)
 
@@ -140,7 +140,7 @@ def main() -> None:
         source = find_source(Path(name))
         run = build_run(Path(name) / "run", source, CONTEXT)
         with Raster(source.photograph) as raster:
-            image = ArrayImage(raster.read(400, 400, SIDE, SIDE))
+            image = ArrayRaster(raster.read(400, 400, SIDE, SIDE))
         bench = Bench(run, image, BATCH * (2 if quick else 4))
         taken = bench.take(1 if quick else 5)
         print(f"{SIDE} x {SIDE} px, context {CONTEXT} px; predict on {bench.sample} windows")

@@ -94,11 +94,13 @@ def map_parts(run: Path, photograph: Path, folder: Path, stride: float | None) -
 
 def size_written(path: Path, values: np.ndarray, side: int, cache: int) -> tuple[int, float]:
     """Bytes of a GeoTIFF that is written in squares of `side` cells, and the seconds it took."""
-    from tltool.raster import MapWriter, Place
+    from tltool.raster import MapGeoreference, MapWriter
 
     os.environ["GDAL_CACHEMAX"] = str(cache)
     started = time.perf_counter()
-    with MapWriter(path, *values.shape[1:], list("abc"), Place(None, Affine.scale(32))) as writer:
+    with MapWriter(
+        path, *values.shape[1:], list("abc"), MapGeoreference(None, Affine.scale(32))
+    ) as writer:
         for row in range(0, values.shape[1], side):
             for column in range(0, values.shape[2], side):
                 part = values[:, row : row + side, column : column + side]

@@ -122,7 +122,7 @@ def test_a_tenth_of_a_raster_with_a_tenth_of_data_is_read(tmp_path, reads, how):
     assert 0.08 <= len(reads) / facts["tiles"] <= 0.14
     assert facts["tiles_without_data"] == facts["tiles"] - len(reads)
     assert np.isfinite(values_of(made)).mean() == pytest.approx(0.1, abs=0.005)
-    assert made.judged == pytest.approx(0.001 * STRIDE**2 * 16 * 16 * len(reads) / 1000)
+    assert made.predicted == pytest.approx(0.001 * STRIDE**2 * 16 * 16 * len(reads) / 1000)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])

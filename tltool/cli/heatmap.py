@@ -112,4 +112,4 @@ def _work(made: "HeatMap") -> str:
         return f"{made.megapixels:.1f} Mpx, finished before"
     took = f"{made.megapixels:.1f} Mpx in {made.seconds:.1f} s"
     # An interrupted call did a part of it, for which this one took no time.
-    return f"{took} ({made.judged / made.seconds:.1f} Mpx/s)"
+    return f"{took} ({made.predicted / made.seconds:.1f} Mpx/s)"

@@ -273,7 +273,7 @@ def _repeat(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
 
 
 def _alike(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    """Layers that judge every position by itself."""
+    """Layers that treat every position by itself."""
     args, kwargs = _arguments(step, [place.dense for place in places])
     return rewriting.call(step.layer, {}, *args, **kwargs)
 

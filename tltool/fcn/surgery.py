@@ -78,7 +78,7 @@ class _Conversion:
         if rule is None:
             raise refuse(
                 step.layer,
-                "it is not known to judge every position alike. Replace it by convolution, pooling,"
+                "it is not known to treat every position alike. Replace it by convolution, pooling,"
                 " Flatten, Dense, normalisation, activation, dropout or a merge",
             )
         check_channels_last(step)
@@ -276,7 +276,7 @@ def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
 
 
 def _pointwise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
-    """Layers that judge each value, or each vector of a position, by itself."""
+    """Layers that treat each value, or each vector of a position, by itself."""
     for item in tree.flatten((step.args, step.kwargs)):
         if isinstance(item, np.ndarray) and any(length > 1 for length in item.shape[:-1]):
             raise refuse(step.layer, f"it has a number for each position, of shape {item.shape}")
@@ -457,12 +457,12 @@ def _test_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
 def _answers(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The outputs of a model of any structure, side by side: (b, outputs)."""
     # Layer by layer: Keras warns where a model was built of a list or dict and gets a tensor.
-    told = replay(
+    outputs = replay(
         model,
         ops.convert_to_tensor(images),
         lambda layer, *arguments, **named: layer(*arguments, **named),
     )
-    vectors = [np.asarray(tensor).reshape(len(images), -1) for tensor in tree.flatten(told)]
+    vectors = [np.asarray(tensor).reshape(len(images), -1) for tensor in tree.flatten(outputs)]
     return np.concatenate(vectors, axis=1)
 
 

@@ -75,7 +75,7 @@ class HeatMap:
         The map at the image's resolution, where it was asked for.
     preview_path : Path or None
         The page to look into the map, where it was asked for.
-    judged : float
+    predicted : float
         Megapixels that this process predicted: all but what an interrupted call
         had done and what has no data.
     """
@@ -88,7 +88,7 @@ class HeatMap:
     megapixels: float
     full_path: Path | None = None
     preview_path: Path | None = None
-    judged: float = 0.0
+    predicted: float = 0.0
 
 
 def file_digest(path: Path) -> str:
@@ -436,7 +436,7 @@ def write_map(
             work.finish()
     if model is None:
         forget(files.map)
-    return replace(made, seconds=seconds, judged=predicted)
+    return replace(made, seconds=seconds, predicted=predicted)
 
 
 def map_facts(

@@ -64,7 +64,7 @@ class Map:
 
     @property
     def geometry(self) -> MapGeometry:
-        """Where the cells lie on the image."""
+        """Geometry of the cells: where they lie on the image."""
         return MapGeometry.of_facts(self.facts)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

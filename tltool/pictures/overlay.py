@@ -73,7 +73,7 @@ def draw_overlay(
     title : str
         One line above the picture; no line where it is empty.
     exclusive : bool
-        Whether one class alone is true of a cell. If not, each is judged by itself, as
+        Whether one class alone is true of a cell. If not, each is shown by itself, as
         true from 0.5 on.
 
     Returns

@@ -85,10 +85,10 @@ class EmptyBlocks:
 
     def _is_empty(self, row: int, column: int) -> bool:
         if self._states[row, column] == _UNKNOWN:
-            self._states[row, column] = _EMPTY if self._judge(row, column) else _MAYBE
+            self._states[row, column] = _EMPTY if self._proven(row, column) else _MAYBE
         return bool(self._states[row, column] == _EMPTY)
 
-    def _judge(self, row: int, column: int) -> bool:
+    def _proven(self, row: int, column: int) -> bool:
         content = [self._content(row, column, band) for band in self._bands]
         if None in content:
             return False
@@ -104,7 +104,7 @@ class EmptyBlocks:
             try:
                 self._verdicts[key] = not self._source.mask(window).any()
             except ImageError:
-                # Who reads the pixels is told.
+                # Reading the pixels raises.
                 return False
         return self._verdicts[key]
 
@@ -161,7 +161,7 @@ class EmptyOverview:
         try:
             return None if level is None else cls(source, level)
         except RasterioError:
-            # Who reads the pixels is told where they are damaged.
+            # Reading the pixels raises where they are damaged.
             return None
 
     def contain(self, window: Window) -> bool:

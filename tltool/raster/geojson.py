@@ -155,9 +155,9 @@ def geometries(
     elif kind == "Feature":
         # A feature may have no place.
         if thing.get("geometry") is not None:
-            told = thing.get("properties")
-            told = told if isinstance(told, dict) else {}
-            yield from geometries(thing["geometry"], where, crs, told)
+            found = thing.get("properties")
+            found = found if isinstance(found, dict) else {}
+            yield from geometries(thing["geometry"], where, crs, found)
     elif kind in GEOMETRIES:
         yield Geometry(kind, thing, where, crs, properties or {})
     else:

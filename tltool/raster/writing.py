@@ -302,7 +302,7 @@ class MapWriter:
             raise self._failure(error) from error
 
     def _failure(self, error: BaseException) -> OutputError:
-        """What GDAL calls a write error, told as what it is where the disk is full."""
+        """What GDAL calls a write error, as what it is where the disk is full."""
         if shutil.disk_usage(self._path.parent).free < _FULL:
             error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return output_error(self._path, error)

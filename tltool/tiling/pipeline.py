@@ -1,4 +1,4 @@
-"""Tiles of an image read, judged and handed on: few at a time, however large the image.
+"""Tiles of an image read, predicted and handed on: few at a time, however large the image.
 
 Reading runs ahead in a thread, the network in the caller's, and `Behind` hands
 results to a thread that writes them.
@@ -76,7 +76,7 @@ class Cover(Protocol):
     """Cover of an image: which parts have data."""
 
     def skips(self, tile: Tile) -> bool:
-        """Whether a tile surely has none, told without reading its pixels."""
+        """Whether a tile surely has none, known without reading its pixels."""
         ...
 
     def empty(self, tile: Tile) -> np.ndarray | None:
@@ -150,7 +150,7 @@ def predict_tiles(
     predictor : TilePredictor
     cover : Cover, optional
         A tile that it skips is not read, one whose cells are all empty not
-        judged: both come as None. Single empty cells are NaN in every class.
+        predicted: both come as None. Single empty cells are NaN in every class.
 
     Notes
     -----
@@ -202,7 +202,7 @@ class ImageCover:
         self.read = self.skipped = 0
 
     def skips(self, tile: Tile) -> bool:
-        """Whether a tile surely has no data, told without reading its pixels."""
+        """Whether a tile surely has no data, known without reading its pixels."""
         left, right = _bounds(self._grid.x, tile.x)
         top, bottom = _bounds(self._grid.y, tile.y)
         window = (left, top, right - left, bottom - top)

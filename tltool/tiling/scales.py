@@ -71,15 +71,15 @@ class ScalesPredictor:
 
     def predict(self, pixels: list[_Seen], tile: Tile) -> np.ndarray:
         """The kept cells' (classes, rows, columns) float32 probabilities."""
-        told = []
+        found = []
         for seen in pixels:
             values = keep(self._engine(seen.pixels), seen.tile)
             for axis, places in ((1, seen.rows), (2, seen.columns)):
                 cell = places.astype(np.intp)
                 weight = (places - cell).astype(np.float32)
                 values = interpolate(values, cell, weight, axis)
-            told.append(values)
-        return self._combine(np.stack(told)).astype(np.float32)
+            found.append(values)
+        return self._combine(np.stack(found)).astype(np.float32)
 
 
 def _places(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:

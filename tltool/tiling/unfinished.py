@@ -9,16 +9,18 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import product
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tltool.errors import OutputError
 from tltool.files import output_error, partial_path, refuse_existing, remove
-from tltool.raster import Image
+from tltool.raster import Image, MapWriter
 from tltool.raster.writing import BLOCK
+from tltool.raster.zarr_writing import ZarrWriter
 from tltool.tiling.pipeline import Behind, Cover, TilePredictor, predict_tiles
 from tltool.tiling.tiles import Tile
 
@@ -31,8 +33,14 @@ except ImportError:  # pragma: no cover - Windows keeps others from an open file
     fcntl = None  # type: ignore[assignment]
 
 
+logger = logging.getLogger(__name__)
+
 Fingerprint = Mapping[str, Any]
 
+# Columns of a window that are read at once, at most.
+_WIDEST = 1 << 13
+# After so many seconds finished tiles are on the disk: what a power cut can cost.
+_FLUSH_SECONDS = 5.0
 _WRITE, _END = b"write", b"end"
 
 
@@ -71,47 +79,34 @@ class Journal:
         self.fingerprint: dict[str, Any] | None = None
         self.checksums: dict[int, int] = {}
         self.writing = self.ended = False
+        self._length = 0
         self._file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)  # noqa: SIM115
         try:
-            self._lock()
-            self._read()
-        except BaseException:
-            self.close()
-            raise
-
-    def _lock(self) -> None:
-        if fcntl is None:  # pragma: no cover
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.close()
             raise OutputError(
                 f"{self.path} is in use: another tltool is making this map. Wait for it, or name"
                 " another output folder"
             ) from None
         except OSError:
             # A file system without locks: the user is trusted.
-            return
-
-    def _read(self) -> None:
+            pass
         data = self._file.readall()
         lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-        self.fingerprint = _parse(lines[0]) if lines else None
-        self._length = len(lines[0]) if lines else 0
-        for line in lines[1:]:
-            if not self._believe(line.split()):
+        for number, line in enumerate(lines):
+            words = line.split()
+            if not number:
+                self.fingerprint = _parse(line)
+            elif words in ([_WRITE], [_END]):
+                self.writing = True
+                self.ended |= words == [_END]
+            elif len(words) == 2 and all(word.isdigit() for word in words):
+                self.checksums[int(words[0])] = int(words[1])
+            else:
                 break
             self._length += len(line)
-
-    def _believe(self, words: list[bytes]) -> bool:
-        if words in ([_WRITE], [_END]):
-            self.writing = True
-            self.ended |= words == [_END]
-        elif len(words) == 2 and all(word.isdigit() for word in words):
-            self.checksums[int(words[0])] = int(words[1])
-        else:
-            return False
-        return True
 
     def changes(self, fingerprint: Fingerprint) -> list[str]:
         """Differences from the fingerprint found, in words; none where none was found."""
@@ -171,10 +166,6 @@ def as_json(fingerprint: Fingerprint) -> dict[str, Any]:
     return json.loads(json.dumps(dict(fingerprint)))
 
 
-# Columns of a window that are read at once, at most.
-_WIDEST = 1 << 13
-
-
 class TileStore:
     """A file with room for each tile's (bands, rows, columns) values.
 
@@ -204,26 +195,20 @@ class TileStore:
         self._room = bands * largest * self._dtype.itemsize
         self.path = path
         self._file = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115
-        try:
-            self._reserve(self._room * len(tiles))
-        except BaseException:
-            self.close()
-            raise
-
-    def _reserve(self, size: int) -> None:
-        # Known now, not after hours; a file of the right size has it already.
+        size = self._room * len(tiles)
+        # Known now, not after hours; a file of the right size has the room already.
         if os.fstat(self._file.fileno()).st_size == size:
             return
         self._file.truncate(0)
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(self._file.fileno(), 0, size)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                    self._file.truncate(0)
-                    raise
-        self._file.truncate(size)
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            unknown = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+            if isinstance(error, OSError) and error.errno not in unknown:
+                self._file.truncate(0)
+                self.close()
+                raise
+            self._file.truncate(size)
 
     def close(self) -> None:
         """Release the file; what was put stays in it."""
@@ -232,10 +217,6 @@ class TileStore:
     def flush(self) -> None:
         """Wait until all that was put is on the disk."""
         os.fsync(self._file.fileno())
-
-    def _shape(self, index: int) -> tuple[int, int, int]:
-        tile = self._tiles[index]
-        return self._bands, tile.y.cells, tile.x.cells
 
     def put(self, index: int, values: np.ndarray) -> int:
         """Write the values of the tile at this place; returns their checksum."""
@@ -247,8 +228,8 @@ class TileStore:
         return checksum
 
     def checksum(self, index: int) -> int:
-        """Checksum of what the file holds of a tile."""
-        size = int(np.prod(self._shape(index))) * self._dtype.itemsize
+        """Compute the checksum of what the file holds of a tile."""
+        size = self._bands * self._tiles[index].cells * self._dtype.itemsize
         return zlib.crc32(self._bytes(index * self._room, size))
 
     def _bytes(self, start: int, size: int) -> bytes:
@@ -262,36 +243,28 @@ class TileStore:
     def read(self, row: int, column: int, rows: int, columns: int, band: int) -> np.ndarray:
         """Read a window of one band: (rows, columns) as they were put."""
         values = np.empty((rows, columns), self._dtype)
-        for index in self._touched(row, column, rows, columns):
-            tile = self._tiles[index]
-            top, bottom = max(row, tile.y.cell), min(row + rows, tile.y.cell + tile.y.cells)
-            left, right = (
-                max(column, tile.x.cell),
-                min(column + columns, tile.x.cell + tile.x.cells),
-            )
-            inner = self._rows_of(index, band, top - tile.y.cell, bottom - tile.y.cell)
+        down = range(bisect_right(self._tops, row) - 1, bisect_right(self._tops, row + rows - 1))
+        across = range(
+            bisect_right(self._lefts, column) - 1, bisect_right(self._lefts, column + columns - 1)
+        )
+        for line, place in product(down, across):
+            index = line * self._across + place
+            y, x = self._tiles[index].y, self._tiles[index].x
+            top, bottom = max(row, y.cell), min(row + rows, y.cell + y.cells)
+            left, right = max(column, x.cell), min(column + columns, x.cell + x.cells)
+            # Whole rows of the tile, of which each lies in one piece.
+            start = (band * y.cells + top - y.cell) * x.cells * self._dtype.itemsize
+            size = (bottom - top) * x.cells * self._dtype.itemsize
+            data = self._bytes(index * self._room + start, size)
+            inner = np.frombuffer(data, self._dtype).reshape(-1, x.cells)
             values[top - row : bottom - row, left - column : right - column] = inner[
-                :, left - tile.x.cell : right - tile.x.cell
+                :, left - x.cell : right - x.cell
             ]
         return values
 
-    def _touched(self, row: int, column: int, rows: int, columns: int) -> Iterator[int]:
-        down = range(bisect_right(self._tops, row) - 1, bisect_right(self._tops, row + rows - 1))
-        first, last = bisect_right(self._lefts, column) - 1, column + columns - 1
-        for line in down:
-            for place in range(first, bisect_right(self._lefts, last)):
-                yield line * self._across + place
-
-    def _rows_of(self, index: int, band: int, first: int, last: int) -> np.ndarray:
-        _, rows, columns = self._shape(index)
-        start = (band * rows + first) * columns * self._dtype.itemsize
-        size = (last - first) * columns * self._dtype.itemsize
-        data = self._bytes(index * self._room + start, size)
-        return np.frombuffer(data, self._dtype).reshape(last - first, columns)
-
 
 def block_windows(shape: tuple[int, int], side: int = BLOCK) -> Iterator[tuple[int, int, int, int]]:
-    """Row, column, rows and columns of windows of a map that are whole blocks of its file.
+    """Divide a map into windows (row, column, rows, columns) that are whole blocks of its file.
 
     In their order a map is written: the bytes of a file then do not depend on
     what else fills the memory of the library that writes it.
@@ -302,20 +275,6 @@ def block_windows(shape: tuple[int, int], side: int = BLOCK) -> Iterator[tuple[i
             yield row, column, min(side, shape[0] - row), min(widest, shape[1] - column)
 
 
-logger = logging.getLogger(__name__)
-
-# After so many seconds finished tiles are on the disk: what a power cut can cost.
-_FLUSH_SECONDS = 5.0
-
-
-class Writer(Protocol):
-    """Writer of a map's file."""
-
-    def write(self, row: int, column: int, values: np.ndarray, band: int | None = None) -> None:
-        """Write a window of one band."""
-        ...
-
-
 def journal_path(path: Path) -> Path:
     """Path of the journal of a map while the map is not finished."""
     partial = partial_path(path, durable=True)
@@ -324,13 +283,11 @@ def journal_path(path: Path) -> Path:
 
 def remembered(path: Path) -> Fingerprint:
     """Read what an unfinished map was made of; empty where there is none."""
-    journal = journal_path(path)
     try:
-        with journal.open("rb") as file:
-            found = json.loads(file.readline())
-    except (OSError, ValueError):
+        with journal_path(path).open("rb") as file:
+            return _parse(file.readline()) or {}
+    except OSError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _store_path(path: Path) -> Path:
@@ -362,7 +319,7 @@ class UnfinishedMap:
     Attributes
     ----------
     done : set of int
-        Places of the finished tiles in `tiles`.
+        Indices of the finished tiles in `tiles`.
     ended : bool
         Whether all was finished by an earlier run: nothing is kept then but
         that fact.
@@ -431,15 +388,12 @@ class UnfinishedMap:
             journal.go_on()
         else:
             journal.begin(self._fingerprint)
-        self._open_store()
-
-    def _open_store(self) -> None:
         bands, dtype = self._product.bands, self._product.encoding.dtype
         self._store = TileStore(self._store_path, self._tiles, bands, dtype)
-        checksums = self._journal.checksums
-        known = (place for place in checksums if place < len(self._tiles))
+        checksums = journal.checksums
+        known = (index for index in checksums if index < len(self._tiles))
         # A power cut may have saved the line and lost the values.
-        self.done = {p for p in known if self._store.checksum(p) == checksums[p]}
+        self.done = {k for k in known if self._store.checksum(k) == checksums[k]}
         if self.done:
             logger.info(
                 "%s: %d of %d tiles are finished already; going on",
@@ -457,15 +411,15 @@ class UnfinishedMap:
             remove(self._journal_path)
         self._journal.close()
 
-    def put(self, place: int, values: np.ndarray | None) -> None:
+    def put(self, index: int, values: np.ndarray | None) -> None:
         """Keep the (classes, rows, columns) probabilities of a tile; None: it has no data."""
         if values is None:
-            tile = self._tiles[place]
+            tile = self._tiles[index]
             values = np.full((self._product.outputs, tile.y.cells, tile.x.cells), np.nan, "f4")
         with self._as_output_error():
-            checksum = self._tile_store.put(place, self._product.stored(values))
-            self._journal.add(place, checksum)
-            self.done.add(place)
+            checksum = self._tile_store.put(index, self._product.stored(values))
+            self._journal.add(index, checksum)
+            self.done.add(index)
             if time.monotonic() - self._flushed > _FLUSH_SECONDS:
                 self._flush()
 
@@ -491,7 +445,7 @@ class UnfinishedMap:
         image: Image,
         predictor: TilePredictor,
         cover: Cover | None = None,
-        advance: Callable[[Tile, bool], None] = lambda tile, judged: None,
+        advance: Callable[[Tile, bool], None] = lambda tile, has_data: None,
     ) -> None:
         """Predict all tiles that are not finished.
 
@@ -500,29 +454,29 @@ class UnfinishedMap:
         image : Image
         predictor : TilePredictor
         cover : Cover, optional
-            As of `tltool.tiling.pipeline.predict_tiles`.
+            As for `tltool.tiling.pipeline.predict_tiles`.
         advance : callable
             Gets each tile that is handed on, and whether it was predicted.
         """
-        todo = [place for place in range(len(self._tiles)) if place not in self.done]
-        stream = predict_tiles(image, (self._tiles[place] for place in todo), predictor, cover)
+        todo = [index for index in range(len(self._tiles)) if index not in self.done]
+        stream = predict_tiles(image, (self._tiles[index] for index in todo), predictor, cover)
         behind = Behind[tuple[int, np.ndarray | None]](lambda found: self.put(*found))
-        with behind as keep, closing(stream) as judged:
-            for place, (tile, values) in zip(todo, judged, strict=True):
-                keep((place, values))
+        with behind as keep, closing(stream) as predicted:
+            for index, (tile, values) in zip(todo, predicted, strict=True):
+                keep((index, values))
                 advance(tile, values is not None)
 
-    def write(self, writer: Writer) -> None:
+    def write(self, writer: MapWriter | ZarrWriter) -> None:
         """Write the map's file: band after band, whole blocks in their order."""
         for band in range(self._product.bands):
             for row, column, rows, columns in block_windows(self.shape):
                 values = self._tile_store.read(row, column, rows, columns, band)
                 writer.write(row, column, values[None], band)
 
-    def shown(self, place: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
-        """A window of one name's probabilities as the map has them: float32, NaN: no data."""
-        band = place if self._product.chosen else 0
-        return self._product.shown(self._tile_store.read(row, column, rows, columns, band), place)
+    def shown(self, name: int, row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        """Read a window of one name's probabilities as the map has them: float32, NaN: no data."""
+        band = name if self._product.chosen else 0
+        return self._product.shown(self._tile_store.read(row, column, rows, columns, band), name)
 
     def has_data(self) -> bool:
         """Whether any cell has."""
