@@ -130,7 +130,7 @@ def test_bad_data_leaves_no_run_folder(folders, tmp_path):
 
 
 def test_bad_usage_leaves_no_run_folder(folders, patch_folder, tmp_path):
-    with pytest.raises(UsageError, match=r"patch 64 with context 32 needs more.*--context 32"):
+    with pytest.raises(UsageError, match=r"patch 64 with context 32 needs more.*context=32"):
         tltool.finetune(patch_folder, tmp_path / "run", tiny(patch=64, context=32))
     with pytest.raises(UsageError, match=r"background: expected one of dark, light; received sky"):
         tltool.finetune(folders, tmp_path / "run", tiny(background="sky"))

@@ -49,7 +49,7 @@ def test_a_loss_that_does_not_fall_is_told():
 
 
 def test_no_loss_at_all_is_told():
-    with pytest.raises(UsageError, match=r"a loss at the first rate, 1e-06, received nan.*--low"):
+    with pytest.raises(UsageError, match=r"a loss at the first rate, 1e-06, received nan.*`low`"):
         _found(RATES, np.array([np.nan]))
 
 
@@ -92,7 +92,7 @@ def test_the_curve_is_a_png(images, recipe, tmp_path, name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"stage": 2}, "--stage: expected 1 to 1, received 2"),
+        ({"stage": 2}, "`stage`: expected 1 to 1, received 2"),
         ({"low": 1.0, "high": 0.1}, "expected 0 < low < high"),
         ({"steps": 3}, "10 steps or more"),
     ],

@@ -22,7 +22,7 @@ def make_stage(**stage):
 
 
 def training_layers(classifier, **stage):
-    apply_stage(classifier, make_stage(**stage), steps_per_epoch=20)
+    apply_stage(classifier, make_stage(**stage), per_epoch=20)
     return {layer.name for layer in classifier.model.layers if layer.trainable_weights}
 
 
@@ -72,7 +72,7 @@ def test_from_a_block_named_by_its_beginning():
 def test_first_matching_pattern_gives_the_rate(classifier):
     patterns = {"conv_pw_13": 0.5, "conv_.*_1[23]": 0.1, ".*": "frozen"}
     stage = make_stage(train=patterns)
-    factors = apply_stage(classifier, stage, steps_per_epoch=20)
+    factors = apply_stage(classifier, stage, per_epoch=20)
     expected = {
         "conv_dw_12/kernel": 0.1,
         "conv_pw_12/kernel": 0.1,

@@ -12,6 +12,12 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 @click.command(short_help="Fine-tune a pretrained backbone on labelled images.")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @recipe_options
+@click.option(
+    "--steps",
+    type=options.Numbers(int),
+    metavar="N[,N...]",
+    help="Most batches of each stage, instead of --epochs.",
+)
 @options.strict
 @click.option(
     "--resume",

@@ -87,43 +87,13 @@ def recipe_options(command: Command) -> Command:
     return command
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Only what was said on the command line."""
-    inner = {k: _given(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return {k: v for k, v in inner.items() if v is not None and v != {}}
-
-
-def read_recipe(
-    recipe: str | None,
-    epochs: tuple[int, ...] | None,
-    learning_rate: tuple[float, ...] | None,
-    assignments: tuple[str, ...],
-    **values: Any,
-) -> Any:
+def read_recipe(recipe: str | None, assignments: tuple[str, ...], **values: Any) -> Any:
     """The recipe that the options say, checked without importing TensorFlow."""
     from tltool.augment.entries import check_entries
-    from tltool.recipe import load_recipe, stage_assignments
+    from tltool.recipe import override_recipe
     from tltool.tasks.kinds import check_kinds
 
-    bands = values["bands"]
-    changes = {
-        "backbone": {
-            "name": values["backbone"],
-            "alpha": values["alpha"],
-            "weights": values["weights"],
-        },
-        "head": {"name": values["head"]},
-        "training": {
-            "loss": {"name": values["loss"]},
-            **{key: values[key] for key in ("batch_size", "seed", "sampling", "deterministic")},
-        },
-        "bands": None if bands is None else list(bands),
-        **{key: values[key] for key in ("task", "patch", "context", "zoom")},
-    }
-    given = _given(changes)
-    stages = len(load_recipe(recipe, given, assignments).training.stages)
-    per_stage = stage_assignments(stages, epochs=epochs, learning_rate=learning_rate)
-    loaded = load_recipe(recipe, given, (*per_stage, *assignments))
+    loaded = override_recipe(recipe, assignments, **values)
     check_kinds(loaded)
     check_entries(loaded.augment)
     return loaded

@@ -127,12 +127,13 @@ def _context(network: LoadedNetwork, geometry: Geometry, context: int | None) ->
 def _data(network: LoadedNetwork, data: str | Path | None, context: int) -> tuple[Path, PatchFacts]:
     """Find patches that know their surroundings: those given, or the run's own."""
     if data is None:
-        if not network.sidecar.data:
+        known = network.sidecar.data or {}
+        if "folder" not in known:
             raise UsageError(
                 f"`adapt`: {network.name} does not say what it was trained on. Pass patches of it,"
                 f" cut with `tltool.patches(context={context})`, as `data`"
             )
-        data = Path(network.sidecar.data["folder"])
+        data = Path(known["folder"])
         data = data.parent if data.is_file() else data
     data = Path(data)
     facts = read_facts(data) if data.is_dir() else None

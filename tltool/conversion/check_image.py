@@ -41,7 +41,8 @@ def open_check_image(
     ------
     The name, and None where there is nothing to measure on.
     """
-    data = Path(sidecar.data["folder"]) if sidecar.data else None
+    folder = (sidecar.data or {}).get("folder")
+    data = Path(folder) if folder else None
     sources: list[ImageSource] = [given] if given is not None else []
     if not sources and data is not None:
         sources += _source_images(data, "test")

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from tltool.data.images import read_image
 from tltool.data.splits import SPLITS
 from tltool.data.targets import Targets
 from tltool.errors import DataError, UsageError
@@ -22,11 +25,12 @@ Labels = tuple[Label, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file, its labels and its targets.
+    """An image, its labels and its targets.
 
     Attributes
     ----------
     path : Path
+        The file, or the name of an image in memory, such as ``x[3]``.
     labels : tuple of (tuple, or None)
         For each task the classes' indices, one of a multi-class or binary task,
         any number of a multi-label one; or numbers. None: not labelled.
@@ -34,12 +38,21 @@ class Sample:
         Samples of one group stay in one split; empty: a group of its own.
     targets : Targets or None
         What it shows where: mask, boxes, keypoints.
+    pixels : (h, w, bands) uint8 array or None
+        The image itself, where it is in memory.
     """
 
     path: Path
     labels: Labels
     group: str = ""
     targets: Targets | None = None
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def read(self, bands: Sequence[int] | None = None) -> np.ndarray:
+        """Decode the image; see `tltool.data.images.read_image`."""
+        if self.pixels is None:
+            return read_image(self.path, bands)
+        return self.pixels if bands is None else self.pixels[..., [band - 1 for band in bands]]
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,8 @@ class Dataset:
         The background as the recipe says it.
     divided : bool
         Whether the data says nothing of splits, so that they were drawn.
+    in_memory : bool
+        Whether it cannot be read again; `folder` then says what it is.
     """
 
     folder: Path
@@ -119,11 +134,18 @@ class Dataset:
     manifest: Path | None = None
     given_background: str | None = None
     divided: bool = False
+    in_memory: bool = False
 
     @property
     def source(self) -> Path:
         """Source that `tltool.data.folders.read_dataset` reads this dataset from."""
         return self.manifest or self.folder
+
+    def told(self) -> dict[str, str]:
+        """Where it is, for a run that was trained on it: ``folder``, or ``source`` in words."""
+        if self.in_memory:
+            return {"source": str(self.source)}
+        return {"folder": str(self.source.resolve())}
 
     @property
     def classes(self) -> list[str]:
@@ -177,7 +199,11 @@ class Dataset:
             "?" if label is None else task.label_text(label)
             for task, label in zip(self.tasks, sample.labels, strict=True)
         ]
-        return f"{split}/{name.as_posix()}:{sample.path.stat().st_size}:{':'.join(labels)}\n"
+        if sample.pixels is None:
+            size = str(sample.path.stat().st_size)
+        else:
+            size = hashlib.sha256(np.ascontiguousarray(sample.pixels).tobytes()).hexdigest()
+        return f"{split}/{name.as_posix()}:{size}:{':'.join(labels)}\n"
 
 
 def find_background(

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tltool.data.dataset import Sample
-from tltool.data.images import cut_middle, fit_side, read_image, window_matrix
+from tltool.data.images import cut_middle, fit_side, window_matrix
 from tltool.data.sampling import sample_indices
 from tltool.data.targets import Targets
 from tltool.errors import DataError, ImageError, OutputError
@@ -115,7 +115,7 @@ def to_window(pixels: np.ndarray, path: Path, side: int, crop: bool) -> np.ndarr
 def _count_bands(samples: Sequence[Sample], bands: Sequence[int] | None) -> int:
     for sample in samples:
         try:
-            return read_image(sample.path, bands).shape[2]
+            return sample.read(bands).shape[2]
         except ImageError:
             continue
     return 3
@@ -161,7 +161,7 @@ def load_patches(
     def decode(index: int) -> ImageError | None:
         sample = samples[index]
         try:
-            whole = read_image(sample.path, bands)
+            whole = sample.read(bands)
             pixels = to_window(whole, sample.path, side, crop)
         except ImageError as error:
             return error

@@ -7,6 +7,7 @@ A recipe is a YAML file. What it does not say has the default given in
 from tltool.recipe.loading import (
     load_recipe,
     make_recipe,
+    override_recipe,
     recipe_names,
     recipe_text,
     stage_assignments,
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingRecipe",
     "load_recipe",
     "make_recipe",
+    "override_recipe",
     "recipe_names",
     "recipe_text",
     "stage_assignments",

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tltool.errors import RecipeError
-from tltool.recipe.parts import Recipe
+from tltool.errors import RecipeError, UsageError
+from tltool.recipe.parts import Recipe, TrainingRecipe
 from tltool.recipe.stages import SCHEDULES
 
 # Keys of before that have Keras's names now.
@@ -131,7 +131,7 @@ def _list_index(place: list[Any], key: str, path: str) -> int:
     return int(key)
 
 
-def stage_assignments(stages: int, **values: tuple[Any, ...] | None) -> list[str]:
+def stage_assignments(stages: int, **values: Sequence[Any] | None) -> list[str]:
     """Texts for `load_recipe` that set one key in each stage.
 
     Parameters
@@ -153,11 +153,79 @@ def stage_assignments(stages: int, **values: tuple[Any, ...] | None) -> list[str
     return texts
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+# Parameters of `tltool.finetune`, options of its command, and the keys that they are.
+KEYWORDS = {
+    **{name: f"training.{name}" for name in TrainingRecipe.model_fields},
+    **{name: name for name in Recipe.model_fields},
+    "backbone": "backbone.name",
+    "alpha": "backbone.alpha",
+    "weights": "backbone.weights",
+    "head": "head.name",
+    "loss": "training.loss.name",
+}
+_IN_STAGES = ("epochs", "steps", "learning_rate")
+
+
+def override_recipe(
+    source: Recipe | Mapping[str, Any] | str | Path | None = None,
+    assignments: tuple[str, ...] = (),
+    **keywords: Any,
+) -> Recipe:
+    """Read a recipe and lay keywords over it.
+
+    Parameters
+    ----------
+    source, assignments
+        See `load_recipe`.
+    **keywords
+        Keys of a recipe and of its part ``training``, and ``alpha`` and
+        ``weights`` of the backbone; of ``backbone``, ``head`` and ``loss`` the
+        name alone, or a mapping. ``epochs``, ``steps`` and ``learning_rate``
+        are those of every stage, or a sequence with one for each. None: as the
+        recipe says.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    UsageError
+        For a keyword that is none.
+    RecipeError
+        See `load_recipe`.
+    """
+    changes: dict[str, Any] = {}
+    for name, value in keywords.items():
+        key = KEYWORDS.get(name)
+        if key is None and name not in _IN_STAGES:
+            known = [*KEYWORDS, *_IN_STAGES, *RENAMED]
+            raise UsageError(f"`{name}`: no such parameter{_nearest(name, known)}")
+        if key is None or value is None:
+            continue
+        *parents, last = (key.removesuffix(".name") if isinstance(value, Mapping) else key).split(
+            "."
+        )
+        part = changes
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[last] = list(value) if isinstance(value, tuple) else value
+    if keywords.get("epochs") is not None and keywords.get("steps") is not None:
+        raise UsageError("`steps`: expected epochs or steps, received both")
+    stages = len(load_recipe(source, changes, assignments).training.stages)
+    per_stage = {name: keywords.get(name) for name in _IN_STAGES}
+    texts = stage_assignments(
+        stages,
+        **{k: (v,) * stages if isinstance(v, int | float) else v for k, v in per_stage.items()},
+    )
+    return load_recipe(source, changes, (*texts, *assignments))
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         inner = merged.get(key)
-        both = isinstance(value, dict) and isinstance(inner, dict)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
         merged[key] = _merge(inner, value) if both and inner is not None else value
     return merged
 
@@ -246,7 +314,7 @@ def make_recipe(content: dict[str, Any], name: str = "recipe") -> Recipe:
 
 
 def load_recipe(
-    source: str | Path | None = None,
+    source: Recipe | Mapping[str, Any] | str | Path | None = None,
     changes: dict[str, Any] | None = None,
     assignments: tuple[str, ...] = (),
 ) -> Recipe:
@@ -254,9 +322,10 @@ def load_recipe(
 
     Parameters
     ----------
-    source : str or Path, optional
-        A YAML file or the name of an installed recipe; None: the defaults. That
-        of a run folder may have the keys of an earlier tltool.
+    source : Recipe, mapping, str or Path, optional
+        A recipe, its content, a YAML file or the name of an installed recipe;
+        None: the defaults. That of a run folder may have the keys of an earlier
+        tltool.
     changes : dict, optional
         Nested values laid over the file's.
     assignments : tuple of str
@@ -279,14 +348,19 @@ def load_recipe(
     >>> recipe.backbone.name, recipe.backbone.alpha, recipe.training.batch_size
     ('MobileNet', 0.5, 8)
     """
-    name = "recipe" if source is None else f"recipe {source}"
-    try:
-        content = yaml.safe_load(recipe_text(source)) if source is not None else {}
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
-    if source is not None and _is_of_run(Path(source)):
-        content = upgrade_keys(content)
-    if not isinstance(content or {}, dict):
+    name: str = "recipe"
+    content: Any = source
+    if isinstance(source, Recipe):
+        content = source.model_dump(mode="json")
+    elif isinstance(source, str | Path):
+        name = f"recipe {source}"
+        try:
+            content = yaml.safe_load(recipe_text(source))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+        if _is_of_run(Path(source)):
+            content = upgrade_keys(content)
+    if not isinstance(content or {}, Mapping):
         raise RecipeError(f"{name}: expected keys and values, received {type(content).__name__}")
     given = _merge(content or {}, changes or {})
     resolved = make_recipe(given, name).model_dump(mode="json")

@@ -320,7 +320,8 @@ class Recipe(Part):
             backbone = backbone.model_copy(update={"weights": _absolute(backbone.weights)})
         return self.model_copy(update={"backbone": backbone, "augment": _anchored(self.augment)})
 
-    def save(self, path: Path) -> None:
-        """Write as YAML."""
+    def save(self, path: Path, note: str = "") -> None:
+        """Write as YAML, below a note where there is one."""
         content = self.model_dump(mode="json")
-        write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        head = f"# {note}\n" if note else ""
+        write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tltool.data.arrays import StreamBatches
 from tltool.data.stream import Batches
 from tltool.models.network import Classifier
 from tltool.progress import progress_bar
@@ -26,7 +27,7 @@ from tltool.training.callbacks import (
 from tltool.training.features import CachedBatches, compute_draws, halve
 from tltool.training.optimizers import make_optimizer
 from tltool.training.schedules import make_schedule
-from tltool.training.stages import apply_stage, backbone_is_frozen
+from tltool.training.stages import apply_stage, backbone_is_frozen, steps_per_epoch
 from tltool.training.state import STATE_NAME, SaveState, State, assign, values_of
 from tltool.training.steps import STEPS, Objective, SupervisedStep
 
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def fit(
     classifier: Classifier,
-    train: Batches,
+    train: Batches | StreamBatches,
     valid: Batches | None,
     stages: Sequence[StageRecipe],
     objective: Objective,
@@ -51,8 +52,9 @@ def fit(
     Parameters
     ----------
     classifier : Classifier
-    train, valid : Batches
-        Without `valid` the training loss tells the best epoch.
+    train : Batches or StreamBatches
+    valid : Batches or None
+        None: the training loss tells the best epoch.
     stages : sequence of StageRecipe
     objective : Objective
     folder : Path
@@ -116,7 +118,7 @@ def fit(
         if within is None:
             best.waited = 0
         best.patience = stage.patience
-        per_epoch = len(train)
+        per_epoch = steps_per_epoch(train, stage)
         factors = apply_stage(classifier, stage, per_epoch, f"training.stages.{number}")
         epochs, steps = stage.length(per_epoch)
         if done < epochs and not (within is not None and best.spent):
@@ -150,6 +152,7 @@ def fit(
                     validation_data=kept,
                     initial_epoch=first + done,
                     epochs=first + epochs,
+                    steps_per_epoch=None if isinstance(train, Batches) else per_epoch,
                     verbose=0,
                     # Batches shuffle themselves, by the seed; Keras would by Python's generator.
                     shuffle=False,
@@ -164,7 +167,7 @@ def fit(
 
 def _material(
     classifier: Classifier,
-    train: Batches,
+    train: Batches | StreamBatches,
     valid: Batches | None,
     number: int,
     stage: StageRecipe,
@@ -173,6 +176,12 @@ def _material(
     done: int,
 ) -> tuple[keras.Model, Any, Any]:
     """The whole network on images, or what trains on features that are computed here."""
+    if not isinstance(train, Batches):
+        return (
+            classifier.model,
+            train.batches_from(first, done, steps_per_epoch(train, stage)),
+            valid,
+        )
     cached = stage.cache == "frozen" or backbone_is_frozen(classifier)
     halves = halve(classifier) if stage.draws and cached else None
     if halves is None:

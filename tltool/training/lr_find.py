@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import keras
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from tltool.data.arrays import Classes, Scale
+from tltool.data.stream import Batches
 from tltool.errors import UsageError
 from tltool.files import atomic_path, refuse_existing
 from tltool.progress import Bar, progress_bar
-from tltool.recipe import Recipe, load_recipe
+from tltool.recipe import Recipe, override_recipe
 from tltool.training.optimizers import make_optimizer
 from tltool.training.prepare import prepare
-from tltool.training.stages import apply_stage
+from tltool.training.stages import apply_stage, steps_per_epoch
 from tltool.training.steps import STEPS
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 # Share of the rates over which losses are smoothed (deviation of a Gaussian).
 _WIDTH = 0.04
@@ -89,7 +92,7 @@ def suggest(rates: np.ndarray, smoothed: np.ndarray) -> tuple[float, float]:
     if smoothed[end] > 0.97 * start:
         raise UsageError(
             f"lr-find: the loss hardly falls at any rate from {rates[0]:.2g} to {rates[-1]:.2g}"
-            f" ({start:.3g} to {smoothed[end]:.3g}). Take more --steps, or other --low and --high"
+            f" ({start:.3g} to {smoothed[end]:.3g}). Take more `steps`, or other `low` and `high`"
         )
     before = np.flatnonzero(smoothed[: end + 1] >= start)
     first = int(before[-1]) if len(before) else 0
@@ -127,25 +130,27 @@ class _Rise(keras.callbacks.Callback):
 
 
 def lr_find(
-    data: str | Path,
+    data: Any,
     out: str | Path,
-    recipe: Recipe | str | Path | None = None,
+    recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
     *,
     stage: int = 1,
     low: float = 1e-6,
     high: float = 1.0,
     steps: int = 100,
+    classes: Classes = None,
+    scale: Scale = None,
     overwrite: bool = False,
+    **keywords: Any,
 ) -> FoundRates:
     """Train for some steps at a rising rate and suggest one (Smith 2017).
 
     Parameters
     ----------
-    data : str or Path
-        As in `tltool.finetune`.
+    data, recipe, classes, scale, **keywords
+        See `tltool.finetune`.
     out : str or Path
         PNG of the curve; a CSV ``rate,loss,smoothed`` lies beside it.
-    recipe : Recipe, str or Path, optional
     stage : int
         Of the recipe, from 1: which layers train, with which optimizer.
         Earlier stages are not run.
@@ -165,27 +170,37 @@ def lr_find(
         raise UsageError(f"lr-find: expected an output name that ends in .png, received {path}")
     for each in (path, path.with_suffix(".csv")):
         refuse_existing(each, overwrite)
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = override_recipe(recipe, **keywords)
     stages = recipe.training.stages
     if not 1 <= stage <= len(stages):
-        raise UsageError(f"--stage: expected 1 to {len(stages)}, received {stage}")
+        raise UsageError(f"`stage`: expected 1 to {len(stages)}, received {stage}")
     if not 0 < low < high or steps < 10:
         raise UsageError(
             f"lr-find: expected 0 < low < high and 10 steps or more, received {low:g}, {high:g},"
             f" {steps}"
         )
-    prepared = prepare(data, recipe)
-    chosen = stages[stage - 1].model_copy(update={"gradient_accumulation_steps": 1, "ema": None})
+    prepared = prepare(data, recipe, classes=classes, scale=scale)
+    chosen = stages[stage - 1].model_copy(
+        update={"gradient_accumulation_steps": 1, "ema": None, "epochs": None, "steps": steps}
+    )
     batches = prepared.train_batches()
-    factors = apply_stage(prepared.classifier, chosen, len(batches))
-    model = prepared.classifier.model
+    per_epoch = steps_per_epoch(batches, chosen)
+    factors = apply_stage(prepared.classifier, chosen, per_epoch)
     rates = np.geomspace(low, high, steps)
     optimizer = make_optimizer(chosen, float(low), factors)
-    step = STEPS[chosen.method](model, prepared.objective(), optimizer)
+    step = STEPS[chosen.method](prepared.classifier.model, prepared.objective(), optimizer)
     with progress_bar("lr-find", steps, "steps") as bar:
         rise = _Rise(rates, bar)
-        epochs = math.ceil(steps / len(batches))
-        step.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[rise])
+        known = isinstance(batches, Batches)
+        images: Any = batches if known else batches.batches_from(0, 0, per_epoch)
+        step.fit(
+            images,
+            epochs=math.ceil(steps / per_epoch),
+            steps_per_epoch=None if known else per_epoch,
+            verbose=0,
+            shuffle=False,
+            callbacks=[rise],
+        )
     found = _found(rates, np.array(rise.losses))
     _write(found, path, recipe, stage)
     return found
@@ -196,7 +211,7 @@ def _found(rates: np.ndarray, losses: np.ndarray) -> FoundRates:
     if not finite.any():
         raise UsageError(
             f"lr-find: expected a loss at the first rate, {rates[0]:.2g}, received {losses[0]}."
-            " Take a lower --low"
+            " Take a lower `low`"
         )
     losses, rates = losses[finite], rates[: len(losses)][finite]
     smoothed = smooth(losses)

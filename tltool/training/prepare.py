@@ -11,9 +11,18 @@ import keras
 import numpy as np
 
 from tltool.augment.pipeline import Augmenter
-from tltool.data.dataset import Dataset, PatchFacts
+from tltool.data.arrays import (
+    Classes,
+    Scale,
+    Stream,
+    StreamBatches,
+    as_images,
+    is_stream,
+    read_arrays,
+    read_stream,
+)
+from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
-from tltool.data.images import read_image
 from tltool.data.overview import DataReport, data_report
 from tltool.data.splits import SPLITS
 from tltool.data.stream import Batches, Patches, load_patches
@@ -30,7 +39,7 @@ from tltool.tasks.task import Task
 from tltool.training.stages import check_stages, check_steps
 from tltool.training.steps import Objective
 
-logger = logging.getLogger("tltool")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,28 +59,25 @@ class Sizes:
 def _first_image(dataset: Dataset, bands: list[int] | None) -> np.ndarray:
     for sample in dataset.samples["train"]:
         try:
-            return read_image(sample.path, bands)
+            return sample.read(bands)
         except ImageError:
             continue
     raise DataError(f"{dataset.source}: not one image of the training split can be read")
 
 
-def _sizes_of_cut(recipe: Recipe, facts: PatchFacts, folder: Path) -> Sizes:
-    patch = recipe.patch or facts.patch
-    available = (facts.patch + 2 * facts.context - patch) // 2
-    context = min(facts.context, available) if recipe.context is None else recipe.context
-    if patch + 2 * context > facts.patch + 2 * facts.context or available < 0:
-        raise UsageError(
-            f"{folder} holds patches of {facts.patch} px with {facts.context} px of context;"
-            f" patch {patch} with context {context} needs more. Cut them anew with"
-            f" tltool patches --size {patch} --context {context}"
-        )
-    return Sizes(patch, context, crop=True)
-
-
 def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> Sizes:
-    if dataset.facts is not None:
-        return _sizes_of_cut(recipe, dataset.facts, dataset.folder)
+    facts = dataset.facts
+    if facts is not None:
+        patch = recipe.patch or facts.patch
+        available = (facts.patch + 2 * facts.context - patch) // 2
+        context = min(facts.context, available) if recipe.context is None else recipe.context
+        if patch + 2 * context > facts.patch + 2 * facts.context or available < 0:
+            raise UsageError(
+                f"{dataset.folder} holds patches of {facts.patch} px with {facts.context} px of"
+                f" context; patch {patch} with context {context} needs more. Cut them anew with"
+                f" `tltool.patches(size={patch}, context={context})`"
+            )
+        return Sizes(patch, context, crop=True)
     context = recipe.context or 0
     height, width = first.shape[:2]
     if recipe.patch is not None:
@@ -83,7 +89,7 @@ def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> Sizes:
     if (height, width) != (patch + 2 * context,) * 2:
         logger.warning(
             "%s: the first image is %d x %d px; every image is resized to %d px"
-            " (set --patch and --context to what the images are)",
+            " (set `patch` and `context` to what the images are)",
             dataset.source,
             width,
             height,
@@ -106,7 +112,8 @@ def _load(
         )
         for split in SPLITS
     }
-    _check_enough(dataset, loaded["train"])
+    if dataset.samples["train"]:
+        _check_enough(dataset, loaded["train"])
     return loaded
 
 
@@ -164,7 +171,7 @@ def _sidecar(recipe: Recipe, dataset: Dataset, sizes: Sizes, bands: int) -> Side
         bands=bands,
         band_numbers=recipe.bands,
         gsd=dataset.facts.gsd if dataset.facts else None,
-        data={"folder": str(dataset.source.resolve()), **dataset.summary()},
+        data={**dataset.told(), **dataset.summary()},
     )
 
 
@@ -185,6 +192,8 @@ class Prepared:
         Builds the same network anew.
     sidecar : Sidecar
     report : DataReport
+    stream : StreamBatches or None
+        Where training images come bit by bit.
     """
 
     recipe: Recipe
@@ -195,9 +204,17 @@ class Prepared:
     rebuild: Callable[[], Classifier]
     sidecar: Sidecar
     report: DataReport
+    stream: StreamBatches | None = None
 
-    def train_batches(self) -> Batches:
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same data."""
+        return str((self.sidecar.data or {})["fingerprint"])
+
+    def train_batches(self) -> Batches | StreamBatches:
         """Augmented batches of the training split."""
+        if self.stream is not None:
+            return self.stream
         training = self.recipe.training
         return Batches(
             self.loaded["train"],
@@ -239,14 +256,21 @@ Network = Callable[[Sequence[Task], Sizes], Classifier]
 
 
 def prepare(
-    data: str | Path, recipe: Recipe, *, strict: bool = False, network: Network | None = None
+    data: Any,
+    recipe: Recipe,
+    *,
+    strict: bool = False,
+    network: Network | None = None,
+    validation_data: Any = None,
+    classes: Classes = None,
+    scale: Scale = None,
 ) -> Prepared:
     """Read the data, build the network, and check every stage against it.
 
     Parameters
     ----------
-    data : str or Path
-        Folder or manifest.
+    data, validation_data, classes, scale
+        See `tltool.finetune`.
     recipe : Recipe
     strict : bool
         Stop at an unreadable image instead of leaving it out.
@@ -254,10 +278,37 @@ def prepare(
         Builds the classifier in place of the recipe's backbone and head.
     """
     keep_freed_memory()
-    augmenter = Augmenter(recipe.augment)
-    dataset = read_dataset(data, recipe)
+    augmenter, training, stream = Augmenter(recipe.augment), recipe.training, None
+    if isinstance(data, str | Path):
+        more = {"validation_data": validation_data, "classes": classes, "scale": scale}
+        for name, value in more.items():
+            if value is not None:
+                raise UsageError(
+                    f"`{name}`: expected with arrays or a dataset in `data`; {data} has splits,"
+                    " classes and bytes of its own"
+                )
+        dataset = read_dataset(data, recipe)
+        first = _first_image(dataset, recipe.bands)
+    elif is_stream(data):
+        stream = Stream(data)
+        dataset = read_stream(stream, recipe, validation_data, classes, scale)
+        image = stream.first[0] if stream.batched else np.asarray(stream.first[0])[None]
+        first = Sample(Path("data[0]"), (), pixels=as_images(image, scale)[0]).read(recipe.bands)
+        losses = [training.loss, *(t.loss for t in recipe.tasks.values() if t.loss)]
+        for key, wanted in (
+            ("training.sampling", training.sampling != "as-is"),
+            ("training.loss.class_weights", any(x.class_weights != "none" for x in losses)),
+            ("augment: what normalises every image", bool(augmenter.normalising)),
+        ):
+            if wanted:
+                raise UsageError(
+                    f"{key}: expected images that are known beforehand, but `data` gives them bit"
+                    " by bit. Pass arrays or a folder, or leave it out"
+                )
+    else:
+        dataset = read_arrays(data, recipe, validation_data, classes, scale)
+        first = _first_image(dataset, recipe.bands)
     _check_sampling(recipe, dataset)
-    first = _first_image(dataset, recipe.bands)
     bands, sizes = first.shape[2], _sizes(recipe, dataset, first)
     augmenter.check_bands(bands, sizes.window)
     augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
@@ -290,8 +341,24 @@ def prepare(
     check_stages(classifier, recipe.training.stages)
     loaded = early or _load(dataset, sizes, recipe, bands, strict)
     report = data_report(dataset, loaded)
-    found = Prepared(recipe, dataset, loaded, augmenter, classifier, build, sidecar, report)
-    check_steps(recipe.training.stages, len(found.train_batches()))
+    batches = None
+    if stream is not None:
+        batches = StreamBatches(
+            stream,
+            dataset.tasks,
+            training.batch_size,
+            as_zoom(recipe.zoom),
+            augmenter,
+            training.seed,
+            sizes.context,
+            side=sizes.window,
+            scale=scale,
+            bands=recipe.bands,
+        )
+    found = Prepared(
+        recipe, dataset, loaded, augmenter, classifier, build, sidecar, report, batches
+    )
+    check_steps(training.stages, found.train_batches())
     return found
 
 

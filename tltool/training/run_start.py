@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tltool.data.arrays import Classes, Scale
 from tltool.errors import DataError, ModelError, RecipeError
 from tltool.recipe import Recipe, load_recipe, make_recipe, upgrade_keys
 from tltool.run.folder import BEGUN_NAME, CHECKPOINTS, METRICS_NAME, RECIPE_NAME, write_json
@@ -18,23 +19,34 @@ class RunStart:
     Attributes
     ----------
     data : Path
-        Folder or manifest.
+        Folder or manifest, or in words what was in memory.
     fingerprint : str
         Of the data.
     strict : bool
         Whether an unreadable image stops it.
     recipe : dict
         Fully resolved.
+    in_memory : bool
+        Whether the data lie in no folder.
+    classes : sequence of str, dict of them by task, or None
+    scale : (float, float) or None
+        As `tltool.finetune` got them.
     """
 
     data: Path
     fingerprint: str
     strict: bool
     recipe: dict[str, Any]
+    in_memory: bool = False
+    classes: Classes = None
+    scale: Scale = None
 
     def save(self, folder: Path) -> None:
         """Write into the checkpoints of `folder`."""
-        content = {**self.__dict__, "data": str(self.data.resolve())}
+        content = {
+            **self.__dict__,
+            "data": str(self.data if self.in_memory else self.data.resolve()),
+        }
         write_json(folder / CHECKPOINTS / BEGUN_NAME, content)
 
     def check_data(self, fingerprint: str, folder: Path) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from tltool.data.arrays import StreamBatches
+from tltool.data.stream import Batches
 from tltool.errors import RecipeError
 from tltool.models.network import Classifier
 from tltool.recipe import StageRecipe
@@ -93,7 +95,7 @@ def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> 
 
 
 def apply_stage(
-    classifier: Classifier, stage: StageRecipe, steps_per_epoch: int, where: str = "stages.0"
+    classifier: Classifier, stage: StageRecipe, per_epoch: int, where: str = "stages.0"
 ) -> dict[str, float]:
     """Freeze and unfreeze layers.
 
@@ -121,7 +123,7 @@ def apply_stage(
         layer.trainable = rates.get(layer.name, 0.0) > 0
     for layer in norms:
         if layer.trainable:
-            layer.momentum = min(0.99, 1 - 1 / max(10, steps_per_epoch))
+            layer.momentum = min(0.99, 1 - 1 / max(10, per_epoch))
     factors = {
         weight.path: rates[layer.name]
         for layer in classifier.model.layers
@@ -146,10 +148,15 @@ def check_stages(classifier: Classifier, stages: Sequence[StageRecipe]) -> None:
         apply_stage(classifier, stage, 1, f"training.stages.{number}")
 
 
-def check_steps(stages: Sequence[StageRecipe], steps_per_epoch: int) -> None:
+def steps_per_epoch(train: Batches | StreamBatches, stage: StageRecipe) -> int:
+    """Batches in an epoch of a stage."""
+    return len(train) if isinstance(train, Batches) else train.length(stage.steps)
+
+
+def check_steps(stages: Sequence[StageRecipe], train: Batches | StreamBatches) -> None:
     """Raise `RecipeError` for the first stage that gathers gradients and never applies them."""
     for number, stage in enumerate(stages):
-        steps = stage.length(steps_per_epoch)[1]
+        steps = stage.length(steps_per_epoch(train, stage))[1]
         gathered = stage.gradient_accumulation_steps
         if 0 < steps < gathered:
             raise RecipeError(
