@@ -85,5 +85,7 @@ def test_data_that_are_gone_are_asked_for(tmp_path):
     recipe = tltool.load_recipe(None, HEAD_RECIPE)
     recipe.save(tmp_path / "recipe.yaml")
     RunStart(tmp_path / "gone", "1", False, recipe.model_dump(mode="json")).save(tmp_path)
-    with pytest.raises(DataError, match=r"no longer at .*gone. Say where.*finetune DATA --resume"):
+    with pytest.raises(
+        DataError, match=r"no longer at .*gone. Say in `data` where.*`tltool.resume"
+    ):
         tltool.resume(tmp_path)

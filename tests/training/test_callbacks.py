@@ -106,7 +106,7 @@ def test_weights_spoilt_by_an_epochs_last_step_are_not_called_good(net, tmp_path
         guard.on_epoch_begin(epoch)
         if epoch < 2:
             guard.on_train_batch_end(0, {"loss": 0.5})
-    with pytest.raises(TrainingError, match=r"epoch 3, step 1.*--weights starts a run from them"):
+    with pytest.raises(TrainingError, match=r"epoch 3, step 1.*`weights` starts a run from them"):
         guard.on_train_batch_end(0, {"loss": np.nan})
     kept = keras.saving.load_model(tmp_path / "last.keras")
     assert np.asarray(kept.get_layer("high").bias) == 2

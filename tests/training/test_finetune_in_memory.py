@@ -173,7 +173,7 @@ def stopped(data, folder, **more):
 def test_arrays_are_resumed_when_given_again(tmp_path):
     whole = train((X, Y), tmp_path / "whole", deterministic=True)
     stopped((X, Y), tmp_path / "run")
-    with pytest.raises(DataError, match=r"arrays in memory: 24 images\. Give it again: `data`"):
+    with pytest.raises(DataError, match=r"arrays in memory: 24 images\. Give it again, in `data`"):
         tltool.resume(tmp_path / "run")
     with pytest.raises(DataError, match="expected the data that the run began with"):
         tltool.resume(tmp_path / "run", data=(X[::-1], Y))

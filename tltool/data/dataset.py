@@ -142,7 +142,7 @@ class Dataset:
         return self.manifest or self.folder
 
     def told(self) -> dict[str, str]:
-        """Where it is, for a run that was trained on it: ``folder``, or ``source`` in words."""
+        """Facts for a run that is trained on it: the ``folder``, or the ``source`` in words."""
         if self.in_memory:
             return {"source": str(self.source)}
         return {"folder": str(self.source.resolve())}

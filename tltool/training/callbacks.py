@@ -144,7 +144,7 @@ class StopAtNaN(keras.callbacks.Callback):
         save_plain(self._network, self._path)
         raise TrainingError(
             f"stage {self.stage}, epoch {self._epoch + 1}, step {batch + 1}: the loss is {loss} at"
-            f" a rate of {rate:.3g}. The last good weights are in {self._path}; --weights starts"
+            f" a rate of {rate:.3g}. The last good weights are in {self._path}; `weights` starts"
             " a run from them. Take a lower learning_rate, a warm-up or a smaller clipnorm"
         )
 

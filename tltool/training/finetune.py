@@ -320,13 +320,13 @@ def resume(
     _settle_determinism(stored)
     if data is None and begun.in_memory:
         raise DataError(
-            f"{folder}: it was trained on what lies in no folder, {begun.data}. Give it again:"
-            f" `data` of tltool.resume"
+            f"{folder}: it was trained on what lies in no folder, {begun.data}. Give it again, in"
+            f" `data` of `tltool.resume({folder})`"
         )
     if data is None and not Path(begun.data).exists():
         raise DataError(
-            f"{folder}: its data are no longer at {begun.data}. Say where they are now: tltool"
-            f" finetune DATA --resume {folder}"
+            f"{folder}: its data are no longer at {begun.data}. Say in `data` where they are"
+            f" now, beside `tltool.resume({folder})`"
         )
     prepared = prepare(
         begun.data if data is None else data,

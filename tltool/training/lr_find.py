@@ -35,7 +35,7 @@ _DIVERGED = 3.0
 
 @dataclass(frozen=True)
 class FoundRates:
-    """How the loss went with the rate.
+    """Losses over rising rates, and the rate that is suggested.
 
     Attributes
     ----------

@@ -208,7 +208,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same data."""
+        """Digest of names, sizes and labels, or of pixels in memory."""
         return str((self.sidecar.data or {})["fingerprint"])
 
     def train_batches(self) -> Batches | StreamBatches:

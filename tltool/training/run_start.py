@@ -14,7 +14,7 @@ from tltool.training.state import STATE_NAME, State, load_state
 
 @dataclass(frozen=True)
 class RunStart:
-    """What a run began with.
+    """Record of what a run began with.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class RunStart:
             raise DataError(
                 f"{folder}: expected the data that the run began with (fingerprint"
                 f" {self.fingerprint}), received other images or labels ({fingerprint})."
-                " Restore them, or start the run anew with --overwrite"
+                " Restore them, or start the run anew with `overwrite=True`"
             )
 
 
@@ -82,7 +82,7 @@ def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> 
         raise RecipeError(
             f"{folder}: its checkpoint is from another recipe: {key} was {then}, is now {now}."
             f" Resume with the recipe it began with ({folder / RECIPE_NAME}), or start anew with"
-            " --overwrite"
+            " `overwrite=True`"
         )
 
 
@@ -92,7 +92,7 @@ def _as_today(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Recipe, State | None]:
-    """What is needed to go on with a run.
+    """Open what is needed to go on with a run.
 
     Parameters
     ----------

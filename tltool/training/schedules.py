@@ -73,7 +73,7 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return self._stage.learning_rate * share
 
     def get_config(self) -> dict[str, Any]:
-        """What it was made of."""
+        """Return the arguments it was made with."""
         return {"stage": self._stage.model_dump(), "steps": self._epoch}
 
 

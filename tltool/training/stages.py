@@ -60,7 +60,7 @@ def _since(classifier: Classifier, start: str, where: str) -> set[str]:
 
 
 def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> dict[str, float]:
-    """What the rate of each layer is multiplied by; 0 where it is frozen.
+    """Factors of the learning rate of each layer; 0 where it is frozen.
 
     Parameters
     ----------

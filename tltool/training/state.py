@@ -91,7 +91,7 @@ def assign(variables: list[Any], values: list[np.ndarray], path: Path) -> None:
     if shapes != [value.shape for value in values]:
         raise ModelError(
             f"{path} does not fit: expected {len(shapes)} variables of this recipe's network, it"
-            f" holds {len(values)} of other shapes. Start the run anew with --overwrite"
+            f" holds {len(values)} of other shapes. Start the run anew with `overwrite=True`"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

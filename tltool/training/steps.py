@@ -29,7 +29,7 @@ from tltool.training.optimizers import averaged, minimise
 
 @dataclass(frozen=True)
 class Objective:
-    """What training makes small.
+    """Objective that training minimises.
 
     Attributes
     ----------
