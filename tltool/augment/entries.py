@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import (
@@ -310,14 +309,6 @@ class Node:
             yield from node.leaves()
 
 
-def load_albumentations() -> ModuleType:
-    """Import Albumentations, which asks the internet for its newest version if it may."""
-    prepare_environment()
-    import albumentations
-
-    return albumentations
-
-
 def _nearest(name: Any, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(known), 3)
     return f" Did you mean {' or '.join(near)}?" if near else ""
@@ -361,7 +352,10 @@ def _check_settings(model: type[Entry], settings: dict[str, Any], where: str) ->
 
 
 def _transform_class(name: str, where: str) -> type:
-    albumentations = load_albumentations()
+    # Else it asks the internet for its newest version when imported.
+    prepare_environment()
+    import albumentations
+
     found, basic = getattr(albumentations, name, None), albumentations.BasicTransform
     if isinstance(found, type) and issubclass(found, basic):
         return found
@@ -405,12 +399,6 @@ def make_transform(node: Node) -> Any:
         raise RecipeError(f"{where}: {name}({arguments}): {reason}") from error
 
 
-def _weight(node: Node) -> float:
-    if isinstance(node.settings, Entry):
-        return node.settings.p
-    return float(make_transform(node).p)
-
-
 def _check_container(name: str, settings: Any, where: str) -> Node:
     inside = f"{where}.{name}"
     if isinstance(settings, dict):
@@ -419,25 +407,24 @@ def _check_container(name: str, settings: Any, where: str) -> Node:
         settings, path = {"transforms": settings}, inside
     checked = _check_settings(CONTAINERS[name], settings, inside)
     inner = tuple(_check(e, f"{path}.{i}") for i, e in enumerate(checked.transforms))
+    weights = []
     for node in inner:
-        _check_nesting(node, inside)
-    if name == "OneOf" and not any(_weight(node) for node in inner):
+        if node.name in BATCH_ENTRIES:
+            raise RecipeError(
+                f"{node.where}: {node.name} works on whole batches and cannot stand in {inside}."
+                " Put it at the end of the list"
+            )
+        if node.name == "image_data_generator" and node.settings.normalising():
+            names = ", ".join(node.settings.normalising())
+            raise RecipeError(
+                f"{node.where}: {names} apply to every image and cannot stand in {inside}."
+                " Put them into an image_data_generator of their own"
+            )
+        ours = isinstance(node.settings, Entry)
+        weights.append(node.settings.p if ours else float(make_transform(node).p))
+    if name == "OneOf" and not any(weights):
         raise RecipeError(f"{inside}: p of the transforms are weights; expected one above 0")
     return Node(where, name, checked, inner)
-
-
-def _check_nesting(node: Node, inside: str) -> None:
-    if node.name in BATCH_ENTRIES:
-        raise RecipeError(
-            f"{node.where}: {node.name} works on whole batches and cannot stand in {inside}."
-            " Put it at the end of the list"
-        )
-    if node.name == "image_data_generator" and node.settings.normalising():
-        names = ", ".join(node.settings.normalising())
-        raise RecipeError(
-            f"{node.where}: {names} apply to every image and cannot stand in {inside}."
-            " Put them into an image_data_generator of their own"
-        )
 
 
 def _check(entry: Any, where: str) -> Node:
@@ -450,18 +437,6 @@ def _check(entry: Any, where: str) -> Node:
     node = Node(where, name, settings)
     make_transform(node)
     return node
-
-
-def _check_order(nodes: Sequence[Node]) -> None:
-    batch = None
-    for node in nodes:
-        if node.name in BATCH_ENTRIES:
-            batch = node
-        elif batch is not None:
-            raise RecipeError(
-                f"{node.where}: {node.name} works on one image, but comes after {batch.name}"
-                f" ({batch.where}), which mixes whole batches. Put {batch.name} last"
-            )
 
 
 def normalising_node(nodes: Sequence[Node]) -> Node | None:
@@ -495,7 +470,15 @@ def parse_entries(entries: Sequence[Any]) -> list[Node]:
     if isinstance(entries, str | dict) or not isinstance(entries, Sequence):
         raise RecipeError(f"augment: expected a list of transforms, received {entries!r}")
     nodes = [_check(entry, f"augment.{i}") for i, entry in enumerate(entries)]
-    _check_order(nodes)
+    batch = None
+    for node in nodes:
+        if node.name in BATCH_ENTRIES:
+            batch = node
+        elif batch is not None:
+            raise RecipeError(
+                f"{node.where}: {node.name} works on one image, but comes after {batch.name}"
+                f" ({batch.where}), which mixes whole batches. Put {batch.name} last"
+            )
     normalising_node(nodes)
     return nodes
 

@@ -99,36 +99,28 @@ def _random_state(key: tuple[int, ...]) -> tuple[np.random.Generator, random.Ran
     return np.random.default_rng(seed), random.Random(int(seed.pool[0]))
 
 
-def _fault(node: Node, error: Exception, image: np.ndarray) -> RecipeError:
-    height, width, bands = image.shape
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RecipeError(
-        f"{node.where}: {node.name} failed on an image of {width} x {height} px and {bands} bands:"
-        f" {reason}"
-    )
-
-
-def _check_result(node: Node, found: np.ndarray, image: np.ndarray) -> np.ndarray:
-    if found.shape == image.shape[:2] and image.shape[2] == 1:
-        found = found[..., None]
-    if found.shape != image.shape or found.dtype != np.uint8:
-        raise RecipeError(
-            f"{node.where}: expected {node.name} to give uint8 of shape {image.shape} as it got,"
-            f" received {found.dtype} of shape {found.shape}. Sizes stay within the augment list;"
-            " normalisation is the network's"
-        )
-    return found
-
-
 def _apply(node: Node, step: Any, data: dict[str, Any]) -> dict[str, Any]:
     image = data["image"]
+    height, width, bands = image.shape
     try:
         found: dict[str, Any] = step(**data)
     except TltoolError:
         raise
     except Exception as error:
-        raise _fault(node, error, image) from error
-    found["image"] = _check_result(node, found["image"], image)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RecipeError(
+            f"{node.where}: {node.name} failed on an image of {width} x {height} px and {bands}"
+            f" bands: {reason}"
+        ) from error
+    result = found["image"]
+    if result.shape == (height, width) and bands == 1:
+        found["image"] = result = result[..., None]
+    if result.shape != image.shape or result.dtype != np.uint8:
+        raise RecipeError(
+            f"{node.where}: expected {node.name} to give uint8 of shape {image.shape} as it got,"
+            f" received {result.dtype} of shape {result.shape}. Sizes stay within the augment"
+            " list; normalisation is the network's"
+        )
     return found
 
 

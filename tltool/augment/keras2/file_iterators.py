@@ -175,76 +175,61 @@ class DataFrameIterator(_FileIterator):
         self.directory = os.fspath(settings["directory"] or "")
         self.class_mode = settings["class_mode"]
         check_choice(self.class_mode, _TABLE_MODES, "class_mode")
-        table, column = settings["dataframe"], settings["x_col"]
+        table, column, wanted = settings["dataframe"], settings["x_col"], settings["y_col"]
+        several = isinstance(wanted, (list, tuple))
         paths = _column(table, column)
         _check_types(paths, (str,), column)
         rows = list(range(len(paths)))
         if settings["validate_filenames"]:
-            rows = self._existing(paths, column)
-        rows = self._labelled(table, rows, settings["y_col"], settings["classes"])
-        rows = rows[part_of(len(rows), settings["subset"], generator)]
-        self.filenames = [paths[row] for row in rows]
-        self._set_labels(table, rows, settings["y_col"])
-        self._set_weights(table, rows, settings["weight_col"])
-        self._report()
-        super().__init__(generator, settings)
-
-    def _existing(self, paths: list[str], column: Any) -> list[int]:
-        def exists(path: str) -> bool:
-            is_image = path.lower().endswith(_FORMATS)
-            return is_image and os.path.isfile(os.path.join(self.directory, path))
-
-        rows = [row for row, path in enumerate(paths) if exists(path)]
+            rows = [
+                row
+                for row, path in enumerate(paths)
+                if path.lower().endswith(_FORMATS)
+                and os.path.isfile(os.path.join(self.directory, path))
+            ]
         if len(rows) < len(paths):
             warnings.warn(
                 f"column {column!r}: {len(paths) - len(rows)} of {len(paths)} are no image file in"
                 f" {self.directory or 'the working directory'} and are left out",
                 stacklevel=2,
             )
-        return rows
-
-    def _labelled(self, table: Any, rows: list[int], column: Any, classes: Any) -> list[int]:
-        """Set `class_indices` and keep the rows that have one of the classes."""
-        self.class_indices = {}
-        if self.class_mode not in _LABELLED:
-            if classes:
-                warnings.warn(
-                    f"`classes`: unused with class_mode={self.class_mode!r}", stacklevel=2
-                )
-            return rows
-        labels = _column(table, column)
-        several = (list, tuple) if self.class_mode == "categorical" else ()
-        _check_types(labels, (str, *several), column)
-        known = classes or sorted({name for row in rows for name in _names(labels[row])})
-        self.class_indices = {name: i for i, name in enumerate(dict.fromkeys(known))}
-        if self.class_mode == "binary" and self.num_classes != 2:
-            raise DataError(f"class_mode 'binary': expected 2 classes, found {self.num_classes}")
-        return [r for r in rows if any(name in self.class_indices for name in _names(labels[r]))]
-
-    def _set_labels(self, table: Any, rows: list[int], column: Any) -> None:
+        labels, self.class_indices = [], {}
         if self.class_mode in _LABELLED:
-            labels = _column(table, column)
+            labels = _column(table, wanted)
+            lists = (list, tuple) if self.class_mode == "categorical" else ()
+            _check_types(labels, (str, *lists), wanted)
+            found = sorted({name for row in rows for name in _names(labels[row])})
+            known = dict.fromkeys(settings["classes"] or found)
+            self.class_indices = {name: i for i, name in enumerate(known)}
+            if self.class_mode == "binary" and self.num_classes != 2:
+                raise DataError(
+                    f"class_mode 'binary': expected 2 classes, found {self.num_classes}"
+                )
+            rows = [row for row in rows if not known.keys().isdisjoint(_names(labels[row]))]
+        elif settings["classes"]:
+            warnings.warn(f"`classes`: unused with class_mode={self.class_mode!r}", stacklevel=2)
+        rows = rows[part_of(len(rows), settings["subset"], generator)]
+        self.filenames = [paths[row] for row in rows]
+        if self.class_mode in _LABELLED:
             self.classes = self.labels = [self._index(labels[row]) for row in rows]
         elif self.class_mode == "multi_output":
-            if not isinstance(column, (list, tuple)):
-                raise UsageError(f"`y_col`: 'multi_output' expects a list, received {column!r}")
-            self.labels = [np.asarray(_column(table, name))[rows] for name in column]
+            if not several:
+                raise UsageError(f"`y_col`: 'multi_output' expects a list, received {wanted!r}")
+            self.labels = [np.asarray(_column(table, name))[rows] for name in wanted]
         elif self.class_mode == "raw":
-            values = [np.asarray(_column(table, name))[rows] for name in _names(column)]
-            self.labels = np.stack(values, 1) if isinstance(column, (list, tuple)) else values[0]
+            values = [np.asarray(_column(table, name))[rows] for name in _names(wanted)]
+            self.labels = np.stack(values, 1) if several else values[0]
+        weighting = settings["weight_col"]
+        if weighting:
+            weights = np.asarray(_column(table, weighting))
+            if not np.issubdtype(weights.dtype, np.number):
+                raise DataError(f"column {weighting!r}: expected numbers, received {weights.dtype}")
+            self.sample_weight = weights[rows]
+        classes = f" belonging to {self.num_classes} classes" if self.class_indices else ""
+        _announce(f"Found {len(self.filenames)} image filenames{classes}.")
+        super().__init__(generator, settings)
 
     def _index(self, label: Any) -> int | list[int]:
         if isinstance(label, str):
             return self.class_indices[label]
         return [self.class_indices[name] for name in label if name in self.class_indices]
-
-    def _set_weights(self, table: Any, rows: list[int], column: Any) -> None:
-        if column:
-            weights = np.asarray(_column(table, column))
-            if not np.issubdtype(weights.dtype, np.number):
-                raise DataError(f"column {column!r}: expected numbers, received {weights.dtype}")
-            self.sample_weight = weights[rows]
-
-    def _report(self) -> None:
-        classes = f" belonging to {self.num_classes} classes" if self.class_indices else ""
-        _announce(f"Found {len(self.filenames)} image filenames{classes}.")
