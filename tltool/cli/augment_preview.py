@@ -1,10 +1,12 @@
 """`tltool augment-preview`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 
 
 @click.command("augment-preview", short_help="Show what a recipe's augmentation does to images.")
@@ -33,26 +35,10 @@ from tltool.cli import options
 )
 @options.overwrite
 @options.out("PNG file to write.")
-def augment_preview(
-    recipe: str,
-    data: Path,
-    images: int | None,
-    variants: int,
-    seed: int,
-    overwrite: bool,
-    out: Path,
-) -> None:
+def augment_preview(recipe: str, data: Path, out: Path, **more: Any) -> None:
     """Draw a contact sheet: training images of DATA and variants of them.
 
     RECIPE is an installed recipe or a YAML file, whose augment list makes the
     variants. Mixup and cutmix mix the images of the sheet with each other.
     """
-    from tltool.augment.preview import preview
-
-    made = preview(
-        recipe, data, out, images=images, variants=variants, seed=seed, overwrite=overwrite
-    )
-
-    from tltool.cli import show
-
-    show.line(f"{made} written")
+    show.line(f"{tltool.preview(recipe, data, out, **more)} written")

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
+from tltool.cli.flags import to_flags
 from tltool.cli.model_options import architecture, model_options
 
 
@@ -63,16 +65,12 @@ from tltool.cli.model_options import architecture, model_options
 def convert(
     model: Path,
     out: Path | None,
-    check_image: Path | None,
-    windows: int,
     stride: float | None,
     adapt: bool,
     data: Path | None,
     context: int | None,
     epochs: int | None,
-    architecture: Path | None,
-    overwrite: bool,
-    **hints: Any,
+    **more: Any,
 ) -> None:
     """Turn a classifier into fcn.keras and measure how far it can be trusted.
 
@@ -81,38 +79,17 @@ def convert(
     say what such a file does not. Nothing is written where the network differs
     from the classifier at the classifier's own input size.
     """
-    adapting = {"data": data, "context": context, "epochs": epochs}
-    _check_together(adapt, stride, adapting)
-
-    import tltool
-
-    shared: dict[str, Any] = {
-        **hints,
-        "architecture": architecture,
-        "check_image": check_image,
-        "windows": windows,
-        "overwrite": overwrite,
-    }
+    every: dict[str, Any] = {"data": data, "context": context, "epochs": epochs}
+    adapting = {name: value for name, value in every.items() if value is not None}
     if not adapt:
-        _show(tltool.convert(model, out, stride=stride, **shared))
+        for name in adapting:
+            raise click.UsageError(f"--{name} goes with --adapt")
+        _show(tltool.convert(model, out, stride=stride, **more))
         return
-    given: dict[str, Any] = {k: v for k, v in adapting.items() if v is not None}
-    adapted = tltool.adapt(model, out, **given, **shared)
-    _show(adapted.conversion)
-    _show_adaptation(adapted)
-
-
-def _check_together(adapt: bool, stride: float | None, adapting: dict[str, Any]) -> None:
-    lonely = next((name for name, value in adapting.items() if value is not None), None)
-    if lonely and not adapt:
-        raise click.UsageError(f"--{lonely} goes with --adapt")
-    if adapt and stride is not None:
+    if stride is not None:
         raise click.UsageError("--adapt: expected no --stride; convert the adapted run with it")
-
-
-def _show_adaptation(adapted: Any) -> None:
-    from tltool.cli import show
-
+    adapted = tltool.adapt(model, out, **adapting, **more)
+    _show(adapted.conversion)
     rows = [(f"accuracy ({adapted.split})", *map(show.percent, adapted.accuracy))]
     if adapted.before and adapted.after:
         key = "argmax_agreement" if "argmax_agreement" in adapted.after else "agreement"
@@ -128,8 +105,6 @@ def _show_adaptation(adapted: Any) -> None:
 
 
 def _show(done: Any) -> None:
-    from tltool.cli import show
-    from tltool.cli.flags import to_flags
     from tltool.conversion.agreement import describe_fidelity
 
     sidecar = done.sidecar

@@ -1,22 +1,22 @@
 """`tltool explain`."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tltool.cli import options
-from tltool.explanation.choices import DEFAULT_METHOD, METHOD_NAMES
+import tltool
+from tltool.cli import options, show
+from tltool.explanation.choices import (
+    DEFAULT_METHOD,
+    METHOD_NAMES,
+    stored_layers,
+    stored_tasks,
+)
 
 if TYPE_CHECKING:
     from tltool.explanation.compare import MethodComparison
     from tltool.explanation.explain import Explanation
-    from tltool.explanation.explained import Explained
-
-
-def _starting(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def _run(ctx: click.Context) -> Path:
@@ -25,25 +25,17 @@ def _run(ctx: click.Context) -> Path:
 
 
 def _complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from tltool.explanation.choices import stored_layers
-
-    return _starting(stored_layers(_run(ctx)), incomplete)
-
-
-def _tasks(ctx: click.Context) -> dict[str, list[str]]:
-    from tltool.explanation.choices import stored_tasks
-
-    return stored_tasks(_run(ctx))
+    return [name for name in stored_layers(_run(ctx)) if name.startswith(incomplete)]
 
 
 def _complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return _starting(_tasks(ctx), incomplete)
+    return [name for name in stored_tasks(_run(ctx)) if name.startswith(incomplete)]
 
 
 def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    tasks, task = _tasks(ctx), ctx.params.get("task")
+    tasks, task = stored_tasks(_run(ctx)), ctx.params.get("task")
     classes = tasks.get(task, []) if task else [name for own in tasks.values() for name in own]
-    return _starting(classes, incomplete)
+    return [name for name in classes if name.startswith(incomplete)]
 
 
 @click.command(short_help="Show where in images the network sees what it predicts.")
@@ -137,9 +129,6 @@ def explain(
         raise click.UsageError("--box-threshold goes with --boxes")
     if compare and (boxes or raw):
         raise click.UsageError(f"--compare: expected no {'--boxes' if boxes else '--raw'}")
-
-    import tltool
-
     if compare:
         _show_comparison(tltool.compare_methods(run, images, out, task=task, **choices))
         return
@@ -149,7 +138,6 @@ def explain(
 
 
 def _list_layers(run: Path, task: str | None) -> None:
-    from tltool.cli import show
     from tltool.runtime import quiet_import
 
     quiet_import("keras")
@@ -169,71 +157,52 @@ def _list_layers(run: Path, task: str | None) -> None:
 
 
 def _show(done: "Explanation", out: Path) -> None:
-    from tltool.cli import show
-
     boxes = bool(done.files)
     header = ["picture", "class", "probability"] + ["box", "IoU"] * boxes
-    show.table(header, [_row(each, out) for each in done.images], numbers=(2, 4))
+    rows = []
+    for each in done.images:
+        name = f"{each.picture.relative_to(out) if each.picture else ''}"
+        rows.append([name, each.label, f"{each.probability:.3f}"])
+        if each.located is not None:
+            box, iou = each.located.box, each.located.iou
+            corners = (box.left, box.top, box.right, box.bottom) if box else ()
+            rows[-1].append(" ".join(f"{corner:.0f}" for corner in corners) or "none")
+            rows[-1].append("-" if iou is None else f"{iou:.2f}")
+    show.table(header, rows, numbers=(2, 4))
     down, across = done.cells
     show.line(f"{done.method}, layer {done.layer}, {down} x {across} cells")
     empty = sum(not (each.map > 0).any() for each in done.images)
     if empty:
         show.line(f"{empty} maps are empty: nothing speaks for the class at this layer")
-    _show_localisation(done)
+    if found := done.localisation:
+        show.line(
+            f"boxes of {found.images} images: mean IoU {found.mean_iou:.3f}, IoU 0.5 or more"
+            f" {show.percent(found.accuracy)}, and of the right class"
+            f" {show.percent(found.accuracy_with_class)}"
+        )
     _show_unreadable(len(done.images), len(done.unreadable))
     for path in (*done.files, out):
         show.line(f"{path}")
 
 
-def _row(each: "Explained", out: Path) -> list[str]:
-    row = [
-        f"{each.picture.relative_to(out) if each.picture else ''}",
-        each.label,
-        f"{each.probability:.3f}",
-    ]
-    if each.located is not None:
-        box, iou = each.located.box, each.located.iou
-        corners = (box.left, box.top, box.right, box.bottom) if box else ()
-        row.append(" ".join(f"{corner:.0f}" for corner in corners) or "none")
-        row.append("-" if iou is None else f"{iou:.2f}")
-    return row
-
-
-def _show_localisation(done: "Explanation") -> None:
-    from tltool.cli import show
-
-    found = done.localisation
-    if found is None:
-        return
-    show.line(
-        f"boxes of {found.images} images: mean IoU {found.mean_iou:.3f}, IoU 0.5 or more"
-        f" {show.percent(found.accuracy)}, and of the right class"
-        f" {show.percent(found.accuracy_with_class)}"
-    )
-
-
 def _show_unreadable(read: int, unreadable: int) -> None:
-    from tltool.cli import show
-
     if unreadable:
         show.line(f"{unreadable} of {read + unreadable} images cannot be read")
 
 
 def _show_comparison(done: "MethodComparison") -> None:
-    from tltool.cli import show
-
     first = done.methods[0]
     header = ("method", "insertion", "deletion", "points at it", "ms", "layer")
     rows = [
         (
-            worth.method,
-            f"{worth.insertion:.3f}",
-            f"{worth.deletion:.3f}",
-            show.percent(worth.pointing),
-            f"{1000 * worth.seconds:.0f}",
-            worth.layer,
+            each.method,
+            f"{each.insertion:.3f}",
+            f"{each.deletion:.3f}",
+            show.percent(each.pointing),
+            f"{1000 * each.seconds:.0f}",
+            each.layer,
         )
-        for worth in done.methods
+        for each in done.methods
     ]
     show.table(header, rows, numbers=(1, 2, 3, 4))
     show.line(

@@ -1,10 +1,12 @@
 """`tltool export`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 
 
 @click.command(short_help="Write an FCN for other tools: ONNX, OpenVINO, SavedModel.")
@@ -29,22 +31,13 @@ from tltool.cli import options
 )
 @options.overwrite
 @options.out("File that ends in .onnx, or folder.")
-def export(
-    fcn: Path, format: str, tile: int | None, model_type: str | None, overwrite: bool, out: Path
-) -> None:
+def export(fcn: Path, out: Path, **more: Any) -> None:
     """Write FCN in the format of another tool and check it against Keras.
 
     FCN is an fcn.keras with its fcn.json, or a run folder that has one. Its
     class names and geometry travel along as JSON. Nothing is written where the
     exported network differs.
     """
-    import tltool
-
-    done = tltool.export(
-        fcn, out, format=format, tile=tile, model_type=model_type, overwrite=overwrite
-    )
-
-    from tltool.cli import show
-
+    done = tltool.export(fcn, out, **more)
     show.line(f"{done.path}: {done.description}")
     show.line(f"difference from Keras: {done.difference:.1g}")

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 from tltool.cli.model_options import model_options
 
 
@@ -28,26 +29,13 @@ from tltool.cli.model_options import model_options
     type=click.Path(path_type=Path),
     help="Picture of where they differ [IMAGE.fidelity.png beside FCN].",
 )
-def fidelity(
-    fcn: Path,
-    model: Path,
-    image: Path,
-    out: Path | None,
-    windows: int,
-    overwrite: bool,
-    **hints: Any,
-) -> None:
+def fidelity(fcn: Path, model: Path, image: Path, out: Path | None, **more: Any) -> None:
     """Compare the map of FCN with the classifier MODEL on the same windows of IMAGE.
 
     FCN is an fcn.keras or the folder that holds one; MODEL a run folder or any
     Keras classifier.
     """
-    import tltool
-
-    done = tltool.fidelity(fcn, model, image, out, windows=windows, overwrite=overwrite, **hints)
-
-    from tltool.cli import show
-
+    done = tltool.fidelity(fcn, model, image, out, **more)
     numbers = done.numbers
     share = numbers["argmax_agreement" if "argmax_agreement" in numbers else "agreement"]
     rows = [

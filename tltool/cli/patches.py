@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 
 
 @click.command(short_help="Cut labelled patches around annotated points.")
@@ -69,13 +70,8 @@ def patches(images: tuple[Path, ...], points: Path, seed: int | None, **more: An
     the image's edge sees it reflected. Patches are PNG, or GeoTIFF with all
     bands where an image has other than grey or RGB of 8 bits.
     """
-    import tltool
+    result = tltool.patches(images, points, seed=1 if seed is None else seed, **more)
 
-    _show(tltool.patches(images, points, seed=1 if seed is None else seed, **more))
-
-
-def _show(result: Any) -> None:
-    from tltool.cli import show
     from tltool.data.splits import SPLITS
 
     labels = sorted({label for counts in result.counts.values() for label in counts})

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+import tltool
 from tltool.cli import options
+from tltool.files import atomic_path, refuse_existing
 
 _STANDARD_INPUT = "-"
 
@@ -73,9 +75,6 @@ def predict(
     paths from standard input, one a line. Patches that `tltool patches` cut are
     cut to what the network sees, every other image is resized to it.
     """
-    import tltool
-    from tltool.files import atomic_path, refuse_existing
-
     if out is not None:
         refuse_existing(out, overwrite)
     form = form or ("jsonl" if out is not None and out.suffix == ".jsonl" else "csv")

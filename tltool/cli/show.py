@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from tltool.counting.mine import MiningRound
@@ -16,6 +14,10 @@ def table(
     header: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[int] = ()
 ) -> None:
     """Print a table; `numbers` are the columns to align right."""
+    # Not at once: help needs no tables.
+    from rich.console import Console
+    from rich.table import Table
+
     grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(header))
     for index, name in enumerate(header):
         # A path cut in two cannot be copied.

@@ -1,10 +1,12 @@
 """`tltool upgrade`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 from tltool.cli.model_options import architecture
 
 
@@ -13,18 +15,13 @@ from tltool.cli.model_options import architecture
 @options.out("The new file, ending in .keras.")
 @architecture
 @options.overwrite
-def upgrade(model: Path, out: Path, architecture: Path | None, overwrite: bool) -> None:
+def upgrade(model: Path, out: Path, **more: Any) -> None:
     """Open MODEL (.keras, .h5, .hdf5 or HDF5 of any name) and save it for Keras 3.
 
     Where Keras 3 refuses the file, its configuration is mended and what was
     mended is printed; the weights stay as they are.
     """
-    import tltool
-
-    opened = tltool.upgrade(model, out, architecture=architecture, overwrite=overwrite)
-
-    from tltool.cli import show
-
+    opened = tltool.upgrade(model, out, **more)
     for line in opened.mended:
         show.line(f"mended: {line}")
     if not opened.mended:
