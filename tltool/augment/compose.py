@@ -118,15 +118,6 @@ def cast_shadow(ground: np.ndarray, cutout: np.ndarray, centre: Position, streng
     beneath *= 1 - strength * above
 
 
-def _check_bands(image: np.ndarray, where: str) -> None:
-    if image.shape[2] not in (1, 3):
-        name = where.rpartition(".")[2]
-        raise RecipeError(
-            f"{where}: {name} lays RGB cut-outs over images of 1 or 3 bands; these have"
-            f" {image.shape[2]}. Take it out of the list"
-        )
-
-
 class _Pasting:
     """Draws size, turn and shadow, the same for both entries of this module."""
 
@@ -145,8 +136,16 @@ class _Pasting:
                 f" {', '.join(known)}"
             )
 
-    def _is_for(self, label: str | None) -> bool:
-        return self._classes is None or label in self._classes
+    def _is_for(self, image: np.ndarray, label: str | None) -> bool:
+        if self._classes is not None and label not in self._classes:
+            return False
+        if image.shape[2] not in (1, 3):
+            name = self._where.rpartition(".")[2]
+            raise RecipeError(
+                f"{self._where}: {name} lays RGB cut-outs over images of 1 or 3 bands; these have"
+                f" {image.shape[2]}. Take it out of the list"
+            )
+        return True
 
     def _shape(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         cutout = resize(premultiply(pixels), rng.uniform(*self._settings.scale))
@@ -221,9 +220,8 @@ class Superimpose(_Pasting):
     ) -> np.ndarray:
         """Transform a (h, w, bands) uint8 image of class `label`."""
         apart = self._by_class and label not in self._targets.classes
-        if apart or not self._is_for(label):
+        if apart or not self._is_for(image, label):
             return image
-        _check_bands(image, self._where)
         ground = image.astype(np.float32)
         sun = self._sun(rng)
         for _ in range(rng.integers(*self._number, endpoint=True)):
@@ -288,18 +286,9 @@ class SwapBackground(_Pasting):
         self, image: np.ndarray, rng: np.random.Generator, label: str | None
     ) -> np.ndarray:
         """Transform a (h, w, bands) uint8 image of class `label`."""
-        if label not in self._cutouts.classes or not self._is_for(label):
+        if label not in self._cutouts.classes or not self._is_for(image, label):
             return image
-        _check_bands(image, self._where)
-        size = np.array(image.shape[:2])
-        ground = self._ground(image.shape, rng)
-        cutout = self._shape(self._cutouts.draw(rng, label), rng)
-        centre = size * (0.5 + rng.uniform(-self._jitter, self._jitter, 2))
-        self._lay(ground, cutout, centre, self._sun(rng))
-        return saturate(ground)
-
-    def _ground(self, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-        height, width, bands = shape
+        height, width, bands = image.shape
         pixels = self._grounds.draw(rng)
         factor = max(height / pixels.shape[0], width / pixels.shape[1])
         if factor > 1:
@@ -311,4 +300,9 @@ class SwapBackground(_Pasting):
         top = rng.integers(pixels.shape[0] - height, endpoint=True)
         left = rng.integers(pixels.shape[1] - width, endpoint=True)
         ground = pixels[top : top + height, left : left + width].astype(np.float32)
-        return ground if bands == 3 else (ground @ _GREY)[..., None]
+        if bands == 1:
+            ground = (ground @ _GREY)[..., None]
+        cutout = self._shape(self._cutouts.draw(rng, label), rng)
+        centre = np.array([height, width]) * (0.5 + rng.uniform(-self._jitter, self._jitter, 2))
+        self._lay(ground, cutout, centre, self._sun(rng))
+        return saturate(ground)

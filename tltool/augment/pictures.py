@@ -1,7 +1,8 @@
 """Folders of pictures that an augmentation draws from: cut-outs with alpha, and backgrounds."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,15 @@ from tltool.files import IMAGE_SUFFIXES
 _KEPT = 512 << 20
 
 
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _not_a_cutout(path: Path, found: str) -> ImageError:
@@ -28,14 +36,10 @@ def _not_a_cutout(path: Path, found: str) -> ImageError:
 
 def check_cutout(path: Path) -> None:
     """Raise `ImageError` where a file has no alpha channel; reads its header alone."""
-    try:
-        with Image.open(path) as image:
-            if not _has_alpha(image):
-                raise _not_a_cutout(path, f"received mode {image.mode}")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+    with _opened(path) as image:
+        alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+        if not alpha:
+            raise _not_a_cutout(path, f"received mode {image.mode}")
 
 
 def read_cutout(path: Path) -> np.ndarray:
@@ -50,11 +54,8 @@ def read_cutout(path: Path) -> np.ndarray:
     ImageError
         Where the file cannot be read, or is transparent throughout.
     """
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+    with _opened(path) as image:
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
     rows, columns = (np.flatnonzero(pixels[..., 3].any(axis)) for axis in (1, 0))
     if not rows.size:
         raise _not_a_cutout(path, "received one that is transparent throughout")
@@ -96,14 +97,24 @@ class Pictures:
     """
 
     def __init__(self, folder: Path, where: str, cutouts: bool):
-        self._paths = _find(folder.expanduser(), where)
+        folder = folder.expanduser()
+        if not folder.is_dir():
+            raise RecipeError(
+                f"{where}: expected a folder of images, received {folder}, which is none"
+            )
+        self._paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self._paths:
+            raise RecipeError(
+                f"{where}: {folder} holds no image, however deep. Expected files ending in"
+                f" {', '.join(IMAGE_SUFFIXES)}"
+            )
         self._decode: Callable[[Path], np.ndarray] = read_cutout if cutouts else read_background
         if cutouts:
             for path in self._paths:
                 check_cutout(path)
         self._by_class: dict[str, list[int]] = {}
         for index, path in enumerate(self._paths):
-            inside = path.relative_to(folder.expanduser()).parts
+            inside = path.relative_to(folder).parts
             if len(inside) > 1:
                 self._by_class.setdefault(inside[0], []).append(index)
         self.classes = list(self._by_class)
@@ -129,15 +140,3 @@ class Pictures:
                     self._kept[index] = found
                     self._room -= found.nbytes
         return found
-
-
-def _find(folder: Path, where: str) -> list[Path]:
-    if not folder.is_dir():
-        raise RecipeError(f"{where}: expected a folder of images, received {folder}, which is none")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise RecipeError(
-            f"{where}: {folder} holds no image, however deep. Expected files ending in"
-            f" {', '.join(IMAGE_SUFFIXES)}"
-        )
-    return found
