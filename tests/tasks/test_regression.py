@@ -262,8 +262,8 @@ def test_a_map_holds_values(run, tmp_path):
         values = source.read(1)
     row = np.nanmean(values, axis=0)
     # Level 0.1 is -24, level 0.9 is 24.
-    assert row[0] < -10
-    assert row[-1] > 10
+    assert row[0] < -5
+    assert row[-1] > 5
     assert made.overlay_path.stat().st_size > 1000
     assert "value, 0 is" in (tmp_path / "maps" / "slope.preview.html").read_text()
     fidelity = load_sidecar(run.folder / "fcn.keras").fidelity

@@ -204,7 +204,7 @@ def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, s
     gains = metrics["tta"]["gain"]
     gains = gains.get(task.name, {}) if "tasks" in metrics else gains
     rows = []
-    for known in task.averaged_numbers:
+    for known in task.averaged:
         pair = find(before, known.path), find(after, known.path)
         if pair[0] is None or pair[1] is None:
             continue

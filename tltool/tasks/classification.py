@@ -1,7 +1,7 @@
 """What kinds of answer with classes have in common: probabilities in, decisions and numbers out."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from tltool.metrics.classification import classification_metrics
 from tltool.metrics.curves import curves, threshold_tables
 from tltool.metrics.measures import losses, measures, quiet
 from tltool.recipe import LossRecipe
-from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown
+from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
 from tltool.tasks.measuring import Choices, Measured, Temperature, intervals, task_draws
 from tltool.tasks.task import Label, Names, Task
 from tltool.tasks.words import percent, percent_ends, text_of
@@ -392,96 +392,53 @@ class Classification(Task):
 
     # The report.
 
-    @property
-    def headline(self) -> Sequence[Shown]:
-        """The few numbers to remember."""
-        return [
-            Shown("accuracy", "Accuracy", "share of images that get the right class"),
-            Shown("balanced_accuracy", "Balanced accuracy", "mean recall of the classes"),
-            Shown(
-                "macro.f1",
-                "F1, mean of classes",
-                "balance of precision and recall, every class alike",
-            ),
-            Shown(
-                "macro.roc_auc",
-                "ROC AUC, mean of classes",
-                "chance that an image of a class ranks above one of another; 0.5 is guessing",
-                "decimal",
-            ),
-            Shown(
-                "kappa",
-                "Cohen's kappa",
-                "agreement beyond chance; 0 is chance, 1 is perfect",
-                "decimal",
-            ),
-        ]
+    headline: ClassVar[Sequence[Shown]] = shown_table("""
+        accuracy | Accuracy | share | share of images that get the right class
+        balanced_accuracy | Balanced accuracy | share | mean recall of the classes
+        macro.f1 | F1, mean of classes | share | \
+            balance of precision and recall, every class alike
+        macro.roc_auc | ROC AUC, mean of classes | decimal | \
+            chance that an image of a class ranks above one of another; 0.5 is guessing
+        kappa | Cohen's kappa | decimal | agreement beyond chance; 0 is chance, 1 is perfect
+    """)
+    more: ClassVar[Sequence[Shown]] = shown_table("""
+        macro.precision | Precision, mean of classes | share | \
+            of images told a class, the share that has it
+        macro.recall | Recall, mean of classes | share | \
+            of images of a class, the share that is told it
+        macro.f_beta | F-{beta:g}, mean of classes | share | \
+            as F1, recall counts {beta:g} times as much
+        macro.specificity | Specificity, mean of classes | share | \
+            of images without a class, the share that is not told it
+        macro.average_precision | Average precision, mean of classes | decimal | \
+            area under the precision-recall curve
+        weighted.f1 | F1, weighted | share | mean of classes by their number of images
+        log_loss | Log loss | decimal | how surprised the network is by the truth; 0 is best
+        brier | Brier score | decimal | squared error of the probabilities; 0 is best
+        ece | Calibration error (ECE) | share | mean gap of probability and frequency; 0 is best
+    """)
+    averaged: ClassVar[Sequence[Shown]] = shown_table("""
+        accuracy | Accuracy | share |
+        balanced_accuracy | Balanced accuracy | share |
+        subset_accuracy | Subset accuracy | share |
+        macro.f1 | F1, mean of classes | share |
+        log_loss | Log loss | decimal |
+        ece | Calibration error (ECE) | share |
+    """)
 
     def more_numbers(self, numbers: dict[str, Any], beta: float) -> Sequence[Shown]:
-        """The others, for a table."""
+        """Numbers for a table, with the top-k accuracies that there are."""
         top = [
             Shown(
                 f"top_k.{k}", f"Top-{k} accuracy", f"the right class is among the {k} most probable"
             )
             for k in numbers.get("top_k") or ()
         ]
-        means = "mean of classes"
-        return [
-            *top,
-            Shown(
-                "macro.precision",
-                f"Precision, {means}",
-                "of images told a class, the share that has it",
-            ),
-            Shown(
-                "macro.recall",
-                f"Recall, {means}",
-                "of images of a class, the share that is told it",
-            ),
-            Shown(
-                "macro.f_beta",
-                f"F-{beta:g}, {means}",
-                f"as F1, recall counts {beta:g} times as much",
-            ),
-            Shown(
-                "macro.specificity",
-                f"Specificity, {means}",
-                "of images without a class, the share that is not told it",
-            ),
-            Shown(
-                "macro.average_precision",
-                f"Average precision, {means}",
-                "area under the precision-recall curve",
-                "decimal",
-            ),
-            Shown("weighted.f1", "F1, weighted", "mean of classes by their number of images"),
-            Shown(
-                "log_loss",
-                "Log loss",
-                "how surprised the network is by the truth; 0 is best",
-                "decimal",
-            ),
-            Shown(
-                "brier", "Brier score", "squared error of the probabilities; 0 is best", "decimal"
-            ),
-            Shown(
-                "ece",
-                "Calibration error (ECE)",
-                "mean gap of probability and frequency; 0 is best",
-            ),
+        texts = [
+            replace(each, name=each.name.format(beta=beta), meaning=each.meaning.format(beta=beta))
+            for each in self.more
         ]
-
-    @property
-    def averaged_numbers(self) -> Sequence[Shown]:
-        """Numbers to show without and with test-time augmentation."""
-        return [
-            Shown("accuracy", "Accuracy"),
-            Shown("balanced_accuracy", "Balanced accuracy"),
-            Shown("subset_accuracy", "Subset accuracy"),
-            Shown("macro.f1", "F1, mean of classes"),
-            Shown("log_loss", "Log loss", form="decimal"),
-            Shown("ece", "Calibration error (ECE)"),
-        ]
+        return [*top, *texts]
 
     def summary(self, numbers: dict[str, Any], images: str) -> str:
         """The first sentence to read."""

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+Form = Literal["share", "decimal", "value"]
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -22,7 +24,14 @@ class Shown:
     path: str
     name: str
     meaning: str = ""
-    form: Literal["share", "decimal", "value"] = "share"
+    form: Form = "share"
+
+
+def shown_table(text: str) -> list[Shown]:
+    """Read a table of numbers to show: ``path | name | form | meaning``, one a line."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    forms: dict[str, Form] = {"share": "share", "decimal": "decimal", "value": "value"}
+    return [Shown(path, name, meaning, forms[form]) for path, name, form, meaning in rows]
 
 
 @dataclass(frozen=True)

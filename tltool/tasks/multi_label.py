@@ -8,7 +8,7 @@ import numpy as np
 
 from tltool.metrics.classification import multi_label_metrics
 from tltool.tasks.classification import Classification
-from tltool.tasks.display import Shown
+from tltool.tasks.display import Shown, shown_table
 from tltool.tasks.task import Names
 from tltool.tasks.words import text_of
 
@@ -88,29 +88,17 @@ class MultiLabel(Classification):
         every = dict(zip(self.classes, map(float, outputs), strict=True))
         return {"labels": [self.classes[index] for index in classes], "probabilities": every}
 
-    @property
-    def headline(self) -> Sequence[Shown]:
-        """The few numbers to remember."""
-        return [
-            Shown(
-                "accuracy", "Label accuracy", "share of all labels, there or not, that are right"
-            ),
-            Shown("subset_accuracy", "Subset accuracy", "share of images with every label right"),
-            Shown(
-                "macro.f1",
-                "F1, mean of labels",
-                "balance of precision and recall, every label alike",
-            ),
-            Shown(
-                "mean_average_precision",
-                "Mean average precision",
-                "area under the precision-recall curve, mean of labels",
-                "decimal",
-            ),
-        ]
+    headline: ClassVar[Sequence[Shown]] = shown_table("""
+        accuracy | Label accuracy | share | share of all labels, there or not, that are right
+        subset_accuracy | Subset accuracy | share | share of images with every label right
+        macro.f1 | F1, mean of labels | share | \
+            balance of precision and recall, every label alike
+        mean_average_precision | Mean average precision | decimal | \
+            area under the precision-recall curve, mean of labels
+    """)
 
     def more_numbers(self, numbers: dict[str, Any], beta: float) -> Sequence[Shown]:
-        """The others, for a table."""
+        """Numbers for a table, the Hamming loss first."""
         hamming = Shown("hamming_loss", "Hamming loss", "share of labels that are wrong")
         return [hamming, *super().more_numbers(numbers, beta)]
 

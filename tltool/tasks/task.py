@@ -10,7 +10,7 @@ from tltool.errors import DataError
 from tltool.metrics.baselines import Baseline
 from tltool.metrics.regression import draw_regression, regression_metrics
 from tltool.recipe import LossRecipe
-from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown
+from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
 from tltool.tasks.measuring import Choices, Measured, Temperature, intervals, task_draws
 from tltool.tasks.words import text_of, value, value_ends
 
@@ -58,6 +58,16 @@ class Task:
         Numbers that test-time augmentation is compared by.
     scoring : Scoring
         How baselines are compared.
+    agreement_key : str
+        Of a map's fidelity, the share of windows where `same` is true.
+    headline, more, averaged : sequence of Shown
+        The few numbers of a report to remember, the others, and those to show
+        without and with test-time augmentation.
+
+    A kind that says where things are (masks, boxes, keypoints) has a method
+    ``encode_targets(targets, size)`` too, which `tltool.data.stream.Batches`
+    calls with a list of `tltool.data.targets.Targets` or None and the images'
+    size in place of `encode`.
     """
 
     name: str
@@ -413,29 +423,23 @@ class Task:
 
     # The report.
 
-    @property
-    def headline(self) -> Sequence[Shown]:
-        """The few numbers to remember."""
-        return [
-            Shown("mean_absolute_error", self.scoring.name, "how far off on average", "value"),
-            Shown("rmse", "Root mean squared error", "large errors count more", "value"),
-            Shown("r2", "R2", "share of the variance explained; 1 is best", "decimal"),
-            Shown("bias", "Bias", "mean of predicted minus true", "value"),
-        ]
+    headline: ClassVar[Sequence[Shown]] = shown_table("""
+        mean_absolute_error | Mean absolute error | value | how far off on average
+        rmse | Root mean squared error | value | large errors count more
+        r2 | R2 | decimal | share of the variance explained; 1 is best
+        bias | Bias | value | mean of predicted minus true
+    """)
+    more: ClassVar[Sequence[Shown]] = shown_table("""
+        median_absolute_error | Median absolute error | value | half are nearer
+        p90_absolute_error | 90 % of errors | value | nine in ten are nearer
+        mean_true | Mean, true | value | of all images
+        mean_predicted | Mean, predicted | value | of all images
+    """)
+    averaged: ClassVar[Sequence[Shown]] = headline
 
     def more_numbers(self, numbers: dict[str, Any], beta: float) -> Sequence[Shown]:
-        """The others, for a table."""
-        return [
-            Shown("median_absolute_error", "Median absolute error", "half are nearer", "value"),
-            Shown("p90_absolute_error", "90 % of errors", "nine in ten are nearer", "value"),
-            Shown("mean_true", "Mean, true", "of all images", "value"),
-            Shown("mean_predicted", "Mean, predicted", "of all images", "value"),
-        ]
-
-    @property
-    def averaged_numbers(self) -> Sequence[Shown]:
-        """Numbers to show without and with test-time augmentation."""
-        return list(self.headline)
+        """Numbers for a table that are not among the few of `headline`."""
+        return self.more
 
     def summary(self, numbers: dict[str, Any], images: str) -> str:
         """The first sentence to read; `images` such as "12 images of the test split"."""
