@@ -25,7 +25,9 @@ from tltool.files import atomic_path, write_text
 from tltool.inference.image_opening import ImageSource
 from tltool.mapping.mapper import Mapper
 from tltool.mapping.preview import MAP_SIDE, render_preview, view_extent
-from tltool.pictures.overlay import Extent, draw_overlay, draw_value_overlay, value_range
+from tltool.pictures.drawing import Extent
+from tltool.pictures.overlay import draw_overlay
+from tltool.pictures.values import draw_value_overlay, value_range
 from tltool.progress import progress_bar
 from tltool.raster import AnyRaster, MapGeoreference, as_zoom, load_area
 from tltool.raster.georeference import move_gcps

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tltool.pictures.overlay import Extent, class_colours
+from tltool.pictures.drawing import Extent
+from tltool.pictures.overlay import class_colours
 from tltool.pictures.pages import data_uri, render_page
 from tltool.raster import AnyRaster
 

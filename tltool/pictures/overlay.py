@@ -7,24 +7,37 @@ centres, as the windows of neighbours overlap; that makes no peak which is not i
 cells stay crisp.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from tltool.pictures.drawing import INK, PAPER, Style, dim, enlarge_tiny, hatch, to_image
+from tltool.pictures.drawing import (
+    OPACITY,
+    PAPER,
+    Background,
+    Extent,
+    Resampler,
+    Style,
+    check_map,
+    compose,
+    dim,
+    enlarge_tiny,
+    hatch,
+    is_tall,
+    names_of,
+    outlined,
+    scaled,
+    to_image,
+    valid_cells,
+)
 
-Extent = tuple[float, float, float, float]
-Background = str | Sequence[str] | None
 Entry = tuple[np.ndarray, str, str]  # swatch, share, name
 
 NO_MAP = (232, 234, 237)
 MAX_PANELS, MAX_LEGEND = 12, 24
-CRISP_BELOW = 64  # cells along the picture: transitions of that width would look like detail
-OPACITY = 0.85  # of probability 1, so that what is under the heat is still seen
 LIGHTNESS, CHROMA = 0.74, 0.12  # OKLCH; about the highest chroma that every hue has in sRGB
 # Headings of the legend.
 _MOST_PROBABLE = "Most probable class and its share of the cells"
@@ -89,15 +102,17 @@ def draw_overlay(
     ValueError
         If a shape, the background or the extent does not fit the rest.
     """
-    _check(photograph, probabilities, classes, background, extent)
-    photograph, extent = _enlarge(photograph, extent)
+    check_map(photograph, probabilities, classes, background, extent)
+    larger = enlarge_tiny(photograph)
+    extent, photograph = scaled(extent, photograph.shape[1::-1], larger.shape[1::-1]), larger
     names, title = [" ".join(name.split()) for name in classes], " ".join(title.split())
     style = Style.suited(max(photograph.shape), "".join([*names, title]))
     colours = class_colours(classes, background)
     main = Image.fromarray(tint_photograph(photograph, probabilities, colours, extent, exclusive))
-    valid, tone = _valid(probabilities), dim(photograph).mean(axis=(0, 1))
-    width = round(max(0.6 * main.width, 0.75 * main.height)) if _is_tall(main) else main.width
-    ranked = _by_mean(probabilities, valid)
+    valid, tone = valid_cells(probabilities), dim(photograph).mean(axis=(0, 1))
+    width = round(max(0.6 * main.width, 0.75 * main.height)) if is_tall(main) else main.width
+    sums = [plane.sum(where=valid, dtype=np.float64) for plane in probabilities]
+    ranked = np.argsort(-np.array(sums), kind="stable").tolist()
     kept = sorted(ranked[:MAX_LEGEND])
     shares = _shares(probabilities, valid, exclusive)
     entries = _entries(names, colours, shares, kept, tone, style, exclusive)
@@ -105,133 +120,18 @@ def draw_overlay(
     legend = _draw_legend(entries, len(names) - len(kept), width, style, heading)
     shown = sorted(ranked[:MAX_PANELS])
     grid = _choose_grid(main, len(shown), width, legend.height, style)
-    resample = _Resampler(valid, _scaled(extent, main.size, grid.panel), grid.panel)
-    panels = [_heat_panel(probabilities[k], resample, grid.panel, style) for k in shown]
+    resample = Resampler(valid, scaled(extent, main.size, grid.panel), grid.panel)
+    panels = []
+    for k in shown:
+        picture = np.full((grid.panel[1], grid.panel[0], 3), NO_MAP, np.float32)
+        heat = _colour_map()[(resample(probabilities[k]) * 255).round().astype(np.uint8)]
+        heat[resample.hole] = 150
+        hatch(heat, resample.hole, style.em)
+        picture[resample.window] = heat
+        panels.append(to_image(picture))
     shown_names = [names[k] for k in shown]
     multiples = _draw_multiples(panels, shown_names, len(names) - len(shown), grid, width, style)
-    return _compose(main, [legend, multiples], title, style)
-
-
-def value_colours(shares: np.ndarray) -> np.ndarray:
-    """Colours of numbers from low to high on a perceptually uniform map (viridis).
-
-    Parameters
-    ----------
-    shares : (...) array
-        0: the lowest number, 1: the highest.
-
-    Returns
-    -------
-    (..., 3) float32 array of sRGB in 0..255
-    """
-    from matplotlib import colormaps  # slow to import
-
-    return (255 * colormaps["viridis"](np.asarray(shares, float))[..., :3]).astype(np.float32)
-
-
-def value_range(plane: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest number that a picture tells apart: the 1st and 99th percentile.
-
-    A range of at least a billionth of the numbers' size, so that it can be divided by.
-    """
-    known = plane[np.isfinite(plane)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = (float(end) for end in np.percentile(known, (1, 99)))
-    return low, max(high, low + 1e-9 * max(1.0, abs(low)))
-
-
-def draw_value_overlay(
-    photograph: np.ndarray,
-    values: np.ndarray,
-    names: Sequence[str],
-    extent: Extent,
-    title: str = "",
-) -> Image.Image:
-    """Draw a map of numbers over its photograph, with a colour bar in the numbers' unit.
-
-    Parameters
-    ----------
-    photograph : (H, W, 3) uint8 array
-    values : (C, rows, cols) float array
-        In a unit, NaN where there is no data. Several are drawn one under the other.
-    names : sequence of str
-    extent, title
-        As of `draw_overlay`.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB. Colours go from the 1st to the 99th percentile of the map.
-    """
-    _check(photograph, values, names, None, extent)
-    photograph, extent = _enlarge(photograph, extent)
-    names, title = [" ".join(name.split()) for name in names], " ".join(title.split())
-    style = Style.suited(max(photograph.shape), "".join([*names, title]))
-    height, width = photograph.shape[:2]
-    resample, sections = _Resampler(_valid(values), extent, (width, height)), []
-    for plane, name in zip(values, names, strict=True):
-        low, high = value_range(plane)
-        picture = dim(photograph)
-        ground = picture[resample.window]
-        shares = resample(np.clip((plane - low) / (high - low), 0, 1))
-        ground += OPACITY * (value_colours(shares) - ground)
-        hatch(ground, resample.hole, max(height, width) // 70)
-        main = Image.fromarray(_outlined(to_image(picture), resample.window))
-        bar = Image.new("RGB", (main.width, 5 * style.em), PAPER)
-        long = min(main.width, 24 * style.em)
-        ramp = np.tile(value_colours(np.linspace(0, 1, long)), (style.em, 1, 1))
-        style.write(bar, 0, 0.8 * style.em, name)
-        bar.paste(to_image(ramp), (0, round(1.8 * style.em)))
-        ends = [(0, low, "lm"), (long // 2, (low + high) / 2, "mm"), (long, high, "rm")]
-        for x, number, anchor in ends:
-            style.write(bar, x, 3.6 * style.em, f"{number:.4g}", anchor, faint=True)
-        sections += [main, bar]
-    return _compose(sections[0], sections[1:], title, style)
-
-
-def _check(
-    photograph: np.ndarray,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    background: Background,
-    extent: Extent,
-) -> None:
-    if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype != np.uint8:
-        raise ValueError(
-            "photograph: expected uint8 RGB of shape (H, W, 3), "
-            f"received {photograph.dtype} of shape {photograph.shape}"
-        )
-    if probabilities.ndim != 3 or len(probabilities) != len(classes) or not probabilities.size:
-        raise ValueError(
-            f"probabilities: expected shape ({len(classes)}, rows, cols), a plane for each "
-            f"of {len(classes)} classes, received {probabilities.shape}"
-        )
-    if not _names(background) <= {*classes}:
-        raise ValueError(f"background: expected one of {list(classes)}, received {background!r}")
-    height, width = photograph.shape[:2]
-    left, top, right, bottom = extent
-    if not (max(left, 0) < min(right, width) and max(top, 0) < min(bottom, height)):
-        raise ValueError(
-            "extent: expected (left, top, right, bottom) that overlaps the photograph of "
-            f"{width} x {height} px, received {extent}"
-        )
-
-
-def _names(background: Background) -> set[str]:
-    return {background} if isinstance(background, str) else {*(background or ())}
-
-
-def _enlarge(photograph: np.ndarray, extent: Extent) -> tuple[np.ndarray, Extent]:
-    larger = enlarge_tiny(photograph)
-    old, new = photograph.shape[1::-1], larger.shape[1::-1]
-    return larger, _scaled(extent, old, new)
-
-
-def _scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Extent:
-    """Move an extent from a picture of one (width, height) to its copy of another."""
-    across, down = new[0] / old[0], new[1] / old[1]
-    return extent[0] * across, extent[1] * down, extent[2] * across, extent[3] * down
+    return compose(main, [legend, multiples], title, style)
 
 
 # ---------------------------------------------------------------- colours
@@ -256,7 +156,7 @@ def class_colours(
     ndarray, shape (C, 3), float32
         sRGB in 0..255; NaN for the background.
     """
-    nothing = _names(background)
+    nothing = names_of(background)
     interest = [k for k, name in enumerate(classes) if name not in nothing]
     count = len(interest)
     even = HUES[0] + np.arange(count) * 360 / max(1, count)
@@ -269,18 +169,14 @@ def class_colours(
     return colours
 
 
-def _smooth(value: np.ndarray) -> np.ndarray:
-    return value**2 * (3 - 2 * value)
-
-
 def opacity(probability: np.ndarray, exclusive: bool = True) -> np.ndarray:
     """Opacity of a class's colour, 0..`OPACITY`: smooth, and almost nothing below 0.2.
 
     A doubt of a few percent everywhere would tint the whole photograph. Where classes do not
     exclude each other it rises steeper, about 0.5.
     """
-    smooth = _smooth(probability)
-    return OPACITY * (smooth if exclusive else _smooth(smooth))
+    smooth = probability**2 * (3 - 2 * probability)
+    return OPACITY * (smooth if exclusive else smooth**2 * (3 - 2 * smooth))
 
 
 @cache
@@ -292,51 +188,6 @@ def _colour_map() -> np.ndarray:
 
 
 # ---------------------------------------------------------------- the map in pixels
-
-
-class _Resampler:
-    """Brings planes of a map to those pixels of a picture which lie in its extent.
-
-    `window` is their rows and columns, `hole` (bool) where in it there is no data.
-    """
-
-    def __init__(self, valid: np.ndarray, extent: Extent, size: tuple[int, int]) -> None:
-        left, top, right, bottom = extent
-        x, x_cells = _cover(left, right, size[0], valid.shape[1])
-        y, y_cells = _cover(top, bottom, size[1], valid.shape[0])
-        self.window = (slice(*y), slice(*x))
-        self._size = (x[1] - x[0], y[1] - y[0])
-        self._box = (x_cells[0], y_cells[0], x_cells[1], y_cells[1])
-        cell = max((right - left) / valid.shape[1], (bottom - top) / valid.shape[0])
-        crisp = cell * CRISP_BELOW > max(size)
-        self._filter = Image.Resampling.NEAREST if crisp else Image.Resampling.BILINEAR
-        self._valid = valid
-        weight = self._resize(valid)
-        self.hole = weight < 0.5
-        self._weight = np.maximum(weight, 0.5)
-
-    def __call__(self, plane: np.ndarray) -> np.ndarray:
-        """Resample a (rows, cols) plane by its valid cells alone; 0 in the hole."""
-        pixels = self._resize(np.where(self._valid, plane, 0)) / self._weight
-        pixels[self.hole] = 0
-        return pixels.clip(0, 1)
-
-    def _resize(self, plane: np.ndarray) -> np.ndarray:
-        image = Image.fromarray(plane.astype(np.float32))
-        return np.asarray(image.resize(self._size, self._filter, self._box))
-
-
-def _cover(
-    start: float, end: float, pixels: int, cells: int
-) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Find the pixels with centres in start..end, at least one, and the cells they show."""
-    first, last = max(0, math.ceil(start - 0.5)), min(pixels, math.ceil(end - 0.5))
-    if first >= last:
-        first = min(max(0, int(start)), pixels - 1)
-        last = first + 1
-    scale = cells / (end - start)
-    shown = max(0.0, (first - start) * scale), min(float(cells), (last - start) * scale)
-    return (first, last), shown
 
 
 def tint_photograph(
@@ -367,7 +218,7 @@ def tint_photograph(
         RGB; no data is hatched, and a map that ends inside the photograph has an outline.
     """
     height, width = photograph.shape[:2]
-    resample = _Resampler(_valid(probabilities), extent, (width, height))
+    resample = Resampler(valid_cells(probabilities), extent, (width, height))
     strongest = np.zeros(resample.hole.shape, np.float32)
     winner = np.zeros(resample.hole.shape, np.intp)
     for k in np.flatnonzero(np.isfinite(colours[:, 0])):
@@ -378,42 +229,10 @@ def tint_photograph(
     ground = picture[resample.window]
     ground += opacity(strongest, exclusive)[..., None] * (np.nan_to_num(colours)[winner] - ground)
     hatch(ground, resample.hole, max(height, width) // 70)
-    return _outlined(to_image(picture), resample.window)
-
-
-def _outlined(image: Image.Image, window: tuple[slice, slice]) -> np.ndarray:
-    """Line the map from outside: an edge on the photograph's rim gets no line."""
-    rows, cols = window
-    line = max(2, max(image.size) // 700)
-    box = cols.start - line, rows.start - line, cols.stop + line - 1, rows.stop + line - 1
-    ImageDraw.Draw(image).rectangle(box, outline=PAPER, width=line)
-    return np.asarray(image)
-
-
-def _heat_panel(
-    plane: np.ndarray, resample: _Resampler, size: tuple[int, int], style: "Style"
-) -> Image.Image:
-    """Draw a plane in the colour map, on a panel of (width, height) px."""
-    picture = np.full((size[1], size[0], 3), NO_MAP, np.float32)
-    heat = _colour_map()[(resample(plane) * 255).round().astype(np.uint8)]
-    heat[resample.hole] = 150
-    hatch(heat, resample.hole, style.em)
-    picture[resample.window] = heat
-    return to_image(picture)
+    return outlined(to_image(picture), resample.window)
 
 
 # ---------------------------------------------------------------- numbers
-
-
-def _valid(probabilities: np.ndarray) -> np.ndarray:
-    """Cells (rows, cols) in which every class has a number."""
-    return np.isfinite(probabilities.sum(axis=0))
-
-
-def _by_mean(probabilities: np.ndarray, valid: np.ndarray) -> list[int]:
-    """Class indices from the highest mean probability to the lowest."""
-    sums = [plane.sum(where=valid, dtype=np.float64) for plane in probabilities]
-    return np.argsort(-np.array(sums), kind="stable").tolist()
 
 
 def _shares(probabilities: np.ndarray, valid: np.ndarray, exclusive: bool) -> np.ndarray:
@@ -447,16 +266,12 @@ class _Grid:
     label: int
 
 
-def _is_tall(main: Image.Image) -> bool:
-    return main.width < 0.8 * main.height
-
-
 def _choose_grid(main: Image.Image, count: int, width: int, legend: int, style: Style) -> _Grid:
     """Find the largest panels that fit, counting empty places against them.
 
     Beneath the main panel they fill its width, beside it what the legend leaves of its height.
     """
-    em, label, tall = style.em, round(2.4 * style.em), _is_tall(main)
+    em, label, tall = style.em, round(2.4 * style.em), is_tall(main)
     if tall:
         room = max(main.height - legend - 2 * em, 0.4 * main.height)
     else:
@@ -473,27 +288,6 @@ def _choose_grid(main: Image.Image, count: int, width: int, legend: int, style: 
         panel = max(1, int(main.width * scale)), max(1, int(main.height * scale))
         candidates.append((score, columns, _Grid(columns, rows, panel, column, label)))
     return max(candidates, key=lambda candidate: candidate[:2])[2]
-
-
-def _compose(
-    main: Image.Image, sections: Sequence[Image.Image], title: str, style: Style
-) -> Image.Image:
-    """Put title, main panel and sections on one page."""
-    margin = 2 * style.em
-    top = margin + (round(2.6 * style.em) if title else 0)
-    x, y = margin, top + main.height + style.em
-    if _is_tall(main):
-        x, y = margin + main.width + margin, top
-    width = x + sections[0].width + margin
-    height = max(top + main.height, y + sum(section.height for section in sections)) + margin
-    page = Image.new("RGB", (width, height), PAPER)
-    heading = style.fit(title, width - 2 * margin, 1.6)
-    ImageDraw.Draw(page).text((margin, margin), heading, INK, style.font(1.6), anchor="lt")
-    page.paste(main, (margin, top))
-    for section in sections:
-        page.paste(section, (x, y))
-        y += section.height
-    return page
 
 
 def _entries(
@@ -557,7 +351,10 @@ def _draw_multiples(
     height = head + grid.rows * cell_size
     section = Image.new("RGB", (width, height + (2 * em if left_out else 0)), PAPER)
     style.write(section, 0, em, "Each class on its own")
-    _draw_colour_bar(section, style)
+    bar = to_image(_colour_map()[None]).resize((8 * em, em))
+    section.paste(bar, (width - 9 * em, em - em // 2))
+    style.write(section, width, em, "1", "rm", faint=True)
+    style.write(section, width - 9.5 * em, em, "probability 0", "rm", faint=True)
     for i, (panel, name) in enumerate(zip(panels, names, strict=True)):
         x, y = i % grid.columns * (grid.column + em), head + i // grid.columns * cell_size
         style.write(section, x, y + 1.4 * em, style.fit(name, grid.column))
@@ -565,15 +362,6 @@ def _draw_multiples(
     if left_out:
         style.write(section, 0, height + 1.2 * em, _more(left_out), faint=True)
     return section
-
-
-def _draw_colour_bar(section: Image.Image, style: Style) -> None:
-    """Draw the bar into the top right corner, its ends labelled."""
-    em, right = style.em, section.width
-    bar = to_image(_colour_map()[None]).resize((8 * em, em))
-    section.paste(bar, (right - 9 * em, em - em // 2))
-    style.write(section, right, em, "1", "rm", faint=True)
-    style.write(section, right - 9.5 * em, em, "probability 0", "rm", faint=True)
 
 
 def _more(count: int) -> str:

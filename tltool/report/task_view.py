@@ -11,8 +11,8 @@ from tltool.errors import ModelError, UsageError
 from tltool.explanation.methods import as_heat, maps_of_subject
 from tltool.explanation.picture import as_seen, lay_over
 from tltool.explanation.subject import open_subject
-from tltool.pictures.overlay import value_colours
 from tltool.pictures.pages import data_uri
+from tltool.pictures.values import value_colours
 from tltool.report import plots, tables
 from tltool.report.charts import Chart
 from tltool.report.comparison import Compared
