@@ -100,23 +100,6 @@ def draw_stamp(kind: str, colour: Sequence[float], radius: float) -> Image.Image
     return stamp.resize((2 * half, 2 * half), Image.Resampling.LANCZOS)
 
 
-def _draw_legend(
-    entries: Sequence[tuple[Image.Image, str]], width: int, style: Style
-) -> Image.Image:
-    """Swatches and texts in columns as wide as the longest, read along the rows."""
-    em = style.em
-    longest = max(style.font().getlength(text) for _, text in entries) + 5 * em
-    columns = max(1, min(len(entries), int(width // longest)))
-    rows, line = -(-len(entries) // columns), 2 * em
-    section = Image.new("RGB", (width, rows * line), PAPER)
-    for index, (swatch, text) in enumerate(entries):
-        x, y = index % columns * (width // columns), index // columns * line + em
-        corner = (x + em - swatch.width // 2, y - swatch.height // 2)
-        section.paste(swatch, corner, swatch if swatch.mode == "RGBA" else None)
-        style.write(section, x + 2.5 * em, y, style.fit(text, width // columns - 3.5 * em))
-    return section
-
-
 def draw_points(
     photograph: np.ndarray,
     marks: Marks,
@@ -177,7 +160,16 @@ def draw_points(
     if hole is not None:
         dark = round(255 * _DARK)
         entries.append((Image.new("RGB", (em, em), (dark,) * 3), "not counted"))
-    legend = _draw_legend(entries, main.width, style)
+    # In columns as wide as the longest, read along the rows.
+    longest = max(style.font().getlength(text) for _, text in entries) + 5 * em
+    columns = max(1, min(len(entries), int(main.width // longest)))
+    column, line = main.width // columns, 2 * em
+    legend = Image.new("RGB", (main.width, -(-len(entries) // columns) * line), PAPER)
+    for index, (stamp, text) in enumerate(entries):
+        x, y = index % columns * column, index // columns * line + em
+        corner = (x + em - stamp.width // 2, y - stamp.height // 2)
+        legend.paste(stamp, corner, stamp if stamp.mode == "RGBA" else None)
+        style.write(legend, x + 2.5 * em, y, style.fit(text, column - 3.5 * em))
     margin, head = 2 * em, round(2.6 * em)
     size = main.width + 2 * margin, main.height + legend.height + head + 3 * margin
     page = Image.new("RGB", size, PAPER)

@@ -107,70 +107,23 @@ def place_images(images: Sequence[ImageCount]) -> SurveyMap | None:
     # Degrees of longitude are shorter than those of latitude.
     shrink = np.cos(np.deg2rad((low[1] + high[1]) / 2)) if known[0].is_geographic else 1.0
     size = (high - low) * [shrink, 1]
-    places = [_footprint(own, size) for own in (every - [low[0], high[1]]) * [shrink, -1]]
-    return SurveyMap(places, float(size[0] / size[1]), _caption(known[0], high - low))
-
-
-def _footprint(corners: np.ndarray, size: np.ndarray) -> Footprint:
-    """From top left, top right, bottom left and bottom right, y down from the map's top left."""
-    across, down = corners[1] - corners[0], corners[2] - corners[0]
-    x, y = corners.mean(axis=0) / size
-    width = np.hypot(*across)
-    angle = np.rad2deg(np.arctan2(across[1], across[0]))
-    ratio = float(width / np.hypot(*down))
-    return Footprint(float(x), float(y), float(width / size[0]), ratio, float(angle))
-
-
-def _caption(crs: Any, extent: np.ndarray) -> str:
-    epsg = crs.to_epsg()
-    name = f"EPSG:{epsg}" if epsg else "a CRS without a number"
-    if not crs.is_projected:
-        return f"{name}, north is up"
-    metres = extent * crs.linear_units_factor[1]
-    unit, (across, down) = ("km", metres / 1000) if metres.max() >= 1000 else ("m", metres)
-    return f"{name}; {across:.3g} {unit} from west to east, {down:.3g} {unit} from north to south"
-
-
-def _rgb(colour: np.ndarray) -> str:
-    return "rgb({} {} {})".format(*np.rint(colour).astype(int).tolist())
-
-
-def _shots(survey: Survey, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
-    shots = []
-    for each, picture in zip(survey.images, pictures, strict=True):
-        number = len(each.detections)
-        shots.append(
-            {
-                "name": each.image.name,
-                "number": number,
-                "alt": f"{each.image.name}: {number} {'point' if number == 1 else 'points'}",
-                "link": quote(picture.path.name),
-                "source": jpeg_uri(picture.thumbnail),
-            }
-        )
-    return shots
-
-
-def _image_rows(survey: Survey) -> list[tuple[Any, ...]]:
-    """A row an image: its name, its points of each class, the count of all."""
-    rows = []
-    for each in survey.images:
-        numbers = [count.detections for count in each.counts.values()]
-        known = tables.estimate(each.total), tables.interval(each.total)
-        rows.append((each.image.name, *numbers, *known))
-    return rows
-
-
-def _validation_table(survey: Survey) -> tables.Table | None:
-    parameters = survey.choice.parameters
-    rows = []
-    for count in survey.totals:
-        found = validation_of(parameters, count.label)
-        if found is not None:
-            shares = map(tables.share, (found.precision, found.recall))
-            rows.append((count.label, found.tp + found.fn, found.tp, found.fp, *shares))
-    header = ("class", "animals", "found", "false", "precision", "recall")
-    return tables.Table(header, rows, (1, 2, 3, 4, 5)) if rows else None
+    places = []
+    # Top left, top right and bottom left, y down from the map's top left.
+    for corners in (every - [low[0], high[1]]) * [shrink, -1]:
+        across, down = corners[1] - corners[0], corners[2] - corners[0]
+        middle, width = corners.mean(axis=0) / size, np.hypot(*across)
+        angle = np.rad2deg(np.arctan2(across[1], across[0]))
+        shape = width / size[0], width / np.hypot(*down), angle
+        places.append(Footprint(*map(float, (*middle, *shape))))
+    epsg = known[0].to_epsg()
+    caption = f"EPSG:{epsg}" if epsg else "a CRS without a number"
+    if known[0].is_projected:
+        metres = (high - low) * known[0].linear_units_factor[1]
+        unit, (x, y) = ("km", metres / 1000) if metres.max() >= 1000 else ("m", metres)
+        caption += f"; {x:.3g} {unit} from west to east, {y:.3g} {unit} from north to south"
+    else:
+        caption += ", north is up"
+    return SurveyMap(places, float(size[0] / size[1]), caption)
 
 
 def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
@@ -180,10 +133,23 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
     ----------
     survey : Survey
     pictures : sequence of Picture
-        Of its images.
+        Pictures of its images.
     """
-    labels = [count.label for count in survey.totals]
-    colours = class_colours(survey.classes, None)
+    parameters, score = survey.choice.parameters, survey.score
+    shots, rows, validation = [], [], list[tuple[Any, ...]]()
+    for each, picture in zip(survey.images, pictures, strict=True):
+        number, name = len(each.detections), each.image.name
+        shot = {"name": name, "number": number, "link": quote(picture.path.name)}
+        shot["alt"] = f"{name}: {number} {'point' if number == 1 else 'points'}"
+        shots.append(shot | {"source": jpeg_uri(picture.thumbnail)})
+        numbers = [count.detections for count in each.counts.values()]
+        rows.append((name, *numbers, tables.estimate(each.total), tables.interval(each.total)))
+    for count in survey.totals:
+        if found := validation_of(parameters, count.label):
+            shares = map(tables.share, (found.precision, found.recall))
+            validation.append((count.label, found.tp + found.fn, found.tp, found.fp, *shares))
+    header = ("class", "animals", "found", "false", "precision", "recall")
+    rules = [(label, parameters.rule_of(label)) for label in survey.classes]
     return render_page(
         "tltool.counting",
         "summary.html.j2",
@@ -193,21 +159,20 @@ def render_summary(survey: Survey, pictures: Sequence[Picture]) -> str:
         level=tables.level(survey),
         estimate=tables.estimate,
         interval=tables.interval,
-        colours=[_rgb(colour) for colour in colours],
-        labels=labels,
-        shots=_shots(survey, pictures),
+        colours=[
+            "rgb({} {} {})".format(*np.rint(colour).astype(int).tolist())
+            for colour in class_colours(survey.classes, None)
+        ],
+        labels=[count.label for count in survey.totals],
+        shots=shots,
         map=place_images(survey.images),
         crowded=len(pictures) > _CROWDED,
-        rows=_image_rows(survey),
-        validation=_validation_table(survey),
-        scores=[] if survey.score is None else tables.score_tables(survey.score),
-        score_lines=[] if survey.score is None else tables.score_lines(survey.score),
+        rows=rows,
+        validation=tables.Table(header, validation, (1, 2, 3, 4, 5)) if validation else None,
+        scores=[] if score is None else tables.score_tables(score),
+        score_lines=[] if score is None else tables.score_lines(score),
         doubts=tables.doubt_lines(survey),
         plain=PLAIN[survey.interval],
-        rules=[
-            (label, f"{rule.threshold:.3f}", f"{rule.distance:.1f} px")
-            for label in survey.classes
-            for rule in (survey.choice.parameters.rule_of(label),)
-        ],
+        rules=[(name, f"{r.threshold:.3f}", f"{r.distance:.1f} px") for name, r in rules],
         known=any(count.interval is not None for count in survey.totals),
     )

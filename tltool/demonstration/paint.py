@@ -174,13 +174,6 @@ def _lay_out(rng: np.random.Generator, shape: tuple[int, int]) -> Scene:
     return Scene(shore, sand, np.array([np.cos(sun), np.sin(sun)]))
 
 
-def _hillshade(relief: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Return the slope of a relief (px) towards the sun: positive where lit; same shape."""
-    dx = np.diff(relief, axis=1, append=relief[:, -1:])
-    dy = np.diff(relief, axis=0, append=relief[-1:])
-    return -(dx * np.float32(light[0]) + dy * np.float32(light[1]))
-
-
 def _cracks(rng: np.random.Generator, shape: tuple[int, int], angle: float) -> np.ndarray:
     """Return a web of cracks (height, width), 0 to about 1, running along two joint directions."""
     count, steps = max(6, shape[0] * shape[1] // 9000), 900
@@ -198,20 +191,6 @@ def _cracks(rng: np.random.Generator, shape: tuple[int, int], angle: float) -> n
     return 2.2 * ndimage.gaussian_filter(web, 0.8)
 
 
-def _bedding(
-    rng: np.random.Generator, shape: tuple[int, int], angle: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rock's layers cut by the surface: their tone in 0..1 and relief in px."""
-    y, x = (axis.astype(np.float32) for axis in np.ogrid[: shape[0], : shape[1]])
-    run = rng.uniform(50, 80)
-    height = (y * math.cos(angle) - x * math.sin(angle)) / run
-    height += _noise(rng, shape, 300, 1.9, angle, 2, step=2)
-    layer = np.floor(height)
-    rest = height - layer
-    tone = rng.random(1024, dtype=np.float32)[layer.astype(np.int32) % 1024]
-    return tone, 9 * (_smoothstep(rest, 0, 0.12) - rest)
-
-
 def _paint_rock(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     """Paint bare rock over the whole photograph: layers, cracks, pools and moss."""
     shape = scene.shore.shape
@@ -219,12 +198,22 @@ def _paint_rock(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     rough = _noise(rng, shape, 220, 1.8, step=2)
     strata = _noise(rng, shape, 60, 1.2, angle, 3)
     broad = _noise(rng, shape, 500, 1.6, step=4)
-    tone, ledges = _bedding(rng, shape, angle)
-    ledges *= _smoothstep(broad - rough, -1.0, 1.0)
+    # Layers that the surface cuts.
+    y, x = (axis.astype(np.float32) for axis in np.ogrid[: shape[0], : shape[1]])
+    run = rng.uniform(50, 80)
+    height = (y * math.cos(angle) - x * math.sin(angle)) / run
+    height += _noise(rng, shape, 300, 1.9, angle, 2, step=2)
+    layer = np.floor(height)
+    rest = height - layer
+    tone = rng.random(1024, dtype=np.float32)[layer.astype(np.int32) % 1024]
+    ledges = 9 * (_smoothstep(rest, 0, 0.12) - rest) * _smoothstep(broad - rough, -1.0, 1.0)
     web = np.minimum(_cracks(rng, shape, angle), 1)
     pool = _smoothstep(_noise(rng, shape, 110, 2.1, angle, 1.6, step=2) + 0.1 * strata, 1.7, 1.85)
     relief = 4 * np.abs(rough) + 0.12 * strata - 1.2 * web + ledges
-    light = np.clip(_hillshade(relief, scene.light), -1.5, 1.2) * (1 - 0.9 * pool)
+    dx = np.diff(relief, axis=1, append=relief[:, -1:])
+    dy = np.diff(relief, axis=0, append=relief[-1:])
+    slope = -(dx * np.float32(scene.light[0]) + dy * np.float32(scene.light[1]))
+    light = np.clip(slope, -1.5, 1.2) * (1 - 0.9 * pool)
     picture = _canvas(shape, ROCK)
     tone = 0.35 * strata + 1.5 * tone
     _mix(picture, PALE_ROCK, _smoothstep(0.6 * broad + tone + 0.5 * np.abs(rough), -0.2, 2.8))
@@ -342,20 +331,16 @@ def _window(
     return view, x, y
 
 
-def _coat(rng: np.random.Generator, kind: Kind) -> np.ndarray:
-    """Return an animal's colours (3, LINKS, 1) in 0..1 from tail to nose."""
-    along = np.linspace(0, 1, LINKS)
-    bands = np.array([kind.coat, kind.coat, kind.neck, kind.neck, kind.head], np.float64).T / 255
-    colours = np.stack([np.interp(along, (0, 0.45, 0.64, 0.8, 0.93), band) for band in bands])
-    return (colours * rng.normal(1, 0.05) * rng.normal(1, 0.015, (3, 1)))[..., None]
-
-
 def _paint_animal(
     rng: np.random.Generator, picture: np.ndarray, kind: Kind, body: Body, light: np.ndarray
 ) -> None:
     """Lay an animal over a picture in place: cast shadow, flippers, then the shaded body."""
     view, x, y = _window(picture, body.centres.mean(axis=0), kind.length * 0.6 + 12)
-    colours = _coat(rng, kind)
+    # From tail to nose.
+    bands = np.array([kind.coat, kind.coat, kind.neck, kind.neck, kind.head], np.float64).T / 255
+    along, marks = np.linspace(0, 1, LINKS), (0, 0.45, 0.64, 0.8, 0.93)
+    colours = np.stack([np.interp(along, marks, band) for band in bands])
+    colours = (colours * rng.normal(1, 0.05) * rng.normal(1, 0.015, (3, 1)))[..., None]
     depth, link = _cover(body, x, y)
     shadow = Body(body.centres - 0.75 * body.radii[:, None] * light, body.radii)
     view *= 1 - 0.6 * _smoothstep(_cover(shadow, x, y)[0], -3.5, 2.0)
@@ -414,35 +399,28 @@ def _free(body: Body, others: list[Body], gap: float) -> bool:
     return bool((apart > body.radii[:, None] + radii + gap).all())
 
 
-def _propose(rng: np.random.Generator, shape: tuple[int, int], points: list[Point]) -> np.ndarray:
-    """Return a place (x, y) px for an animal: mostly beside another, sometimes anywhere."""
-    if points and rng.random() < 0.8:
-        mate, turn = points[rng.integers(len(points))], rng.uniform(0, 2 * np.pi)
-        away = NEAREST + rng.exponential(25)
-        return np.array([mate.x + away * np.cos(turn), mate.y + away * np.sin(turn)])
-    return rng.uniform(0, (shape[1], shape[0]))
-
-
-def _fits(
-    scene: Scene, points: list[Point], bodies: list[Body], place: np.ndarray, body: Body
-) -> bool:
-    """Tell whether an animal may lie at a place (x, y) among the others."""
-    if not _on_land(scene, place[None], 12, MARGIN) or not _on_land(scene, body.centres, 8):
-        return False
-    near = any(math.dist(place, point[:2]) < NEAREST for point in points)
-    return not near and _free(body, bodies, 2)
-
-
 def _settle(rng: np.random.Generator, scene: Scene, animals: int) -> tuple[list[Point], list[Body]]:
     """Find places on land for as many animals as fit, the classes taking turns."""
     points: list[Point] = []
     bodies: list[Body] = []
+    height, width = scene.shore.shape
     for number in range(animals):
         label = CLASSES[number % len(KINDS)]
         for _ in range(40):
-            place = _propose(rng, scene.shore.shape, points)
+            # Mostly beside another animal, sometimes anywhere.
+            if points and rng.random() < 0.8:
+                mate, turn = points[rng.integers(len(points))], rng.uniform(0, 2 * np.pi)
+                away = NEAREST + rng.exponential(25)
+                place = np.array([mate.x + away * np.cos(turn), mate.y + away * np.sin(turn)])
+            else:
+                place = rng.uniform(0, (width, height))
             body = _torso(rng, KINDS[label], place)
-            if _fits(scene, points, bodies, place, body):
+            if (
+                _on_land(scene, place[None], 12, MARGIN)
+                and _on_land(scene, body.centres, 8)
+                and all(math.dist(place, point[:2]) >= NEAREST for point in points)
+                and _free(body, bodies, 2)
+            ):
                 points.append(Point(float(place[0]), float(place[1]), label))
                 bodies.append(body)
                 break
@@ -518,25 +496,6 @@ def paint_photograph(
     return _expose(rng, picture), points
 
 
-def _write_geotiff(path: Path, image: np.ndarray, west: float) -> None:
-    """Write an image (height, width, 3) as a GeoTIFF whose left edge lies at west (metres)."""
-    size = dict(zip(("height", "width", "count"), image.shape, strict=True))
-    place = Affine(RESOLUTION, 0, west, 0, -RESOLUTION, NORTH)
-    with (
-        atomic_path(path) as partial,
-        rasterio.open(partial, "w", transform=place, **size, **GEOTIFF) as target,
-    ):
-        target.write(image.transpose(2, 0, 1))
-
-
-def _write_points(path: Path, rows: list[tuple[str, Point]]) -> None:
-    """Write each animal with its image's name as CSV."""
-    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "x", "y", "label"))
-        writer.writerows((name, f"{x:.1f}", f"{y:.1f}", label) for name, (x, y, label) in rows)
-
-
 def paint_survey(
     folder: Path,
     photographs: int = 4,
@@ -570,9 +529,18 @@ def paint_survey(
     for number in range(photographs):
         path = folder / f"survey_{number + 1:02d}.tif"
         image, points = paint_photograph(1000 * seed + number, width, height, animals)
-        _write_geotiff(path, image, WEST + number * (width * RESOLUTION + GAP))
+        size = dict(zip(("height", "width", "count"), image.shape, strict=True))
+        west = WEST + number * (width * RESOLUTION + GAP)
+        transform = Affine(RESOLUTION, 0, west, 0, -RESOLUTION, NORTH)
+        with (
+            atomic_path(path) as partial,
+            rasterio.open(partial, "w", transform=transform, **size, **GEOTIFF) as target,
+        ):
+            target.write(image.transpose(2, 0, 1))
         images.append(path)
-        rows += [(path.name, point) for point in points]
+        rows += [(path.name, f"{x:.1f}", f"{y:.1f}", label) for x, y, label in points]
     table = folder / "points.csv"
-    _write_points(table, rows)
+    with atomic_path(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([("image", "x", "y", "label"), *rows])
     return images, table

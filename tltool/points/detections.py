@@ -203,28 +203,6 @@ class Seeker:
         return Detections(tuple(block.cells.names), x, y, score, height, label, means)
 
 
-def _seekers(
-    names: tuple[str, ...], background: str | None, surface: Surface, floor: float
-) -> list[Seeker]:
-    if not 0 < floor <= 1:
-        raise DataError(f"`floor`: expected a probability above 0, received {floor:g}")
-    labels = tuple(k for k, name in enumerate(names) if name != background)
-    if not labels:
-        raise DataError(
-            f"the map: expected a class besides the background {background}, received none."
-            " Make it again without `classes`"
-        )
-    if surface == "class":
-        return [Seeker(k, False, (k,), floor) for k in labels]
-    if background not in names:
-        raise DataError(
-            "peaks of any class: expected the background's probability in the map, received only"
-            f" {', '.join(names)}. Make the map again with all classes, or seek each class's own"
-            " peaks"
-        )
-    return [Seeker(names.index(background), True, labels, floor)]
-
-
 def find_candidates(
     cells: CellMap,
     geometry: MapGeometry,
@@ -270,7 +248,23 @@ def find_candidates(
         Where the map does not show what is sought.
     """
     names = tuple(cells.names)
-    seekers = _seekers(names, background, surface, floor)
+    if not 0 < floor <= 1:
+        raise DataError(f"`floor`: expected a probability above 0, received {floor:g}")
+    labels = tuple(k for k, name in enumerate(names) if name != background)
+    if not labels:
+        raise DataError(
+            f"the map: expected a class besides the background {background}, received none."
+            " Make it again without `classes`"
+        )
+    if surface == "any" and background not in names:
+        raise DataError(
+            "peaks of any class: expected the background's probability in the map, received only"
+            f" {', '.join(names)}. Make the map again with all classes, or seek each class's own"
+            " peaks"
+        )
+    seekers = [Seeker(k, False, (k,), floor) for k in labels]
+    if surface == "any":
+        seekers = [Seeker(names.index(str(background)), True, labels, floor)]
     around = cells_within(1.5 if radius is None else radius / geometry.cell_size)
     halo, found = halo_of(around), list[Detections]()
     edges: list[list[Plateaus]] = [[] for _ in seekers]
@@ -291,11 +285,6 @@ def find_candidates(
     return replace(points, x=x, y=y).take(order[points.score[order] >= floor])
 
 
-def rank(score: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Order of (n,) points: highest score first; of equal ones the upper, then the left one."""
-    return np.lexsort((x, y, -score))
-
-
 def suppress_near(
     x: np.ndarray, y: np.ndarray, score: np.ndarray, distance: np.ndarray | float
 ) -> np.ndarray:
@@ -312,7 +301,8 @@ def suppress_near(
     Returns
     -------
     (m,) int array
-        Indices of the kept points, by `rank`.
+        Indices of the kept points: highest score first, of equal ones the
+        upper, then the left one.
 
     Notes
     -----
@@ -321,7 +311,7 @@ def suppress_near(
     result is that of one greedy pass, while the pairs of all points at once
     need not fit into memory.
     """
-    order = rank(score, x, y)
+    order = np.lexsort((x, y, -score))
     xy = np.stack([x, y], axis=1).astype(np.float64)[order]
     reach = np.broadcast_to(np.asarray(distance, np.float64), x.shape)[order]
     kept: list[np.ndarray] = []

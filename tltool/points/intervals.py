@@ -131,25 +131,6 @@ def _trimmed(first: int, mass: np.ndarray) -> CountDistribution:
     return CountDistribution(first + start, mass[start:stop])
 
 
-def _true_ones(detections: int, a: float, b: float) -> CountDistribution:
-    """Beta-binomial: the right ones of so many detections."""
-    k = np.arange(detections + 1)
-    ways = gammaln(detections + 1) - gammaln(k + 1) - gammaln(detections - k + 1)
-    return _trimmed(0, np.exp(ways + betaln(k + a, detections - k + b) - betaln(a, b)))
-
-
-def _missed_ones(shape: float, a: float, b: float) -> CountDistribution:
-    """Beta-negative-binomial: misses beside detections of so large a gamma's shape."""
-    length = 1024
-    while True:
-        k = np.arange(length)
-        ways = gammaln(k + shape) - gammaln(k + 1) - gammaln(shape)
-        mass = np.exp(ways + betaln(shape + a, k + b) - betaln(a, b))
-        if mass.sum() > 1 - _LOST or length >= _LONGEST:
-            return _trimmed(0, mass)
-        length *= 4
-
-
 def count_distribution(detections: int, validation: Validation) -> CountDistribution:
     """Posterior of the true number in a new image.
 
@@ -167,9 +148,19 @@ def count_distribution(detections: int, validation: Validation) -> CountDistribu
     """
     if detections < 0:
         raise DataError(f"`detections`: expected a number from 0 on, received {detections}")
-    tp, fp, fn = validation.tp, validation.fp, validation.fn
-    true = _true_ones(detections, tp + _PRIOR, fp + _PRIOR)
-    missed = _missed_ones(detections + 0.5, tp + fp + 2 * _PRIOR, fn + _PRIOR)
+    a, b, c = (number + _PRIOR for number in (validation.tp, validation.fp, validation.fn))
+    # Beta-binomial: the right ones of so many detections.
+    k = np.arange(detections + 1)
+    ways = gammaln(detections + 1) - gammaln(k + 1) - gammaln(detections - k + 1)
+    true = _trimmed(0, np.exp(ways + betaln(k + a, detections - k + b) - betaln(a, b)))
+    # Beta-negative-binomial: the misses beside detections of so large a gamma's shape.
+    shape, length, mass = detections + 0.5, 256, np.zeros(1)
+    while mass.sum() <= 1 - _LOST and length < _LONGEST:
+        length *= 4
+        k = np.arange(length)
+        ways = gammaln(k + shape) - gammaln(k + 1) - gammaln(shape)
+        mass = np.exp(ways + betaln(shape + a + b, k + c) - betaln(a + b, c))
+    missed = _trimmed(0, mass)
     mass = np.maximum(fftconvolve(true.mass, missed.mass), 0)
     return CountDistribution(true.first + missed.first, mass)
 

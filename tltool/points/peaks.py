@@ -80,17 +80,6 @@ class Plateaus:
         return at_edge
 
 
-def _higher_or_level(surface: np.ndarray, floor: float) -> np.ndarray:
-    """Flat indices, a cell or more inside, from `floor` on and not below any neighbour."""
-    columns = surface.shape[1]
-    inside = np.flatnonzero(surface[1:-1, 1:-1] >= floor)
-    row, column = np.divmod(inside, columns - 2)
-    flat, values = (row + 1) * columns + column + 1, surface.reshape(-1)
-    for r, c in _AROUND:
-        flat = flat[values[flat] >= values[flat + r * columns + c]]
-    return flat
-
-
 def find_peaks(
     surface: np.ndarray, floor: float, row: int, column: int, shape: tuple[int, int]
 ) -> tuple[np.ndarray, Plateaus]:
@@ -116,7 +105,12 @@ def find_peaks(
     """
     known = np.where(np.isnan(surface), np.float32(-np.inf), surface)
     width, values = known.shape[1], known.reshape(-1)
-    flat = _higher_or_level(known, floor)
+    # Cells a cell or more inside, from the floor on and not below any neighbour.
+    inside = np.flatnonzero(known[1:-1, 1:-1] >= floor)
+    row_of, column_of = np.divmod(inside, width - 2)
+    flat = (row_of + 1) * width + column_of + 1
+    for r, c in _AROUND:
+        flat = flat[values[flat] >= values[flat + r * width + c]]
     level = np.zeros(len(flat), bool)
     for r, c in _AROUND:
         level |= values[flat] == values[flat + r * width + c]

@@ -100,13 +100,6 @@ def best_cut(score: np.ndarray, right: np.ndarray, truth: int, goal: Goal) -> Cu
     return Cut(float(threshold), float(f1[best]), int(error[best]))
 
 
-def _kept(points: Detections, rules: Sequence[PeakRule]) -> Detections:
-    """What rules, one a class, leave of candidates."""
-    threshold, distance = np.array([(rule.threshold, rule.distance) for rule in rules]).T
-    high = points.take(points.score >= threshold[points.label])
-    return high.take(suppress_near(high.x, high.y, high.score, distance[high.label]))
-
-
 @dataclass(frozen=True)
 class _Tuner:
     """What stays the same while rules are sought."""
@@ -126,9 +119,13 @@ class _Tuner:
         for distance in self.distances:
             new = PeakRule(threshold=self.floor, distance=distance)
             tried = [new if label in (None, k) else rule for k, rule in enumerate(rules)]
+            threshold, distances = np.array([(rule.threshold, rule.distance) for rule in tried]).T
             scores, rights, truth = [np.zeros(0)], [np.zeros(0, bool)], 0
             for scene in self.scenes:
-                one = scene.scene(_kept(scene.candidates, tried))
+                points = scene.candidates
+                high = points.take(points.score >= threshold[points.label])
+                kept = suppress_near(high.x, high.y, high.score, distances[high.label])
+                one = scene.scene(high.take(kept))
                 if label is not None:
                     one = one.of_class(scene.candidates.names[label])
                 scores.append(one.score)
@@ -142,29 +139,6 @@ class _Tuner:
         equal = [option for option in made if option[1].merit(self.goal) == highest]
         distance, cut = equal[len(equal) // 2]
         return PeakRule(threshold=cut.threshold, distance=distance)
-
-
-def _checked(
-    scenes: Sequence[TuningScene], goal: Goal, distances: Sequence[float] | None, radius: float
-) -> tuple[float, ...]:
-    """The distances to try, where there is something to tune on."""
-    if goal not in GOALS:
-        raise DataError(f"`goal`: expected one of {', '.join(GOALS)}; received {goal}")
-    if not sum(len(scene.truth) for scene in scenes):
-        raise DataError(
-            "tuning: expected true points in the validation images, received none. Give images"
-            " with annotated points"
-        )
-    if not sum(len(scene.candidates) for scene in scenes):
-        raise DataError(
-            "tuning: expected peaks in the validation maps, received none. Give maps of the run"
-            " that was trained for these classes, or a lower floor"
-        )
-    tried = sorted(distances if distances is not None else (radius * d for d in _DISTANCES))
-    if not tried or tried[0] < 0:
-        received = ", ".join(f"{distance:g}" for distance in tried) or "none"
-        raise DataError(f"`distances`: expected some px from 0 on, received {received}")
-    return tuple(tried)
 
 
 def tune(
@@ -228,8 +202,24 @@ def tune(
             f" received {folds}"
         )
 
+    if goal not in GOALS:
+        raise DataError(f"`goal`: expected one of {', '.join(GOALS)}; received {goal}")
+    tried = sorted(distances if distances is not None else (radius * d for d in _DISTANCES))
+    if not tried or tried[0] < 0:
+        received = ", ".join(f"{distance:g}" for distance in tried) or "none"
+        raise DataError(f"`distances`: expected some px from 0 on, received {received}")
+
     def choose(scenes: Sequence[TuningScene]) -> DetectionParameters:
-        tried = _checked(scenes, goal, distances, radius)
+        if not sum(len(scene.truth) for scene in scenes):
+            raise DataError(
+                "tuning: expected true points in the validation images, received none. Give images"
+                " with annotated points"
+            )
+        if not sum(len(scene.candidates) for scene in scenes):
+            raise DataError(
+                "tuning: expected peaks in the validation maps, received none. Give maps of the"
+                " run that was trained for these classes, or a lower floor"
+            )
         names = scenes[0].candidates.names
         floor = min(s.candidates.score.min() for s in scenes if len(s.candidates))
         tuner = _Tuner(scenes, radius, goal, tried, float(floor))
