@@ -4,7 +4,7 @@ from PIL import Image
 
 from tltool.augment.preview import EM, GAP, describe_entry, preview
 from tltool.cli.main import main
-from tltool.errors import OutputError, RecipeError, UsageError
+from tltool.errors import DataError, OutputError, RecipeError, UsageError
 from tltool.recipe import make_recipe
 
 SIDE = 96
@@ -167,6 +167,9 @@ def test_images_in_memory_and_a_recipe_as_a_dict(tmp_path):
         found = tiles(out, 3, 3)
         np.testing.assert_array_equal(found[:, 0], images)
         np.testing.assert_array_equal(found[:, 1], images[:, :, ::-1])
+    labels = ["seal", "pup", "seal"]
+    out = preview(flips, (images, labels), tmp_path / "labelled.png", variants=2, images=1)
+    assert is_among(tiles(out, 3, 1)[0, 0], images)
     out = preview(flips, images[0], tmp_path / "one.png", variants=2)
     np.testing.assert_array_equal(tiles(out, 3, 1)[0, 2], images[0, :, ::-1])
 
@@ -176,10 +179,11 @@ def test_images_in_memory_and_a_recipe_as_a_dict(tmp_path):
     [
         (np.zeros((2, 8)), "`data`: expected images"),
         (np.full((1, 8, 8, 3), 300), "`data`: expected .*0..255, received .*300"),
+        (np.full((1, 8, 8, 3), 0.5), "`data`: expected .*0..255, received floats within 0..1"),
         (np.full((1, 8, 8, 3), np.nan), "`data`: expected"),
         (np.empty((0, 8, 8, 3)), "`data`: expected images"),
     ],
 )
 def test_what_are_no_images_is_refused(tmp_path, wrong, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(DataError, match=message):
         preview({"augment": ["D4"]}, wrong, tmp_path / "a.png")

@@ -13,11 +13,12 @@ from PIL import Image, ImageDraw
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
-from tltool.data.images import cut_middle, fit_side, read_image
+from tltool.data.images import cut_middle, fit_side
 from tltool.errors import DataError, ImageError, UsageError
 from tltool.files import atomic_path, refuse_existing
 from tltool.pictures.drawing import load_font, typeface_for
-from tltool.recipe import Recipe, load_recipe, make_recipe
+from tltool.recipe import Recipe, override_recipe
+from tltool.runtime import quiet_import
 
 Colour = tuple[int, int, int]
 PAPER, INK, FAINT_INK = (255, 255, 255), (28, 32, 38), (104, 112, 122)
@@ -56,29 +57,11 @@ def _choose(dataset: Dataset, recipe: Recipe, number: int | None, seed: int) -> 
         if len(rows) == wanted:
             break
         with suppress(ImageError):
-            image = read_image(sample.path, recipe.bands)
-            rows.append(_Row(image, _classes(dataset, sample), sample.path.name))
+            rows.append(
+                _Row(sample.read(recipe.bands), _classes(dataset, sample), sample.path.name)
+            )
     if not rows:
         raise DataError(f"{dataset.source}: not one image of the training split can be read")
-    return rows
-
-
-def _rows_of_arrays(data: Any, number: int | None) -> list[_Row]:
-    images = [data] if isinstance(data, np.ndarray) and data.ndim == 3 else list(data)
-    rows = []
-    for index, given in enumerate(images[: number or MOST_ROWS]):
-        image = np.asarray(given)
-        numbers = image.dtype.kind in "buif" and image.ndim == 3 and image.size
-        if not numbers or not (image.min() >= 0 and image.max() <= 255):
-            received = f"{image.dtype} of shape {image.shape}"
-            if numbers:
-                received += f", {image.min():g} to {image.max():g}"
-            raise UsageError(
-                f"`data`: expected images (height, width, bands) of 0..255, received {received}"
-            )
-        rows.append(_Row(np.rint(image).astype(np.uint8), (), f"image {index}"))
-    if not rows:
-        raise UsageError("`data`: expected images, received none")
     return rows
 
 
@@ -196,7 +179,7 @@ def _grown(box: tuple[float, float, float, float], edge: int) -> tuple[float, ..
 
 def preview(
     recipe: Recipe | dict[str, Any] | str | Path | None,
-    data: str | Path | np.ndarray | Sequence[np.ndarray],
+    data: str | Path | np.ndarray | Sequence[np.ndarray] | tuple[Any, Any],
     out: str | Path,
     *,
     images: int | None = None,
@@ -211,10 +194,10 @@ def preview(
     recipe : Recipe, dict, str or Path, optional
         A recipe, its keys, a YAML file or an installed recipe's name; None:
         defaults.
-    data : str, Path, (n, h, w, bands) array, (h, w, bands) array or list of the latter
-        A folder or manifest that `tltool.finetune` takes, whose training split
-        images are drawn from at random; or images in memory, 0..255, of which
-        the first are shown and which have no class.
+    data : str, Path, (x, y), (n, h, w, bands) array, (h, w, bands) array or list of these
+        A folder or manifest, or a tuple of images and labels, that
+        `tltool.finetune` takes, from whose training split images are drawn at
+        random; or images alone, 0..255, of which the first are shown.
     out : str or Path
         The PNG to write.
     images : int, optional
@@ -253,18 +236,29 @@ def preview(
     title = "augmentation"
     if isinstance(recipe, str | Path):
         title = f"{Path(recipe).stem}: {title}"
-    if isinstance(recipe, dict):
-        recipe = make_recipe(recipe)
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = override_recipe(recipe)
     augmenter = Augmenter(recipe.augment)
-    source, facts = "arrays", None
+    dataset, source, facts, given = None, "arrays", None, list[Any]()
     if isinstance(data, str | Path):
         dataset = read_dataset(data, recipe)
-        augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
-        chosen = _choose(dataset, recipe, images, seed)
         source, facts = str(dataset.source), dataset.facts
     else:
-        chosen = _rows_of_arrays(data, images)
+        quiet_import("keras")
+        from tltool.data.arrays import as_images, read_arrays
+
+        if isinstance(data, tuple):
+            dataset = read_arrays(data, recipe)
+        given = [data] if isinstance(data, np.ndarray) and data.ndim == 3 else list(data)
+    if dataset is not None:
+        augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
+        chosen = _choose(dataset, recipe, images, seed)
+    else:
+        chosen = [
+            _Row(as_images(np.asarray(image)[None], name="data")[0], (), f"image {index}")
+            for index, image in enumerate(given[: images or MOST_ROWS])
+        ]
+        if not chosen:
+            raise DataError("`data`: expected images, received none")
     # Sizes as training decides them.
     height, width = chosen[0].image.shape[:2]
     context = recipe.context or 0
