@@ -8,7 +8,7 @@ from keras import layers
 from networks import random_classifier, varied_images
 
 from tltool.errors import ModelError, UsageError
-from tltool.explanation.methods import heat_of, maps_of, maps_of_subject
+from tltool.explanation.methods import as_heat, maps_of, maps_of_subject, subject_for
 from tltool.explanation.subject import open_subject
 from tltool.models.graph import flatten
 from tltool.models.heads import apply_head
@@ -18,6 +18,11 @@ from tltool.tasks.kinds import make_task
 IMAGES = varied_images(3, 96, seed=5)
 TARGETS = np.array([2, 0, 3])
 LAYER = "conv_pw_13_relu"
+
+
+def heat_of(model, images, targets, method):
+    subject = subject_for(open_subject(model, images.shape[1:]), method)
+    return as_heat(subject, maps_of_subject(subject, images, targets, method, 8))
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +168,12 @@ def test_every_head_and_context(head):
     outputs = apply_head(layers.Cropping2D(4)(x), [make_task("label", ("a", "b", "c"))], recipe)
     model, images = keras.Model(inputs, outputs), varied_images(2, 48)
     for method in ("gradcam", "layercam"):
-        heat = heat_of(model, images, [0, 2], method)
+        heat = heat_of(model, images, np.array([0, 2]), method)
         assert heat.shape == (2, 48, 48)
         assert np.isfinite(heat).all()
     if head in ("gap", "nin"):
         # Of the context, which the head does not pool, nothing is told.
-        cam = heat_of(model, images, [0, ~0], "cam")
+        cam = heat_of(model, images, np.array([0, ~0]), "cam")
         assert not cam[:, :16].any()
         assert cam[:, 16:32, 16:32].any()
     else:

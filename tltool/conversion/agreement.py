@@ -1,6 +1,5 @@
 """Fidelity: how far the heatmap says what the classifier says of the same windows."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,36 +17,11 @@ from tltool.run.sidecar import Sidecar
 from tltool.tasks.kinds import tasks_of
 from tltool.tiling.engines import AveragedEngine, Engine, TensorFlowEngine
 from tltool.tiling.pipeline import EnginePredictor, predict_tiles
-from tltool.tiling.tiles import Grid, Tile, make_grid, pixel_type
+from tltool.tiling.tiles import make_grid, pixel_type
 
 # Cells along a side of the blocks in which windows are compared.
 _BLOCK = 16
 _FEWEST_BLOCKS = 4
-
-
-def _chosen(grid: Grid, sidecar: Sidecar, windows: int, rng: np.random.Generator) -> list[Tile]:
-    zoomed = sidecar.input_side + (_BLOCK - 1 + grid.y.before + grid.y.after) * grid.y.stride
-    tiles = list(grid.tiles(zoomed))
-    # Twice as many blocks as would hold the windows, so that these lie scattered.
-    wanted = max(_FEWEST_BLOCKS, -(-2 * windows // _BLOCK**2))
-    order = rng.permutation(len(tiles))[:wanted]
-    return [tiles[i] for i in sorted(order)]
-
-
-def _cells_of(
-    tile: Tile, share: int, step: tuple[int, int], rng: np.random.Generator
-) -> np.ndarray:
-    rows = np.arange(0, tile.y.cells, step[0])
-    columns = np.arange(0, tile.x.cells, step[1])
-    pairs = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    return pairs[rng.permutation(len(pairs))[:share]]
-
-
-def _windows(image: Image, grid: Grid, tile: Tile, cells: np.ndarray, side: int) -> Iterator[Any]:
-    for row, column in cells:
-        top = int(grid.y.window_start(tile.y.cell + row))
-        left = int(grid.x.window_start(tile.x.cell + column))
-        yield image.read(left, top, side, side)
 
 
 @dataclass(frozen=True)
@@ -88,21 +62,20 @@ class Comparison:
     def numbers(self) -> dict[str, Any]:
         """The fidelity, as `measure_fidelity` gives it."""
         differences = self.differences
+        shares = {name: float(agreed.mean()) for name, agreed in self.agreed.items()}
+        if len(shares) > 1:
+            every = np.all(list(self.agreed.values()), axis=0)
+            agreement = {"agreement": float(every.mean()), "tasks": shares}
+        else:
+            (task,) = tasks_of(self.sidecar)
+            agreement = {task.agreement_key: shares[task.name]}
         return {
             "windows": len(self.expected),
-            **self._agreement(),
+            **agreement,
             "mean_difference": float(differences.mean()),
             "p99_difference": float(np.quantile(differences, 0.99)),
             "max_difference": float(differences.max()),
         }
-
-    def _agreement(self) -> dict[str, Any]:
-        shares = {name: float(agreed.mean()) for name, agreed in self.agreed.items()}
-        if len(shares) > 1:
-            every = np.all(list(self.agreed.values()), axis=0)
-            return {"agreement": float(every.mean()), "tasks": shares}
-        (task,) = tasks_of(self.sidecar)
-        return {task.agreement_key: shares[task.name]}
 
 
 def compare(
@@ -134,7 +107,11 @@ def compare(
     """
     rng = np.random.default_rng(seed)
     grid, zoom = make_grid(sidecar, image.width, image.height), as_zoom(sidecar.zoom)
-    tiles = _chosen(grid, sidecar, windows, rng)
+    margin = grid.y.before + grid.y.after
+    tiles = list(grid.tiles(sidecar.input_side + (_BLOCK - 1 + margin) * grid.y.stride))
+    # Twice as many blocks as would hold the windows, so that these lie scattered.
+    wanted = max(_FEWEST_BLOCKS, -(-2 * windows // _BLOCK**2))
+    tiles = [tiles[index] for index in sorted(rng.permutation(len(tiles))[:wanted])]
     share = -(-windows // len(tiles))
     if len(classifier.outputs) > 1:
         classifier = as_single(classifier, [task.name for task in sidecar.tasks])
@@ -143,17 +120,23 @@ def compare(
     patchwise: Engine = TensorFlowEngine(classifier, pixels_as)
     if isinstance(engine, AveragedEngine):
         patchwise = AveragedEngine(patchwise)
-    of_map, of_classifier, places = [], [], []
+    of_map, of_classifier, positions = [], [], []
     with closing(predict_tiles(image, tiles, EnginePredictor(engine, zoom))) as predicted:
         for tile, values in predicted:
             assert values is not None  # every tile has data without a cover
-            cells = _cells_of(tile, share, (grid.y.step, grid.x.step), rng)
+            rows = np.arange(0, tile.y.cells, grid.y.step)
+            columns = np.arange(0, tile.x.cells, grid.x.step)
+            cells = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+            cells = cells[rng.permutation(len(cells))[:share]]
             of_map.append(values[:, cells[:, 0], cells[:, 1]].T)
-            places.append(cells + np.array((tile.y.cell, tile.x.cell)))
-            for pixels in _windows(image, grid, tile, cells, sidecar.window):
+            positions.append(cells + np.array((tile.y.cell, tile.x.cell)))
+            for row, column in cells:
+                top = int(grid.y.window_start(tile.y.cell + row))
+                left = int(grid.x.window_start(tile.x.cell + column))
+                pixels = image.read(left, top, sidecar.window, sidecar.window)
                 of_classifier.append(patchwise(enlarge(pixels, zoom)).reshape(1, -1))
     received, expected = np.concatenate(of_map)[:windows], np.concatenate(of_classifier)[:windows]
-    return Comparison(received, expected, np.concatenate(places)[:windows], sidecar)
+    return Comparison(received, expected, np.concatenate(positions)[:windows], sidecar)
 
 
 def measure_fidelity(

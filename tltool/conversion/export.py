@@ -200,36 +200,6 @@ FORMATS = {
 }
 
 
-def _check_format(name: str, out: Path) -> _Format:
-    if name not in FORMATS:
-        raise UsageError(f"`format`: expected one of {', '.join(FORMATS)}; received {name}")
-    chosen = FORMATS[name]
-    missing = [package for package in chosen.packages if find_spec(package) is None]
-    if missing:
-        raise UsageError(
-            f"`format={name}`: {', '.join(missing)} is not installed. Install it with pip install"
-            f" 'tltool[{chosen.extra}]'"
-        )
-    if out.suffix != chosen.ending and (chosen.ending or out.suffix in (".onnx", ".xml", ".pb")):
-        expected = f"a name that ends in {chosen.ending}" if chosen.ending else "a folder's name"
-        raise UsageError(f"`out`: expected {expected} for `format={name}`, received {out}")
-    return chosen
-
-
-def _check_output(chosen: _Format, out: Path, overwrite: bool) -> Path:
-    """Refuse what must not be replaced; gives the path of the sidecar beside or inside."""
-    beside = out.with_name(f"{out.name}.json")
-    refuse_existing(out, overwrite)
-    if chosen.marker is None:
-        refuse_existing(beside, overwrite)
-    elif out.exists() and not (out / chosen.marker).is_file():
-        raise OutputError(
-            f"{out} is no earlier export (no {chosen.marker} in it), so `overwrite=True` does not"
-            " replace it. Name another output"
-        )
-    return beside
-
-
 def export(
     fcn: Openable,
     out: str | Path,
@@ -278,10 +248,29 @@ def export(
     ModelError, OutputError
     """
     out = Path(out)
-    chosen = _check_format(format, out)
+    if format not in FORMATS:
+        raise UsageError(f"`format`: expected one of {', '.join(FORMATS)}; received {format}")
+    chosen = FORMATS[format]
+    missing = [package for package in chosen.packages if find_spec(package) is None]
+    if missing:
+        raise UsageError(
+            f"`format={format}`: {', '.join(missing)} is not installed. Install it with pip install"
+            f" 'tltool[{chosen.extra}]'"
+        )
+    if out.suffix != chosen.ending and (chosen.ending or out.suffix in (".onnx", ".xml", ".pb")):
+        expected = f"a name that ends in {chosen.ending}" if chosen.ending else "a folder's name"
+        raise UsageError(f"`out`: expected {expected} for `format={format}`, received {out}")
     if format != "onnx" and (tile is not None or model_type is not None):
         raise UsageError("`tile` and `model_type`: expected `format='onnx'` beside them")
-    beside = _check_output(chosen, out, overwrite)
+    beside = out.with_name(f"{out.name}.json")
+    refuse_existing(out, overwrite)
+    if chosen.marker is None:
+        refuse_existing(beside, overwrite)
+    elif out.exists() and not (out / chosen.marker).is_file():
+        raise OutputError(
+            f"{out} is no earlier export (no {chosen.marker} in it), so `overwrite=True` does not"
+            " replace it. Name another output"
+        )
     if isinstance(fcn, str | Path):
         path = file_of(Path(fcn), FCN_NAME)
         if not path.exists():

@@ -57,16 +57,6 @@ def read_labelled(data: str | Path, network: LoadedNetwork) -> Dataset:
     """
     recipe = network.recipe or Recipe()
     dataset = read_dataset(data, recipe, network.tasks)
-    _check_facts(dataset, network)
-    trained_on = (network.sidecar.data or {}).get("fingerprint")
-    if not dataset.divided or dataset.summary()["fingerprint"] == trained_on:
-        return replace(dataset, divided=False)
-    everything = [sample for split in SPLITS for sample in dataset.samples[split]]
-    everything.sort(key=lambda sample: sample.path)
-    return replace(dataset, samples={"train": [], "valid": [], "test": everything})
-
-
-def _check_facts(dataset: Dataset, network: LoadedNetwork) -> None:
     facts, sidecar = dataset.facts, network.sidecar
     if facts is not None and facts.patch + 2 * facts.context < sidecar.window:
         raise DataError(
@@ -74,6 +64,12 @@ def _check_facts(dataset: Dataset, network: LoadedNetwork) -> None:
             f" context; {network.name} sees {sidecar.patch} px with {sidecar.context} px. Cut them"
             f" anew with `tltool.patches(size={sidecar.patch}, context={sidecar.context})`"
         )
+    trained_on = (sidecar.data or {}).get("fingerprint")
+    if not dataset.divided or dataset.summary()["fingerprint"] == trained_on:
+        return replace(dataset, divided=False)
+    everything = [sample for split in SPLITS for sample in dataset.samples[split]]
+    everything.sort(key=lambda sample: sample.path)
+    return replace(dataset, samples={"train": [], "valid": [], "test": everything})
 
 
 def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sample]]:

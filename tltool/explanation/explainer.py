@@ -1,35 +1,17 @@
 """A network opened to be explained: the task, its class, and the layer that is looked at."""
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tltool.errors import UsageError
 from tltool.explanation.cell_layout import cell_sizes
-from tltool.explanation.flat import Flat, lay_flat
+from tltool.explanation.flat import lay_flat
 from tltool.explanation.subject import Subject, open_at
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict_batches import Batch
 from tltool.tasks.task import Task
-
-
-def choose_task(tasks: Sequence[Task], name: str | None) -> Task:
-    """The task called `name`, or the only one.
-
-    Raises
-    ------
-    UsageError
-        There is none of that name, or several and none is named.
-    """
-    names = ", ".join(task.name for task in tasks)
-    if name is None and len(tasks) > 1:
-        raise UsageError(f"`task`: expected one of {names}, which this run predicts; received none")
-    found = tasks[0] if name is None else next((t for t in tasks if t.name == name), None)
-    if found is None:
-        raise UsageError(f"`task`: expected one of {names}; received {name}")
-    return found
 
 
 def choose_class(task: Task, name: str | None) -> int | None:
@@ -85,14 +67,6 @@ class Explainer:
         return self.task.class_scores(found)
 
 
-def _output(flat: Flat, tasks: Sequence[Task], task: Task) -> tuple[str | int | None, int]:
-    """The network's output of a task, and the index in it where the task begins."""
-    index = [each.name for each in tasks].index(task.name)
-    if len(flat.outputs) == 1:
-        return None, sum(each.outputs for each in tasks[:index])
-    return (task.name if task.name in flat.outputs else index), 0
-
-
 def open_explainer(network: LoadedNetwork, task: str | None, layer: str | None = None) -> Explainer:
     """Open a network at a layer, to explain a task.
 
@@ -101,11 +75,21 @@ def open_explainer(network: LoadedNetwork, task: str | None, layer: str | None =
     UsageError
         No such task or layer; see `tltool.explanation.flat.Flat.find`.
     """
-    chosen = choose_task(network.tasks, task)
+    names = [each.name for each in network.tasks]
+    if task not in (None, *names) or (task is None and len(names) > 1):
+        raise UsageError(
+            f"`task`: expected one of {', '.join(names)}, which this run predicts; received"
+            f" {task or 'none'}"
+        )
+    index = 0 if task is None else names.index(task)
+    chosen = network.tasks[index]
     side, bands = network.sidecar.input_side, network.sidecar.bands
     flat = lay_flat(network.keras, (side, side, bands))
-    output, first = _output(flat, network.tasks, chosen)
-    return Explainer(network, chosen, open_at(flat, layer, output), first)
+    if len(flat.outputs) == 1:
+        first = sum(each.outputs for each in network.tasks[:index])
+        return Explainer(network, chosen, open_at(flat, layer, None), first)
+    output = chosen.name if chosen.name in flat.outputs else index
+    return Explainer(network, chosen, open_at(flat, layer, output), 0)
 
 
 @dataclass(frozen=True)

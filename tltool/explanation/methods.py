@@ -68,7 +68,12 @@ def maps_of_subject(
 ) -> np.ndarray:
     """Maps of `maps_of` for a classifier that is opened already."""
     made, targets = find_method(method), np.asarray(targets)
-    _check_targets(targets, len(images), subject.outputs)
+    outputs = subject.outputs
+    if targets.shape != (len(images),) or ((targets < -outputs) | (targets >= outputs)).any():
+        raise UsageError(
+            f"targets: expected {len(images)} numbers from {-outputs} to {outputs - 1}, for a"
+            f" network of {outputs} outputs; received {np.array2string(targets, threshold=6)}"
+        )
     parts = []
     for start in range(0, len(images), batch_size):
         stop = start + batch_size
@@ -81,14 +86,6 @@ def maps_of_subject(
             )
         parts.append(part.astype(np.float32))
     return np.concatenate(parts) if parts else np.zeros((0, *subject.cells), np.float32)
-
-
-def _check_targets(targets: np.ndarray, images: int, outputs: int) -> None:
-    if targets.shape != (images,) or ((targets < -outputs) | (targets >= outputs)).any():
-        raise UsageError(
-            f"targets: expected {images} numbers from {-outputs} to {outputs - 1}, for a network of"
-            f" {outputs} outputs; received {np.array2string(targets, threshold=6)}"
-        )
 
 
 def maps_of(
@@ -126,7 +123,7 @@ def maps_of(
     -------
     (n, rows, columns) float32 array, a number for each cell of the layer's map
     (each pixel of the image for ``augmented-gradcam``); 0 or more, but of
-    ``cam``. See `heat_of` for maps of the image's size.
+    ``cam``. See `as_heat` for maps of the image's size.
 
     Raises
     ------
@@ -138,26 +135,6 @@ def maps_of(
     images = np.asarray(images)
     subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
     return maps_of_subject(subject, images, targets, method, batch_size)
-
-
-def heat_of(
-    model: keras.Model,
-    images: np.ndarray,
-    targets: np.ndarray,
-    method: str = "gradcam",
-    layer: str | None = None,
-    batch_size: int = 32,
-    task: str | int | None = None,
-) -> np.ndarray:
-    """Maps of `maps_of` laid over the images: each enlarged, and its maximum made 1.
-
-    Returns
-    -------
-    (n, height, width) float32 array, 0..1; a map without a positive value is 0.
-    """
-    images = np.asarray(images)
-    subject = subject_for(open_subject(model, images.shape[1:], layer, task), method)
-    return as_heat(subject, maps_of_subject(subject, images, targets, method, batch_size))
 
 
 def on_image(subject: Subject, maps: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ TV(h) the sum of the absolute differences of neighbours down and across.
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -261,7 +260,7 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
     return Reconstruction(np.maximum(best, 0) * scale, np.stack(energies))
 
 
-COPIES = 64
+COPIES, _BATCH = 64, 32
 
 
 def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
@@ -276,28 +275,18 @@ def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
     return copies
 
 
-def _batches(length: int, batch_size: int) -> Iterator[slice]:
-    return (slice(start, start + batch_size) for start in range(0, length, batch_size))
-
-
-def coarse_maps(
-    subject: Subject, images: np.ndarray, targets: np.ndarray, number: int, batch_size: int = 32
-) -> np.ndarray:
-    """Grad-CAM of every moved copy: (n, number, cells down, cells across)."""
-    made = []
-    for image, target in zip(images, targets, strict=True):
-        copies, wanted = moved_copies(image, number), np.full(number, target)
-        maps = [gradcam(subject, copies[s], wanted[s]) for s in _batches(number, batch_size)]
-        made.append(np.concatenate(maps))
-    return np.stack(made)
-
-
 def reconstruct_maps(
     subject: Subject, images: np.ndarray, targets: np.ndarray, number: int = COPIES
 ) -> tuple[Reconstruction, Observation]:
-    """The fine maps of images, with the energy on the way to them."""
+    """Fine maps of images, with the energy on the way to them."""
     observation = observe(subject.layout, number)
-    return reconstruct(observation, coarse_maps(subject, images, targets, number)), observation
+    coarse = np.empty((len(images), number, *subject.cells), np.float32)
+    for maps, image, target in zip(coarse, images, targets, strict=True):
+        copies, wanted = moved_copies(image, number), np.full(number, target)
+        for start in range(0, number, _BATCH):
+            part = slice(start, start + _BATCH)
+            maps[part] = gradcam(subject, copies[part], wanted[part])
+    return reconstruct(observation, coarse), observation
 
 
 def augmented_gradcam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """`tltool predict`: the classes of images, a batch at a time."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -11,68 +12,61 @@ from tltool.errors import ImageError
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.inference.predict_batches import Images, each_image, predict_batches
 from tltool.inference.predictions import FORMATS, Prediction
-from tltool.inference.views import Views
 from tltool.progress import progress_bar
 from tltool.raster import Scale
+from tltool.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class Predictions:
     """Predictions of images, made while one goes through them, once.
 
     Attributes
     ----------
-    tasks : tuple of Task
+    network : LoadedNetwork
+    images : iterable
+        As of `tltool.inference.predict_batches.each_image`.
+    total : int or None
+        Number of images; None: not known.
+    temperature : dict of task name to float, or None
+    progress : bool
+        Whether a bar is shown.
+    options : dict
+        Options of `tltool.inference.predict_batches.predict_batches`.
     read, unreadable : int
         Images so far.
     """
 
-    def __init__(
-        self,
-        network: LoadedNetwork,
-        images: Images,
-        *,
-        views: Views | None,
-        temperature: dict[str, float] | None,
-        batch_size: int,
-        scale: Scale,
-        strict: bool,
-        progress: bool,
-    ):
-        self.tasks = network.tasks
-        self.read = self.unreadable = 0
-        self._network, self._views, self._temperature = network, views, temperature
-        self._batch_size, self._strict, self._progress = batch_size, strict, progress
-        self._scale = scale
-        # What has an end is gone through at once, so that an empty folder is named by the call.
-        expanded, whole = each_image(images), isinstance(images, str | Path | Sequence)
-        self._images = list(expanded) if whole else expanded
-        self._total = len(self._images) if isinstance(self._images, list) else None
-        if isinstance(images, np.ndarray):
-            self._total = 1 if images.ndim < 4 else len(images)
+    network: LoadedNetwork
+    images: Iterable[Any] = field(repr=False)
+    total: int | None
+    temperature: dict[str, float] | None
+    progress: bool
+    options: dict[str, Any]
+    read: int = 0
+    unreadable: int = 0
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks of the network."""
+        return self.network.tasks
 
     def __iter__(self) -> Iterator[Prediction]:
-        batches = predict_batches(
-            self._network,
-            self._images,
-            batch_size=self._batch_size,
-            views=[self._views],
-            strict=self._strict,
-            scale=self._scale,
-        )
-        with progress_bar("predicting", self._total, "images", shown=self._progress) as bar:
+        batches = predict_batches(self.network, self.images, **self.options)
+        with progress_bar("predicting", self.total, "images", shown=self.progress) as bar:
             for batch in batches:
                 self.read += len(batch.names)
                 self.unreadable += len(batch.unreadable)
                 for error in batch.unreadable:
                     logger.warning("left out: %s", error)
                 for found in batch.probabilities:
-                    self._network.check_finite(batch.names, found)
-                    if self._temperature is not None:
+                    self.network.check_finite(batch.names, found)
+                    if self.temperature is not None:
                         found = {
                             task.name: task.at_temperature(
-                                found[task.name], self._temperature.get(task.name, 1.0)
+                                found[task.name], self.temperature.get(task.name, 1.0)
                             )
                             for task in self.tasks
                         }
@@ -204,13 +198,15 @@ def predict(
     (2, 2)
     """
     opened = open_network(network)
-    return Predictions(
-        opened,
-        images,
-        views=opened.views(tta, seed),
-        temperature=opened.temperature() if calibrated else None,
-        batch_size=batch_size,
-        scale=scale,
-        strict=strict,
-        progress=progress,
-    )
+    views = opened.views(tta, seed)
+    temperature = opened.temperature() if calibrated else None
+    expanded: Iterable[Any] = each_image(images)
+    total = None
+    if isinstance(images, np.ndarray):
+        total = 1 if images.ndim < 4 else len(images)
+    elif isinstance(images, str | Path | Sequence):
+        # What has an end is gone through at once, so that an empty folder is named by the call.
+        expanded = list(expanded)
+        total = len(expanded)
+    options = {"views": [views], "batch_size": batch_size, "scale": scale, "strict": strict}
+    return Predictions(opened, expanded, total, temperature, progress, options)
