@@ -176,6 +176,11 @@ def measure_fidelity(
         tasks ``agreement`` is the share of windows where they all agree,
         ``tasks`` that of each by its name.
 
+    Raises
+    ------
+    ImageError
+        The image cannot be read, or has other bands than the network takes.
+
     Examples
     --------
     >>> import keras

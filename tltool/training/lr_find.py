@@ -152,7 +152,7 @@ def lr_find(
     out : str or Path
         PNG of the curve; a CSV ``rate,loss,smoothed`` lies beside it.
     stage : int
-        Of the recipe, from 1: which layers train, with which optimizer.
+        Stage of the recipe, from 1: which layers train, with which optimizer.
         Earlier stages are not run.
     low, high : float
         First and last rate, with constant factors between.
@@ -164,6 +164,15 @@ def lr_find(
     Returns
     -------
     FoundRates
+        The losses over the rates, and the rate that is suggested.
+
+    Raises
+    ------
+    UsageError
+        A stage that the recipe does not have; too few steps before the loss
+        diverges.
+    DataError, ImageError, RecipeError, WeightsError, OutputError
+        As of `tltool.finetune`.
     """
     path = Path(out)
     if path.suffix.lower() != ".png":
