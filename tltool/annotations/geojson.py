@@ -41,19 +41,16 @@ def _points(geometry: Geometry) -> Iterator[MapPoint]:
             " it out, or take its centroid first"
         )
     for position in positions:
-        x, y = _numbers(position, geometry.where)
+        try:
+            # A third number is a height.
+            x, y = float(position[0]), float(position[1])
+        except (TypeError, ValueError, IndexError, KeyError):
+            x = y = np.nan
+        if not (np.isfinite(x) and np.isfinite(y)):
+            raise DataError(
+                f"{geometry.where}: expected a pair of numbers, received {short(position)}"
+            )
         yield MapPoint(x, y, geometry.crs, geometry.where, geometry.properties)
-
-
-def _numbers(position: Any, where: str) -> tuple[float, float]:
-    try:
-        # A third number is a height.
-        x, y = float(position[0]), float(position[1])
-    except (TypeError, ValueError, IndexError, KeyError):
-        x = y = np.nan
-    if not (np.isfinite(x) and np.isfinite(y)):
-        raise DataError(f"{where}: expected a pair of numbers, received {short(position)}")
-    return x, y
 
 
 def crs_name(crs: CRS) -> str:

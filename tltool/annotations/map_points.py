@@ -101,29 +101,50 @@ def to_points(
         )
     image_field, label_field = _fields(found, path, columns)
     paths = [path_of(image) for image in images]
-    names = [_image_name(point, image_field, paths) for point in found]
+    names = []
+    for point in found:
+        name = None if image_field is None else point.properties.get(image_field)
+        if name is None and len(paths) > 1:
+            raise DataError(
+                f"{point.where}: expected a property that names the image, such as"
+                f" {', '.join(IMAGE_FIELDS[:3])}, where {len(paths)} images are given; received"
+                " none. Add it, or give one image"
+            )
+        names.append(paths[0].name if name is None else str(name))
     meant = match_images(names, paths, path)
-    numbers = {own: number for number, own in enumerate(paths)}
-    groups: dict[int, list[int]] = defaultdict(list)
+    groups: dict[Path, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
         own = meant[name]
         if own is not None:
-            groups[numbers[own]].append(index)
+            groups[own].append(index)
     placed = sum(map(len, groups.values()))
     if found and not placed:
         raise none_on(paths, meant, path)
     if placed < len(found):
         warn_left_out(len(found) - placed, path)
-    points: dict[int, Point] = {}
-    for number, group in groups.items():
-        pixels = _pixels([found[index] for index in group], path, images[number])
-        for index, position in zip(group, pixels.tolist(), strict=True):
-            where, properties = found[index].where, found[index].properties
-            score = _find(properties, _SCORE_FIELDS)
-            sure = as_score(properties[score[0]], where) if score else None
-            label = properties.get(label_field)
-            points[index] = make_point(where, paths[number].name, position, label, sure)
-    return [points[index] for index in sorted(points)]
+    positions = np.empty((len(found), 2))
+    sources = dict(zip(paths, images, strict=True))
+    for own, group in groups.items():
+        with opened(sources[own]) as raster:
+            for crs in {found[index].crs for index in group}:
+                alike = [index for index in group if found[index].crs == crs]
+                if crs == PIXELS and raster.world_crs is not None:
+                    raise DataError(
+                        f"{path}: its coordinates have no CRS, {raster.name} is in"
+                        f" {raster.world_crs}. Set the layer's CRS to the one it is in"
+                    )
+                named = None if crs == PIXELS else crs
+                there = np.array([(found[index].x, found[index].y) for index in alike])
+                positions[alike] = to_image_pixels(there, named, path, raster)
+    points = []
+    for point, name, position in zip(found, names, positions.tolist(), strict=True):
+        own = meant[name]
+        if own is not None:
+            score = _find(point.properties, _SCORE_FIELDS)
+            sure = as_score(point.properties[score[0]], point.where) if score else None
+            label = point.properties.get(label_field)
+            points.append(make_point(point.where, own.name, position, label, sure))
+    return points
 
 
 def _find(properties: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -159,36 +180,6 @@ def _fields(
         )
     images = [columns[0]] if len(columns) == 2 else _find(there, IMAGE_FIELDS)
     return images[0] if images else None, columns[-1]
-
-
-def _image_name(point: MapPoint, image_field: str | None, paths: Sequence[Path]) -> str:
-    name = None if image_field is None else point.properties.get(image_field)
-    if name is not None:
-        return str(name)
-    if len(paths) > 1:
-        raise DataError(
-            f"{point.where}: expected a property that names the image, such as"
-            f" {', '.join(IMAGE_FIELDS[:3])}, where {len(paths)} images are given; received none."
-            " Add it, or give one image"
-        )
-    return paths[0].name
-
-
-def _pixels(found: Sequence[MapPoint], path: Path, image: ImageSource) -> np.ndarray:
-    """(n, 2) array of x and y, px."""
-    pixels = np.empty((len(found), 2))
-    with opened(image) as raster:
-        for crs in {point.crs for point in found}:
-            own = [index for index, point in enumerate(found) if point.crs == crs]
-            if crs == PIXELS and raster.world_crs is not None:
-                raise DataError(
-                    f"{path}: its coordinates have no CRS, {raster.name} is in"
-                    f" {raster.world_crs}. Set the layer's CRS to the one it is in"
-                )
-            named = None if crs == PIXELS else crs
-            positions = np.array([(found[index].x, found[index].y) for index in own])
-            pixels[own] = to_image_pixels(positions, named, path, raster)
-    return pixels
 
 
 def to_map(
@@ -234,13 +225,6 @@ def to_map(
         with opened(image) as raster:
             known.append(raster.world_crs)
             positions[of_image] = np.stack(raster.to_world(*positions[of_image].T), axis=1)
-    return _in_one(positions, known, owners, path)
-
-
-def _in_one(
-    positions: np.ndarray, known: Sequence[Any], owners: np.ndarray, path: Path
-) -> tuple[np.ndarray, CRS | None]:
-    """Coordinates in the one CRS that all images have, or in WGS 84."""
     if all(crs == known[0] for crs in known):
         return positions, known[0]
     if None in known:
