@@ -58,10 +58,10 @@ def test_the_numbers_are_of_the_models_answers_to_the_test_split(zoo, tmp_path):
     assert stored == done.metrics
     assert (stored["split"], stored["samples"], stored["lacking"]) == ("test", 24, {})
     paths = sorted((tmp_path / "data" / "test").glob("*/*.png"))
-    assert done.judged.paths == paths
+    assert done.predictions.paths == paths
     scores = expected_of(zoo, paths)
     labels = [ZOO.classes.index(path.parent.name) for path in paths]
-    np.testing.assert_allclose(done.judged.probabilities["zoo"], scores, atol=1e-5)
+    np.testing.assert_allclose(done.predictions.probabilities["zoo"], scores, atol=1e-5)
     assert stored["accuracy"] == pytest.approx(np.mean(scores.argmax(1) == labels))
     assert stored["log_loss"] == pytest.approx(reference.log_loss(labels, scores), abs=1e-4)
     low, high = stored["intervals"]["accuracy"]
@@ -136,7 +136,7 @@ def test_plain_training_data_are_known_again_and_split_as_then(tmp_path, caplog)
     recipe.save(tmp_path / "run" / "recipe.yaml")
     done = evaluate(tmp_path / "run", data)
     assert (done.metrics["split"], done.metrics["samples"]) == ("test", 8)
-    assert set(done.judged.paths) == {sample.path for sample in trained.samples["test"]}
+    assert set(done.predictions.paths) == {sample.path for sample in trained.samples["test"]}
     # Its answers have nothing to do with these classes.
     assert "label: the 12 validation images do not determine a temperature" in caplog.text
     assert done.metrics["calibrated"] is None
@@ -191,8 +191,8 @@ def test_unreadable_images_are_left_out_counted_and_named(zoo, tmp_path, caplog)
     assert "bird/1.png cannot be read" in told
     assert "1 of 6 images cannot be read and are left out" in caplog.text
     # The labels are those of the images that are left.
-    assert [p.parent.name for p in done.judged.paths] == ["bird"] * 2 + ["seal"] * 3
-    np.testing.assert_array_equal(done.judged.targets["zoo"].argmax(1), [0, 0, 2, 2, 2])
+    assert [p.parent.name for p in done.predictions.paths] == ["bird"] * 2 + ["seal"] * 3
+    np.testing.assert_array_equal(done.predictions.targets["zoo"].argmax(1), [0, 0, 2, 2, 2])
     with pytest.raises(ImageError, match=r"bird/1\.png"):
         evaluate(zoo, tmp_path / "data", strict=True, overwrite=True)
     for path in (tmp_path / "data").glob("*/*.png"):
@@ -221,7 +221,7 @@ def test_several_tasks_are_judged_where_they_are_labelled(tmp_path):
     done = evaluate(tmp_path / "run", data, tta="d4")
     numbers = done.metrics["tasks"]
     assert {name: each["samples"] for name, each in numbers.items()} == {"zoo": 5, "alive": 5}
-    told = done.judged.probabilities["alive"][[0, 2, 3, 4, 5], 0]
+    told = done.predictions.probabilities["alive"][[0, 2, 3, 4, 5], 0]
     truth = np.array([1, 0, 1, 0, 1])
     assert numbers["alive"]["accuracy"] == pytest.approx(np.mean((told > 0.5) == truth))
     assert numbers["alive"]["classes"]["yes"]["roc_auc"] == pytest.approx(
@@ -259,7 +259,7 @@ def test_several_labels_of_an_image(tmp_path):
     small_run(tmp_path / "run", SEEN)
     cells = ["boat", "boat|person", "none", "person", "none"]
     done = evaluate(tmp_path / "run", manifest(tmp_path / "data", "label", cells))
-    told = done.judged.probabilities["label"] >= 0.5
+    told = done.predictions.probabilities["label"] >= 0.5
     truth = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [0, 0]])
     assert done.metrics["subset_accuracy"] == pytest.approx((told == truth).all(1).mean())
     assert done.metrics["hamming_loss"] == pytest.approx((told != truth).mean())
@@ -276,9 +276,11 @@ def test_groups_of_a_manifest_are_drawn_together(zoo, tmp_path):
     cells = [f"{('bird', 'seal')[i % 2]},{'ab'[i // 6]},test" for i in range(12)]
     data = manifest(tmp_path / "data", "label,group,split", cells)
     done = evaluate(zoo, data)
-    assert list(done.judged.groups) == ["a"] * 6 + ["b"] * 6
+    assert list(done.predictions.groups) == ["a"] * 6 + ["b"] * 6
     # Of two groups there are three samples only: both a, both b, one of each.
-    right = done.judged.probabilities["zoo"].argmax(1) == done.judged.targets["zoo"].argmax(1)
+    right = done.predictions.probabilities["zoo"].argmax(1) == done.predictions.targets[
+        "zoo"
+    ].argmax(1)
     shares = [right[:6].mean(), right[6:].mean()]
     assert done.metrics["intervals"]["accuracy"] == pytest.approx(sorted(shares))
     single = evaluate(
@@ -290,13 +292,13 @@ def test_groups_of_a_manifest_are_drawn_together(zoo, tmp_path):
 def test_test_time_augmentation_averages_and_tells_gain_and_cost(zoo, tmp_path):
     class_folders(tmp_path / "data", bird=8, none=8, seal=8)
     done = evaluate(zoo, tmp_path / "data", tta="d4")
-    paths = done.judged.paths
+    paths = done.predictions.paths
     images = np.stack([np.asarray(Image.open(p), np.float32) for p in paths])
     model = keras.saving.load_model(zoo / "model.keras")
     views = [np.rot90(images[:, ::s], k, (1, 2)) for k in range(4) for s in (1, -1)]
     mean = np.mean([np.asarray(model(np.ascontiguousarray(view))) for view in views], axis=0)
-    np.testing.assert_allclose(done.judged.averaged["zoo"], mean, atol=1e-5)
-    labels = done.judged.targets["zoo"].argmax(1)
+    np.testing.assert_allclose(done.predictions.averaged["zoo"], mean, atol=1e-5)
+    labels = done.predictions.targets["zoo"].argmax(1)
     averaged = np.mean(mean.argmax(1) == labels)
     assert done.metrics["averaged"]["accuracy"] == pytest.approx(averaged)
     gain = done.metrics["tta"]["gain"]["accuracy"]
@@ -315,16 +317,16 @@ def test_random_draws_are_the_recipes_and_seeded(zoo, tmp_path):
         evaluate(zoo, tmp_path / "data", tta=3)
     Recipe(augment=[{"InvertImg": {"p": 1.0}}, {"mixup": {}}]).save(zoo / "recipe.yaml")
     done = evaluate(zoo, tmp_path / "data", tta=3)
-    images = np.stack([np.asarray(Image.open(p), np.float32) for p in done.judged.paths])
+    images = np.stack([np.asarray(Image.open(p), np.float32) for p in done.predictions.paths])
     model = keras.saving.load_model(zoo / "model.keras")
     np.testing.assert_allclose(
-        done.judged.averaged["zoo"], np.asarray(model(255 - images)), atol=1e-5
+        done.predictions.averaged["zoo"], np.asarray(model(255 - images)), atol=1e-5
     )
     Recipe().save(zoo / "recipe.yaml")
     first, second, third = (
         evaluate(
             zoo, tmp_path / "data", tta="4", seed=s, batch_size=b, overwrite=True
-        ).judged.averaged
+        ).predictions.averaged
         for s, b in ((0, 2), (0, 7), (1, 7))
     )
     np.testing.assert_allclose(first["zoo"], second["zoo"], atol=1e-6)
@@ -339,9 +341,9 @@ def test_random_draws_are_the_recipes_and_seeded(zoo, tmp_path):
 def test_patches_with_more_context_are_cut_and_with_less_refused(zoo, tmp_path):
     for i in range(4):
         picture(tmp_path / "data" / ("bird", "seal")[i % 2] / f"{i}.png", i, side=2 * PATCH)
-    resized = evaluate(zoo, tmp_path / "data").judged.probabilities["zoo"]
+    resized = evaluate(zoo, tmp_path / "data").predictions.probabilities["zoo"]
     PatchFacts(PATCH, PATCH // 2, None).save(tmp_path / "data")
-    cut = evaluate(zoo, tmp_path / "data", overwrite=True).judged
+    cut = evaluate(zoo, tmp_path / "data", overwrite=True).predictions
     model = keras.saving.load_model(zoo / "model.keras")
     half = PATCH // 2
     middle = np.stack([np.asarray(Image.open(p), np.float32) for p in cut.paths])

@@ -203,7 +203,7 @@ def test_scores_become_probabilities(zoo, tmp_path):
 
 def test_predictions_of_a_manifests_images_agree_with_the_evaluation(zoo, tmp_path):
     data = manifest(tmp_path / "data", "label", ["bird", "seal", "none"])
-    judged = tltool.evaluate(zoo, data, resamples=10).judged
+    judged = tltool.evaluate(zoo, data, resamples=10).predictions
     told = tltool.predict(zoo, judged.paths)
     found = np.stack([each.probabilities["zoo"] for each in told])
     np.testing.assert_allclose(found, judged.probabilities["zoo"], atol=1e-6)

@@ -1,1 +1,1 @@
-"""Numbers that judge classifiers, and points found in maps."""
+"""Numbers that evaluate classifiers, and points found in maps."""

@@ -1,4 +1,4 @@
-"""`tltool evaluate`: the numbers that judge a run on labelled images."""
+"""`tltool evaluate`: the numbers of a run on labelled images."""
 
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,19 @@ _OF_REPORT = (REPORT_NAME, MAP_NAME)
 
 
 def _head(
-    network: LoadedNetwork, dataset: Dataset, judged: LabelledPredictions, choices: Choices
+    network: LoadedNetwork, dataset: Dataset, predictions: LabelledPredictions, choices: Choices
 ) -> dict[str, Any]:
-    """What was judged, and how."""
-    lacking = {task.name: task.lacking(judged.targets[task.name]) for task in judged.tasks}
+    """What was evaluated, and how."""
+    lacking = {
+        task.name: task.lacking(predictions.targets[task.name]) for task in predictions.tasks
+    }
     return {
         "format": 1,
         "run": network.name if network.path is None else str(network.path.parent),
         "data": str(dataset.source),
-        "split": judged.split,
-        "samples": len(judged),
-        "unreadable": [str(error) for error in judged.unreadable],
+        "split": predictions.split,
+        "samples": len(predictions),
+        "unreadable": [str(error) for error in predictions.unreadable],
         "lacking": {task: names for task, names in lacking.items() if names},
         "beta": choices.beta,
         "level": LEVEL,
@@ -45,20 +47,22 @@ def _numbers(
     timed: Timed, temperature: dict[str, Temperature], choices: Choices, views: Views | None
 ) -> dict[str, Any]:
     """The numbers of all tasks, and those with test-time augmentation."""
-    judged = timed.judged
+    predictions = timed.predictions
     plain, averaged, gained = {}, {}, {}
-    for task in judged.tasks:
-        targets = judged.targets[task.name]
+    for task in predictions.tasks:
+        targets = predictions.targets[task.name]
         before = task.measure(
-            judged.probabilities[task.name],
+            predictions.probabilities[task.name],
             targets,
-            judged.groups,
+            predictions.groups,
             choices,
             temperature.get(task.name),
         )
         plain[task.name] = before.numbers
-        if judged.averaged is not None:
-            after = task.measure(judged.averaged[task.name], targets, judged.groups, choices)
+        if predictions.averaged is not None:
+            after = task.measure(
+                predictions.averaged[task.name], targets, predictions.groups, choices
+            )
             averaged[task.name] = after.numbers
             gained[task.name] = gains(task.gain_paths, before, after)
     numbers: dict[str, Any] = _of_one(plain)
@@ -75,16 +79,16 @@ def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"tasks": numbers} if len(numbers) > 1 else dict(next(iter(numbers.values())))
 
 
-def _write(folder: Path, metrics: dict[str, Any], judged: LabelledPredictions) -> list[Path]:
+def _write(folder: Path, metrics: dict[str, Any], predictions: LabelledPredictions) -> list[Path]:
     for name in _OF_REPORT:
         # An earlier one would speak of other numbers.
         (folder / name).unlink(missing_ok=True)
-    predictions = folder / PREDICTIONS_NAME
-    with atomic_path(predictions) as partial, partial.open("w", encoding="utf-8") as file:
-        write_labelled_predictions(judged, file)
+    table = folder / PREDICTIONS_NAME
+    with atomic_path(table) as partial, partial.open("w", encoding="utf-8") as file:
+        write_labelled_predictions(predictions, file)
     # The last: where it is, the evaluation is whole.
     write_json(folder / METRICS_NAME, metrics)
-    return [folder / METRICS_NAME, predictions]
+    return [folder / METRICS_NAME, table]
 
 
 def evaluate(
@@ -125,7 +129,7 @@ def evaluate(
     top_k : int
         Most probable classes among which the right one may be.
     tta : 'd4', int or None
-        Test-time augmentation: also judge the mean over the eight flips and
+        Test-time augmentation: also evaluate the mean over the eight flips and
         rotations, or over so many random draws of the recipe's augmentation.
     batch_size : int
         Images that the network sees at a time.
@@ -213,7 +217,7 @@ def evaluate(
     Calibration and its bins: `tltool.metrics.calibration`. All
     probabilities but those under ``calibrated`` are the network's own. The
     temperature is fitted on the validation split where the data has one and
-    ``train`` or ``test`` is judged, and stored in the run's sidecars.
+    ``train`` or ``test`` is evaluated, and stored in the run's sidecars.
     """
     choices = Choices(beta, top_k, resamples, seed)
     opened = open_network(network)
@@ -231,11 +235,13 @@ def evaluate(
     timed = predict_samples(opened, dataset, name, samples, views, batch_size, strict)
     temperature = temperatures(opened, dataset, name, batch_size, strict)
     metrics = {
-        **_head(opened, dataset, timed.judged, choices),
+        **_head(opened, dataset, timed.predictions, choices),
         **_numbers(timed, temperature, choices, views),
     }
-    files = _write(folder, metrics, timed.judged) if folder else []
-    done = Evaluation(opened.path, folder, metrics, timed.judged, dataset, opened.sidecar, files)
+    files = _write(folder, metrics, timed.predictions) if folder else []
+    done = Evaluation(
+        opened.path, folder, metrics, timed.predictions, dataset, opened.sidecar, files
+    )
     if report:
         # Only here, for it is slow to import.
         from tltool.report.writing import write_report

@@ -29,12 +29,12 @@ class Timed:
 
     Attributes
     ----------
-    judged : LabelledPredictions
+    predictions : LabelledPredictions
     plain, averaged : float
         Of the network, and of all views with the network.
     """
 
-    judged: LabelledPredictions
+    predictions: LabelledPredictions
     plain: float
     averaged: float
 
@@ -95,7 +95,7 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
         if split not in (None, ALL):
             raise DataError(
                 f"{dataset.source}: expected splits for `split={split}`, and the data has none. Lay"
-                " it out as DATA/{train,valid,test}/<class>/*, add a split column, or judge all"
+                " it out as DATA/{train,valid,test}/<class>/*, add a split column, or evaluate all"
             )
         return ALL, [sample for name in SPLITS for sample in dataset.samples[name]]
     name = split or "test"

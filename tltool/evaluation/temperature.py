@@ -38,16 +38,16 @@ def temperatures(
     samples = dataset.samples["valid"]
     if split not in ("train", "test") or not samples:
         return stored
-    judged = predict_samples(
+    predictions = predict_samples(
         run, dataset, "valid", samples, batch_size=batch_size, strict=strict
-    ).judged
+    ).predictions
     found = {}
     for task in run.tasks:
         if not task.probabilistic:
             continue
-        targets = judged.targets[task.name]
+        targets = predictions.targets[task.name]
         number = int(task.labelled(targets).sum())
-        value = task.fit_temperature(judged.probabilities[task.name], targets)
+        value = task.fit_temperature(predictions.probabilities[task.name], targets)
         if value is None:
             logger.warning(
                 "%s: the %d validation images do not determine a temperature", task.name, number

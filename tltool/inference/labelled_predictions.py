@@ -50,7 +50,7 @@ class LabelledPredictions:
         return len(self.paths)
 
 
-def write_labelled_predictions(judged: LabelledPredictions, file: TextIO) -> None:
+def write_labelled_predictions(predictions: LabelledPredictions, file: TextIO) -> None:
     """Write a row an image of an evaluation.
 
     Columns: ``path``; of each task ``label`` (nothing where not labelled),
@@ -62,21 +62,21 @@ def write_labelled_predictions(judged: LabelledPredictions, file: TextIO) -> Non
     Where there are several tasks each has its name before: ``zoo.label``.
     """
     writer = csv.writer(file, lineterminator="\n")
-    averaged = judged.averaged is not None
+    averaged = predictions.averaged is not None
     header = [
-        prefix_of(task, judged.tasks) + name
-        for task in judged.tasks
+        prefix_of(task, predictions.tasks) + name
+        for task in predictions.tasks
         for name in task.evaluated_columns(averaged)
     ]
     writer.writerow(["path", *header])
-    for row, path in enumerate(judged.paths):
+    for row, path in enumerate(predictions.paths):
         cells = [
             cell
-            for task in judged.tasks
+            for task in predictions.tasks
             for cell in task.evaluated_cells(
-                judged.targets[task.name][row],
-                judged.probabilities[task.name][row],
-                judged.averaged[task.name][row] if judged.averaged is not None else None,
+                predictions.targets[task.name][row],
+                predictions.probabilities[task.name][row],
+                predictions.averaged[task.name][row] if predictions.averaged is not None else None,
             )
         ]
         writer.writerow([path, *cells])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Images whose pixels are compared at most, to learn from and to judge; their side, px.
+# Images whose pixels are compared at most, to learn from and to evaluate; their side, px.
 PIXEL_LIMITS, PIXEL_SIDE = (3000, 1000), 32
 NEIGHBOURS = 5
 # Inverse strengths of the logistic regression's penalty to choose among, and without a choice.
@@ -34,7 +34,7 @@ class Baseline:
         A class's index for each image, 0 and 1 of a multi-label task, or
         numbers.
     places : (n,) int array
-        Which of the judged images these are.
+        Which of the evaluated images these are.
     seconds : float
         To learn and to answer; features are not counted.
     """
@@ -56,7 +56,7 @@ def _answer(
     note: str,
     learner: Any,
     train: tuple[np.ndarray, np.ndarray],
-    judged: np.ndarray,
+    evaluated: np.ndarray,
     places: np.ndarray | None = None,
 ) -> Baseline:
     from threadpoolctl import threadpool_limits
@@ -66,9 +66,9 @@ def _answer(
     with warnings.catch_warnings(), threadpool_limits(1):
         # Of a label that all images have, and of a fit that could go on.
         warnings.simplefilter("ignore")
-        answers = learner.fit(*train).predict(judged)
+        answers = learner.fit(*train).predict(evaluated)
     seconds = time.perf_counter() - started
-    places = np.arange(len(judged)) if places is None else places
+    places = np.arange(len(evaluated)) if places is None else places
     answers = np.asarray(answers).astype(float if _are_numbers(train[1]) else int)
     return Baseline(name, note, answers, places, seconds)
 
@@ -93,7 +93,7 @@ def majority(labels: np.ndarray, number: int) -> Baseline:
     labels : (n,) or (n, classes) int array
         Of the training images: indices, or 0 and 1 of a multi-label task.
     number : int
-        Of judged images.
+        Of evaluated images.
     """
     from sklearn.dummy import DummyClassifier
 
@@ -120,7 +120,7 @@ def _pixels(images: np.ndarray, places: np.ndarray) -> np.ndarray:
 def pixel_neighbour(
     images: np.ndarray,
     labels: np.ndarray,
-    judged: np.ndarray,
+    evaluated: np.ndarray,
     seed: int = 0,
     labelled: np.ndarray | None = None,
 ) -> Baseline:
@@ -128,7 +128,7 @@ def pixel_neighbour(
 
     Parameters
     ----------
-    images, judged : (n, side, side, bands) uint8 arrays
+    images, evaluated : (n, side, side, bands) uint8 arrays
         To learn from, and to answer for.
     labels : (n,) or (n, classes) array
         Indices of classes, 0 and 1 of a multi-label task, or floats.
@@ -141,29 +141,29 @@ def pixel_neighbour(
     labelled = np.arange(len(images)) if labelled is None else labelled
     known, asked = (
         _some(len(found), limit, rng)
-        for found, limit in zip((labelled, judged), PIXEL_LIMITS, strict=True)
+        for found, limit in zip((labelled, evaluated), PIXEL_LIMITS, strict=True)
     )
     side = images.shape[1]
     notes = [
         "L1 distance of the pixels",
         f"shrunk from {side} to {PIXEL_SIDE} px" * (side > PIXEL_SIDE),
         f"to {len(known)} of {len(labelled)} training images" * (len(known) < len(labelled)),
-        f"for {len(asked)} of {len(judged)} images" * (len(asked) < len(judged)),
+        f"for {len(asked)} of {len(evaluated)} images" * (len(asked) < len(evaluated)),
     ]
     learner = _neighbours(1, labels, metric="manhattan", algorithm="brute")
     train = _pixels(images, labelled[known]), labels[known]
     note = ", ".join(filter(None, notes))
     return _answer(
-        "nearest neighbour on pixels", note, learner, train, _pixels(judged, asked), asked
+        "nearest neighbour on pixels", note, learner, train, _pixels(evaluated, asked), asked
     )
 
 
-def feature_neighbours(train: np.ndarray, labels: np.ndarray, judged: np.ndarray) -> Baseline:
+def feature_neighbours(train: np.ndarray, labels: np.ndarray, evaluated: np.ndarray) -> Baseline:
     """A vote of the `NEIGHBOURS` nearest training images, Euclidean in standardised features.
 
     Parameters
     ----------
-    train, judged : (n, features) arrays
+    train, evaluated : (n, features) arrays
     labels : (n,) or (n, classes) array
         Indices of classes, 0 and 1 of a multi-label task, or floats.
     """
@@ -174,7 +174,7 @@ def feature_neighbours(train: np.ndarray, labels: np.ndarray, judged: np.ndarray
     learner = make_pipeline(StandardScaler(), _neighbours(number, labels))
     how = "mean" if _are_numbers(labels) else "vote"
     note = f"{how} of the {number} nearest of {len(train)} training images"
-    return _answer("nearest neighbours on features", note, learner, (train, labels), judged)
+    return _answer("nearest neighbours on features", note, learner, (train, labels), evaluated)
 
 
 def _may_choose(labels: np.ndarray) -> bool:
@@ -187,7 +187,7 @@ def _may_choose(labels: np.ndarray) -> bool:
 
 
 def linear_probe(
-    train: np.ndarray, labels: np.ndarray, judged: np.ndarray, seed: int = 0
+    train: np.ndarray, labels: np.ndarray, evaluated: np.ndarray, seed: int = 0
 ) -> Baseline:
     """Logistic regression on standardised features.
 
@@ -196,7 +196,7 @@ def linear_probe(
 
     Parameters
     ----------
-    train, judged, labels
+    train, evaluated, labels
         As of `feature_neighbours`.
     seed : int
         Of the folds.
@@ -220,7 +220,7 @@ def linear_probe(
         folds = KFold(_FOLDS, shuffle=True, random_state=seed)
         learner = GridSearchCV(learner, {key: _STRENGTHS}, cv=folds)
         note += ", penalty chosen by cross-validation"
-    return _answer("logistic regression on features", note, learner, (train, labels), judged)
+    return _answer("logistic regression on features", note, learner, (train, labels), evaluated)
 
 
 def mean_value(truth: np.ndarray, number: int) -> Baseline:

@@ -103,7 +103,7 @@ def fit_temperature(told: Answers) -> float | None:
     Parameters
     ----------
     told : Answers
-        Of images that neither trained the network nor judge it.
+        Of images that neither trained the network nor evaluate it.
 
     Returns
     -------

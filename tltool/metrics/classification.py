@@ -1,4 +1,4 @@
-"""Numbers that judge a classifier: arrays in, numbers out."""
+"""Numbers that evaluate a classifier: arrays in, numbers out."""
 
 from collections.abc import Sequence
 from typing import Any

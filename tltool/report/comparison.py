@@ -23,7 +23,7 @@ class Compared:
     ----------
     name, note : str
     images : int
-        That it was judged on.
+        That it was evaluated on.
     score, other : float
         The two numbers of the task's `scoring`.
     interval : (float, float) or None

@@ -11,7 +11,7 @@ from tltool.run.sidecar import Sidecar
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run judged on a split.
+    """A run evaluated on a split.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Evaluation:
         Where the files were written.
     metrics : dict
         Content of ``metrics.json``, see `evaluate`.
-    judged : LabelledPredictions
+    predictions : LabelledPredictions
     dataset : Dataset
         All splits of the data, with the classes of the run. Where the data has
         no splits all of it is in ``test``.
@@ -34,7 +34,7 @@ class Evaluation:
     run: Path | None
     folder: Path | None
     metrics: dict[str, Any] = field(repr=False)
-    judged: LabelledPredictions
+    predictions: LabelledPredictions
     dataset: Dataset
     sidecar: Sidecar = field(repr=False)
     files: list[Path]

@@ -24,7 +24,7 @@ from tltool.report.features import backbone_features, compute_features, penultim
 from tltool.run.folder import RECIPE_NAME
 from tltool.tasks.task import Task
 
-# Images that baselines learn of and are judged on at most.
+# Images that baselines learn of and are evaluated on at most.
 _LEARNT, _ASKED = 5000, 2000
 
 
@@ -83,8 +83,8 @@ class Material:
 
     def values(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Targets of the evaluated images and the network's outputs: two (n, outputs) arrays."""
-        judged = self.evaluation.judged
-        return judged.targets[task.name], judged.probabilities[task.name]
+        predictions = self.evaluation.predictions
+        return predictions.targets[task.name], predictions.probabilities[task.name]
 
     def labelled(self, task: Task) -> np.ndarray:
         """Test which evaluated images are labelled for a task: (n,) bool array."""
@@ -108,7 +108,7 @@ class Material:
     @cached_property
     def _evaluated_samples(self) -> list[Sample]:
         by_path = {s.path: s for split in SPLITS for s in self.dataset.samples[split]}
-        return [by_path[path] for path in self.evaluation.judged.paths]
+        return [by_path[path] for path in self.evaluation.predictions.paths]
 
     def _drawn(self, samples: Sequence[Sample], limit: int) -> np.ndarray:
         order = np.random.default_rng(self.seed).permutation(len(samples))
@@ -116,12 +116,12 @@ class Material:
 
     @cached_property
     def asked(self) -> np.ndarray:
-        """Places of the judged images that baselines and feature maps take."""
+        """Places of the evaluated images that baselines and feature maps take."""
         return self._drawn(self._evaluated_samples, _ASKED)
 
     @cached_property
     def evaluated_patches(self) -> Patches:
-        """The judged images at `asked`."""
+        """The evaluated images at `asked`."""
         return self.load([self._evaluated_samples[place] for place in self.asked])
 
     @cached_property
@@ -183,7 +183,7 @@ class Material:
 
     def no_baselines(self) -> str:
         """Reason why baselines have nothing to learn from, or an empty text."""
-        if self.evaluation.judged.split in ("train", "all"):
+        if self.evaluation.predictions.split in ("train", "all"):
             return "The judged images are those that baselines would learn of."
         if not len(self.train_patches):
             return "The data have no training images that baselines could learn of."
@@ -209,7 +209,7 @@ class Material:
         made = task.baselines(targets, images, (train, asked[rows]), self.seed)
         # Among the labelled images.
         places = np.cumsum(labelled)[self.asked[rows]] - 1
-        groups = self.evaluation.judged.groups
+        groups = self.evaluation.predictions.groups
         own = np.array(groups)[labelled].tolist() if groups else []
         targets, outputs = self.values(task)
         return compare(task, outputs, targets, places, made, own, self.seed)
@@ -217,10 +217,10 @@ class Material:
     def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
         """Baselines of each task and the run's network, evaluated on the same images.
 
-        Tasks that no training image or no judged one is labelled for are left
+        Tasks that no training image or no evaluated one is labelled for are left
         out.
         """
-        train, judged = self.train_patches, self.evaluated_patches
+        train, evaluated = self.train_patches, self.evaluated_patches
         targets = train.targets(self.tasks)
         known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         found = {}
@@ -230,7 +230,7 @@ class Material:
             if id(network) not in known:
                 known[id(network)] = (
                     self.features(network, train, "features of train"),
-                    self.features(network, judged, "features of judged images"),
+                    self.features(network, evaluated, "features of evaluated images"),
                 )
             found[task.name] = self._compared(task, *known[id(network)], targets[task.name])
         return {name: rows for name, rows in found.items() if rows}

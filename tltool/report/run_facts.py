@@ -1,4 +1,4 @@
-"""What a report tells of a run beside how it was judged: data, history, versions, commands."""
+"""What a report tells of a run beside how it was evaluated: data, history, versions, commands."""
 
 import csv
 import hashlib
@@ -121,18 +121,25 @@ def environment(material: Material) -> list[tuple[str, str]]:
 def commands(material: Material) -> list[str]:
     """Commands that give the same again."""
     metrics, folder = material.evaluation.metrics, material.path.parent
-    judge = ["tltool", "evaluate", str(folder), str(metrics["data"]), "--split", metrics["split"]]
+    again = [
+        "tltool",
+        "evaluate",
+        str(folder),
+        str(metrics["data"]),
+        "--split",
+        metrics["split"],
+    ]
     tta = metrics.get("tta")
     if tta:
-        judge += ["--tta", "d4" if tta["kind"] == "d4" else str(tta["views"])]
+        again += ["--tta", "d4" if tta["kind"] == "d4" else str(tta["views"])]
     if metrics["beta"] != 2.0:
-        judge += ["--beta", f"{metrics['beta']:g}"]
+        again += ["--beta", f"{metrics['beta']:g}"]
     trained_on = (material.sidecar.data or {}).get("folder")
     if material.recipe is None or not trained_on:
-        return [shlex.join(judge)]
+        return [shlex.join(again)]
     recipe = str(folder / RECIPE_NAME)
     train = ["tltool", "finetune", str(trained_on), "--recipe", recipe, "-o", "RUN"]
-    return [shlex.join(train), shlex.join(judge)]
+    return [shlex.join(train), shlex.join(again)]
 
 
 def fidelity(folder: Path) -> str | None:

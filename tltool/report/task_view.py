@@ -194,7 +194,7 @@ def add_examples(view: TaskView, material: Material) -> None:
         heats, view.cells = _heat(material, view.task, images, found)
     except (ModelError, UsageError) as error:
         view.no_heat = f"There are no maps of what the network looks at: {error}"
-    paths = material.evaluation.judged.paths
+    paths = material.evaluation.predictions.paths
     cards = [
         Card(
             example,
@@ -221,7 +221,7 @@ def true_colours(
 
 
 def add_maps(view: TaskView, material: Material) -> None:
-    """Lay out the judged images by what the last layer sees of them."""
+    """Lay out the evaluated images by what the last layer sees of them."""
     labelled = material.labelled(view.task)
     rows = np.flatnonzero(labelled[material.asked])[:MOST_IMAGES]
     if not len(rows):

@@ -125,7 +125,7 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
 
 
 def _about(material: Material) -> list[str]:
-    """What was judged, in a few words."""
+    """What was evaluated, in a few words."""
     metrics, recipe = material.evaluation.metrics, material.recipe
     classes = sum(len(task.classes) for task in material.tasks if task.probabilistic)
     answers = f"{classes} classes" if classes else material.tasks[0].kind
@@ -183,7 +183,7 @@ def write_report(
 ) -> list[Path]:
     """Write ``report.html`` into the evaluation's folder, and ``feature_map.png``.
 
-    Baselines are learnt on the training images of the data, and the judged
+    Baselines are learnt on the training images of the data, and the evaluated
     images run through the network once more for their features: the report
     takes about as long as a few evaluations.
 

@@ -4,7 +4,6 @@ Used in training only, never stored with a model.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -55,27 +54,6 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.zeros_like(b), where=b > 0)
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """What the formulas of a loss are filled with.
-
-    Attributes
-    ----------
-    smoothing : float
-    gamma : float or None
-        None: cross-entropy, no focal loss.
-    alpha : (classes,) or (2, outputs) array
-        Of the focal loss; of several classes, or of negatives and positives.
-    weights : (classes,) or (2, outputs) array, or None
-        Of samples by their class.
-    """
-
-    smoothing: float
-    gamma: float | None
-    alpha: np.ndarray
-    weights: np.ndarray | None
-
-
 def make_loss(
     recipe: LossRecipe, task: Task, targets: np.ndarray | None = None
 ) -> keras.losses.Loss:
@@ -124,19 +102,44 @@ def make_loss(
         Class weights without `targets`, or with some of another shape.
     """
     check_loss(task, recipe)
+    # One class of several, or outputs by themselves: of negatives and positives.
     several = task.activation == "softmax"
-    focal = recipe.name == "focal"
-    smoothing = recipe.label_smoothing
+    focal, smoothing = recipe.name == "focal", recipe.label_smoothing
     if smoothing is None:
         smoothing = DEFAULT_SMOOTHING if several and not focal else 0.0
-    terms = _Terms(
-        smoothing,
-        recipe.gamma if focal else None,
-        _alpha_of_classes(recipe, task) if several else _alpha_of_sides(recipe, task),
-        _counted_weights(recipe, task, targets),
-    )
+    gamma = recipe.gamma if focal else 0.0
+    alpha = _alpha_of_classes(recipe, task) if several else _alpha_of_sides(recipe, task)
+    weights = _counted_weights(recipe, task, targets)
+
+    def categorical(targets: Any, probabilities: Any) -> Any:
+        soft = targets * (1 - smoothing) + smoothing / probabilities.shape[-1]
+        if focal:
+            each = ops.convert_to_tensor(alpha, probabilities.dtype)
+            losses = ops.sum(each * soft * _focal(_clip(probabilities), gamma), axis=-1)
+        else:
+            losses = ops.categorical_crossentropy(soft, probabilities)
+        if weights is None:
+            return losses
+        of_class = ops.convert_to_tensor(weights, probabilities.dtype)
+        return losses * ops.sum(targets * of_class, axis=-1)
+
+    def binary(targets: Any, probabilities: Any) -> Any:
+        soft = targets * (1 - smoothing) + smoothing / 2
+        if focal:
+            clipped = _clip(probabilities)
+            # One by one: a tensor in a graph cannot be unpacked.
+            negative, positive = (ops.convert_to_tensor(a, probabilities.dtype) for a in alpha)
+            losses = positive * soft * _focal(clipped, gamma)
+            losses = losses + negative * (1 - soft) * _focal(1 - clipped, gamma)
+        else:
+            losses = ops.binary_crossentropy(soft, probabilities)
+        if weights is not None:
+            negative, positive = (ops.convert_to_tensor(w, probabilities.dtype) for w in weights)
+            losses = losses * (targets * positive + (1 - targets) * negative)
+        return ops.mean(losses, axis=-1)
+
     name = (recipe.name or task.losses[0]).replace("-", "_")
-    return _LabelledMean(_categorical_rows if several else _binary_rows, terms, name)
+    return _LabelledMean(categorical if several else binary, _labelled, name)
 
 
 def check_loss(task: Task, recipe: LossRecipe) -> None:
@@ -179,14 +182,14 @@ def number_loss(task: Task, recipe: LossRecipe) -> keras.losses.Loss:
         )
     scale, huber = 1 / getattr(task, "deviation", 1.0), recipe.name == "huber"
 
-    def rows(targets: Any, predictions: Any, _: None) -> Any:
+    def rows(targets: Any, predictions: Any) -> Any:
         error = scale * (predictions - targets)
         if huber:
             size = ops.abs(error)
             return ops.mean(ops.where(size <= 1, error**2 / 2, size - 0.5), axis=-1)
         return ops.mean(error**2, axis=-1)
 
-    return _LabelledMean(rows, None, (recipe.name or task.losses[0]).replace("-", "_"))
+    return _LabelledMean(rows, _known, (recipe.name or task.losses[0]).replace("-", "_"))
 
 
 def _alpha_of_classes(recipe: LossRecipe, task: Task) -> np.ndarray:
@@ -243,41 +246,6 @@ def _counted_weights(
     return class_weights(np.stack([len(labelled) - positives, positives], axis=1), beta).T
 
 
-def _categorical_rows(targets: Any, probabilities: Any, terms: _Terms) -> Any:
-    """Loss of each row of (b, classes) targets and probabilities."""
-    soft = targets * (1 - terms.smoothing) + terms.smoothing / probabilities.shape[-1]
-    if terms.gamma is None:
-        losses = ops.categorical_crossentropy(soft, probabilities)
-    else:
-        alpha = ops.convert_to_tensor(terms.alpha, probabilities.dtype)
-        losses = ops.sum(alpha * soft * _focal(_clip(probabilities), terms.gamma), axis=-1)
-    if terms.weights is None:
-        return losses
-    weights = ops.convert_to_tensor(terms.weights, probabilities.dtype)
-    return losses * ops.sum(targets * weights, axis=-1)
-
-
-def _binary_rows(targets: Any, probabilities: Any, terms: _Terms) -> Any:
-    """Loss of each row of (b, outputs) targets and probabilities."""
-    soft = targets * (1 - terms.smoothing) + terms.smoothing / 2
-    if terms.gamma is None:
-        losses = ops.binary_crossentropy(soft, probabilities)
-    else:
-        clipped = _clip(probabilities)
-        negative, positive = _constants(terms.alpha, probabilities)
-        losses = positive * soft * _focal(clipped, terms.gamma)
-        losses = losses + negative * (1 - soft) * _focal(1 - clipped, terms.gamma)
-    if terms.weights is not None:
-        negative, positive = _constants(terms.weights, probabilities)
-        losses = losses * (targets * positive + (1 - targets) * negative)
-    return ops.mean(losses, axis=-1)
-
-
-def _constants(sides: np.ndarray, like: Any) -> list[Any]:
-    # One by one: a tensor in a graph cannot be unpacked.
-    return [ops.convert_to_tensor(side, like.dtype) for side in sides]
-
-
 def _clip(probabilities: Any) -> Any:
     epsilon = keras.config.epsilon()
     return ops.clip(probabilities, epsilon, 1 - epsilon)
@@ -299,20 +267,18 @@ def _known(targets: Any) -> Any:
 
 
 class _LabelledMean(keras.losses.Loss):
-    """Mean over the labelled rows of a loss that judges rows."""
+    """Mean over the labelled rows of a loss of rows."""
 
-    def __init__(self, rows: Callable[[Any, Any, Any], Any], terms: _Terms | None, name: str):
+    def __init__(self, rows: Callable[[Any, Any], Any], labelled: Callable[[Any], Any], name: str):
         super().__init__(name=name)
-        self._rows, self._terms = rows, terms
-        # Numbers may be below 0.
-        self._labelled = _known if terms is None else _labelled
+        self._rows, self._labelled = rows, labelled
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each row, 0 where not labelled; scaled for Keras's mean over all rows."""
         labelled = self._labelled(y_true)
         counted = ops.cast(labelled, y_pred.dtype)
         targets = ops.where(labelled[:, None], y_true, ops.zeros_like(y_true))
-        losses = counted * self._rows(targets, y_pred, self._terms)
+        losses = counted * self._rows(targets, y_pred)
         rows = ops.cast(ops.shape(y_true)[0], y_pred.dtype)
         return losses * (rows / ops.maximum(ops.sum(counted), 1))
 
@@ -326,36 +292,36 @@ def labelled_accuracy(task: Task) -> keras.metrics.Metric:
     as their largest class, or as their side of 0.5. 0 where no row is
     labelled.
     """
-    return _LabelledAccuracy(task.activation == "softmax")
+    several = task.activation == "softmax"
+
+    def right(y_true: Any, y_pred: Any) -> Any:
+        if several:
+            return ops.argmax(y_true, axis=-1) == ops.argmax(y_pred, axis=-1)
+        return ops.mean(ops.cast((y_true >= 0.5) == (y_pred >= 0.5), y_pred.dtype), axis=-1)
+
+    return _LabelledMetric(right, _labelled, "accuracy")
 
 
-class _LabelledAccuracy(keras.metrics.Mean):
-    def __init__(self, several: bool):
-        super().__init__(name="accuracy")
-        self._several = several
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take (b, outputs) targets and probabilities into account."""
-        y_true, y_pred = (ops.cast(y, self.dtype) for y in (y_true, y_pred))
-        if self._several:
-            right = ops.argmax(y_true, axis=-1) == ops.argmax(y_pred, axis=-1)
-        else:
-            right = ops.mean(ops.cast((y_true >= 0.5) == (y_pred >= 0.5), self.dtype), axis=-1)
-        weights = ops.cast(_labelled(y_true), self.dtype)
-        if sample_weight is not None:
-            weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        super().update_state(ops.cast(right, self.dtype), weights)
-
-
-class LabelledError(keras.metrics.Mean):
+def labelled_error(name: str) -> keras.metrics.Metric:
     """Mean absolute error of numbers over the labelled rows, in their unit; 0 without any."""
 
+    def error(y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.abs(y_pred - ops.where(ops.isnan(y_true), y_pred, y_true)), axis=-1)
+
+    return _LabelledMetric(error, _known, name)
+
+
+class _LabelledMetric(keras.metrics.Mean):
+    """Mean over the labelled rows of a number that each row has."""
+
+    def __init__(self, rows: Callable[[Any, Any], Any], labelled: Callable[[Any], Any], name: str):
+        super().__init__(name=name)
+        self._rows, self._labelled = rows, labelled
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take (b, outputs) targets, NaN: not labelled, and predictions into account."""
+        """Take (b, outputs) targets and predictions into account."""
         y_true, y_pred = (ops.cast(y, self.dtype) for y in (y_true, y_pred))
-        known = _known(y_true)
-        targets = ops.where(known[:, None], y_true, y_pred)
-        weights = ops.cast(known, self.dtype)
+        weights = ops.cast(self._labelled(y_true), self.dtype)
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        super().update_state(ops.mean(ops.abs(y_pred - targets), axis=-1), weights)
+        super().update_state(ops.cast(self._rows(y_true, y_pred), self.dtype), weights)

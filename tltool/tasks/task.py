@@ -233,9 +233,9 @@ class Task:
 
     def metric(self) -> Any:
         """A `keras.metrics.Metric` over the labelled rows, called `metric_name`."""
-        from tltool.tasks.losses import LabelledError
+        from tltool.tasks.losses import labelled_error
 
-        return LabelledError(self.metric_name)
+        return labelled_error(self.metric_name)
 
     @classmethod
     def loss_words(cls, loss: LossRecipe) -> list[str]:

@@ -14,7 +14,7 @@ from tltool.tasks.task import Task
 def nin_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[Any]:
     """(b, h, w, c) features to (b, outputs) probabilities of each task.
 
-    A small network judges every cell, global average pooling takes the place
+    A small network sees every cell, global average pooling takes the place
     of fully connected layers (Lin, Chen and Yan, "Network in Network", ICLR
     2014, section 3.2).
     """
