@@ -136,7 +136,17 @@ class ImageDataGenerator:
         self.zoom_range = _pair(zoom, "zoom_range")
         if self.brightness_range is not None:
             self.brightness_range = _pair(self.brightness_range, "brightness_range")
-        self._settle_normalisation()
+        if self.zca_whitening and self.featurewise_std_normalization:
+            self.featurewise_std_normalization = False
+            warnings.warn("zca_whitening switches off featurewise_std_normalization", stacklevel=3)
+        for reason, centre in (
+            ("zca_whitening", "featurewise_center"),
+            ("featurewise_std_normalization", "featurewise_center"),
+            ("samplewise_std_normalization", "samplewise_center"),
+        ):
+            if getattr(self, reason) and not getattr(self, centre):
+                setattr(self, centre, True)
+                warnings.warn(f"{reason} switches on {centre}", stacklevel=3)
 
     def flow(
         self,
@@ -365,20 +375,17 @@ class ImageDataGenerator:
             rng = np.random if seed is None else np.random.RandomState(seed)
             drawn = [(image, self._draw(image.shape, rng)) for _ in range(rounds) for image in x]
             x = np.stack([self.apply_transform(*pair) for pair in drawn]).astype(self.dtype)
-        self._learn(x)
-
-    def _settle_normalisation(self) -> None:
-        if self.zca_whitening and self.featurewise_std_normalization:
-            self.featurewise_std_normalization = False
-            warnings.warn("zca_whitening switches off featurewise_std_normalization", stacklevel=4)
-        for reason in ("zca_whitening", "featurewise_std_normalization"):
-            self._centre_too("featurewise_center", reason)
-        self._centre_too("samplewise_center", "samplewise_std_normalization")
-
-    def _centre_too(self, centre: str, reason: str) -> None:
-        if getattr(self, reason) and not getattr(self, centre):
-            setattr(self, centre, True)
-            warnings.warn(f"{reason} switches on {centre}", stacklevel=5)
+        axes = tuple({0, 1, 2, 3} - {self.channel_axis})
+        if self.featurewise_center:
+            self.mean = x.mean(axes, keepdims=True)[0]
+            x -= self.mean
+        if self.featurewise_std_normalization:
+            self.std = x.std(axes, keepdims=True)[0]
+            x /= self.std + _TINY
+        if self.zca_whitening:
+            flat = x.reshape(len(x), -1)
+            u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
+            self.zca_whitening_matrix = (u * (np.sqrt(len(flat)) / (s + self.zca_epsilon))) @ u.T
 
     def standardize(self, x: np.ndarray) -> np.ndarray:
         """Normalise an image or a batch as configured; a float array is changed in place.
@@ -393,7 +400,11 @@ class ImageDataGenerator:
         """
         if self.preprocessing_function:
             x = self.preprocessing_function(x)
-        x = self._changeable(x)
+        x = np.asarray(x)
+        if not np.issubdtype(x.dtype, np.floating):
+            x = x.astype(self.dtype)
+        elif not x.flags.writeable:
+            x = x.copy()
         if self.rescale:
             x *= self.rescale
         if self.samplewise_center:
@@ -409,12 +420,6 @@ class ImageDataGenerator:
             x = (flat @ self.zca_whitening_matrix).reshape(x.shape)
         return x
 
-    def _changeable(self, x: Any) -> np.ndarray:
-        x = np.asarray(x)
-        if not np.issubdtype(x.dtype, np.floating):
-            return x.astype(self.dtype)
-        return x if x.flags.writeable else x.copy()
-
     def _is_fitted(self, name: str) -> bool:
         if getattr(self, name) is None:
             warnings.warn(
@@ -422,22 +427,6 @@ class ImageDataGenerator:
             )
             return False
         return True
-
-    def _learn(self, x: np.ndarray) -> None:
-        """Find what is configured of mean, deviation and matrix; a float batch `x` is used up."""
-        axes = tuple({0, 1, 2, 3} - {self.channel_axis})
-        if self.featurewise_center:
-            self.mean = x.mean(axes, keepdims=True)[0]
-            x -= self.mean
-        if self.featurewise_std_normalization:
-            self.std = x.std(axes, keepdims=True)[0]
-            x /= self.std + _TINY
-        if self.zca_whitening:
-            self.zca_whitening_matrix = self._whitening(x.reshape(len(x), -1))
-
-    def _whitening(self, flat: np.ndarray) -> np.ndarray:
-        u, s, _ = np.linalg.svd(flat.T, full_matrices=False)
-        return (u * (np.sqrt(len(flat)) / (s + self.zca_epsilon))) @ u.T
 
     def check_batch(self, x: np.ndarray, name: str) -> None:
         """Raise `UsageError` unless `x` has four axes; warn of an odd number of channels."""

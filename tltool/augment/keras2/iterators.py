@@ -59,20 +59,17 @@ class Iterator(keras.utils.PyDataset):
         self.seed = settings["seed"]
         self.save_to_dir = settings["save_to_dir"]
         self.save_prefix, self.save_format = settings["save_prefix"], settings["save_format"]
-        self._check()
-        # Without a seed NumPy's own state decides, so that numpy.random.seed counts.
-        self._entropy = np.random.randint(2**31) if self.seed is None else self.seed
-        self.batch_index = self.epoch = 0
-        self._pass_is_over = False
-        self._set_order()
-
-    def _check(self) -> None:
         if not self.n:
             raise DataError("expected images, found none. Check the path, subset and split")
         if self.batch_size < 1:
             raise UsageError(f"`batch_size`: expected 1 or more, received {self.batch_size}")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"`seed`: expected None, 0 or more, received {self.seed}")
+        # Without a seed NumPy's own state decides, so that numpy.random.seed counts.
+        self._entropy = np.random.randint(2**31) if self.seed is None else self.seed
+        self.batch_index = self.epoch = 0
+        self._pass_is_over = False
+        self._set_order()
 
     def _set_order(self) -> None:
         self.index_array = np.arange(self.n)
@@ -115,7 +112,13 @@ class Iterator(keras.utils.PyDataset):
 
     def _batch(self, epoch: int, order: np.ndarray, index: int) -> Any:
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self._images(chosen, epoch)
+        images = np.empty(0)
+        for row, sample in enumerate(chosen):
+            rng = np.random.default_rng((self._entropy, epoch, sample))
+            image = self.image_data_generator.augment(self._read(sample), rng)
+            if not row:
+                images = np.empty((len(chosen), *image.shape), self.dtype)
+            images[row] = image
         if self.save_to_dir:
             self._save(images, chosen)
         inputs, targets = self._inputs(images, chosen), self._targets(images, chosen)
@@ -123,18 +126,6 @@ class Iterator(keras.utils.PyDataset):
             return inputs
         weight = self.sample_weight
         return (inputs, targets) if weight is None else (inputs, targets, weight[chosen])
-
-    def _images(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
-        first = self._sample(chosen[0], epoch)
-        images = np.empty((len(chosen), *first.shape), self.dtype)
-        images[0] = first
-        for row, index in enumerate(chosen[1:], 1):
-            images[row] = self._sample(index, epoch)
-        return images
-
-    def _sample(self, index: int, epoch: int) -> np.ndarray:
-        rng = np.random.default_rng((self._entropy, epoch, index))
-        return self.image_data_generator.augment(self._read(index), rng)
 
     def _save(self, images: np.ndarray, chosen: np.ndarray) -> None:
         folder = Path(self.save_to_dir)
