@@ -244,6 +244,19 @@ def finetune(
     ------
     DataError, ImageError, UsageError, RecipeError, WeightsError,
     DownloadError, OutputError, TrainingError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tltool
+    >>> x = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), "uint8")
+    >>> y = ["rock", "seal"] * 12
+    >>> backbone = {"alpha": 0.25, "weights": "none", "layer": "conv_pw_1_relu"}
+    >>> stage = {"train": "all", "epochs": 1, "learning_rate": 1e-3}
+    >>> recipe = {"backbone": backbone, "augment": [], "training": {"stages": [stage]}}
+    >>> run = tltool.finetune((x, y), "run", recipe)
+    >>> tltool.open("run").classes
+    ['rock', 'seal']
     """
     folder = Path(out)
     check_folder(folder, overwrite)
