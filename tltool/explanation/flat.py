@@ -1,7 +1,7 @@
 """A classifier's graph laid flat: every layer call with its path, shape and what it needs."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,37 +138,33 @@ class Flat:
             task does not depend on.
         """
         last, leading = self.last_map(task), self.leading_to(self.output(task))
-        return _checked(_named(self.calls, layer), leading, last, task)
-
-
-def _named(calls: Sequence[Call], name: str) -> Call:
-    exact = [call for call in calls if call.path == name]
-    found = exact or [call for call in calls if call.path.rpartition("/")[2] == name]
-    paths = list(dict.fromkeys(call.path for call in found))
-    if len(paths) > 1:
-        raise UsageError(f"`layer`: {name} may be {' or '.join(paths)}; name one of them in full")
-    if not found:
-        near = difflib.get_close_matches(name, [call.path for call in calls], 3, 0.4)
-        hint = f" The nearest: {', '.join(near)}." if near else ""
-        raise UsageError(
-            f"`layer`: expected the name of a layer, received {name}.{hint} `list_layers` shows all"
-        )
-    # A layer that is called several times tells most at the last.
-    return found[-1]
-
-
-def _checked(call: Call, leading: Sequence[Call], last: Call, task: str | int | None) -> Call:
-    if not call.spatial:
-        raise UsageError(
-            f"`layer`: expected a layer whose output is a map; {call.path} gives"
-            f" {_shape(call.shape)}. The last one with a map is {last.path} {_shape(last.shape)}"
-        )
-    if not any(call is each for each in leading):
-        raise UsageError(
-            f"`layer`: {call.path} has no part in the output {task}. The last one with a map that"
-            f" has is {last.path}"
-        )
-    return call
+        exact = [call for call in self.calls if call.path == layer]
+        found = exact or [c for c in self.calls if c.path.rpartition("/")[2] == layer]
+        paths = list(dict.fromkeys(call.path for call in found))
+        if len(paths) > 1:
+            names = " or ".join(paths)
+            raise UsageError(f"`layer`: {layer} may be {names}; name one of them in full")
+        if not found:
+            near = difflib.get_close_matches(layer, [call.path for call in self.calls], 3, 0.4)
+            hint = f" The nearest: {', '.join(near)}." if near else ""
+            raise UsageError(
+                f"`layer`: expected the name of a layer, received {layer}.{hint} `list_layers`"
+                " shows all"
+            )
+        # A layer that is called several times tells most at the last.
+        call = found[-1]
+        if not call.spatial:
+            raise UsageError(
+                f"`layer`: expected a layer whose output is a map; {call.path} gives"
+                f" {_shape(call.shape)}. The last one with a map is {last.path}"
+                f" {_shape(last.shape)}"
+            )
+        if not any(call is each for each in leading):
+            raise UsageError(
+                f"`layer`: {call.path} has no part in the output {task}. The last one with a map"
+                f" that has is {last.path}"
+            )
+        return call
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -24,19 +24,6 @@ def _is_activation(layer: Any) -> bool:
     return type(layer).__name__.lower() in _ACTIVATIONS
 
 
-def _ends_in_activation(layer: Any) -> bool:
-    return getattr(getattr(layer, "activation", None), "__name__", None) in _ACTIVATIONS
-
-
-def _before_activation(call: Call) -> Any:
-    """The call repeated by a copy that has no activation; the model's layer stays as it is."""
-    config = call.layer.get_config()
-    plain = type(call.layer).from_config({**config, "activation": "linear"})
-    scores = plain(*call.inputs)
-    give_weights(plain, call.layer.get_weights())
-    return scores
-
-
 def score_maker(flat: Flat, output: Any) -> Call | None:
     """The call whose result, but for a softmax or sigmoid at its end, are the scores of `output`.
 
@@ -76,4 +63,10 @@ def scores_of(flat: Flat, output: Any) -> Any:
         return type(call.layer).from_config(call.layer.get_config())(
             scores if len(scores) > 1 else scores[0]
         )
-    return _before_activation(call) if _ends_in_activation(call.layer) else output
+    if getattr(getattr(call.layer, "activation", None), "__name__", None) not in _ACTIVATIONS:
+        return output
+    # A copy without activation; the model's layer stays as it is.
+    plain = type(call.layer).from_config({**call.layer.get_config(), "activation": "linear"})
+    before = plain(*call.inputs)
+    give_weights(plain, call.layer.get_weights())
+    return before

@@ -8,7 +8,6 @@ they are. Nothing in a file is executed.
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -57,16 +56,6 @@ def _reason(error: Exception) -> str:
     return one_line(error, 300)
 
 
-def _open_native(stored: Stored) -> Opened:
-    ending = ".h5" if stored.hdf5 else ".keras"
-    try:
-        with named(stored.path, ending) as path:
-            return Opened(keras.saving.load_model(path, compile=False, safe_mode=True))
-    except Exception as error:
-        # Keras raises of every kind.
-        raise unreadable(stored.path, _reason(error)) from error
-
-
 def _load(part: Part, stored: Stored, notes: Notes) -> None:
     with open_weights(stored) as file:
         if is_by_name(file):
@@ -77,28 +66,34 @@ def _load(part: Part, stored: Stored, notes: Notes) -> None:
             raise ModelError("it holds no weights that Keras wrote")
 
 
-def _open_mended(stored: Stored, config: dict[str, Any]) -> Opened:
-    notes = Notes(stored.hdf5)
-    part = rebuild(config, notes)
-    _load(part, stored, notes)
-    return Opened(part.layer, notes.lines())
-
-
-def _from_json(config: dict[str, Any]) -> keras.Model:
-    config = {**config, "compile_config": None}
-    try:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except Exception as error:
-        raise ModelError(f"its architecture cannot be built: {_reason(error)}") from error
-
-
-def _open_parts(stored: Stored, architecture: Path) -> Opened:
-    """Weights from one file, the architecture from another."""
-    config, new = read_architecture(architecture)
+def _open(stored: Stored, architecture: Path | None) -> Opened:
+    if stored.config is not None:
+        config, new = stored.config, is_keras3(stored.version)
+    elif architecture is not None:
+        config, new = read_architecture(architecture)
+    else:
+        raise ModelError(
+            "it has weights only (no model_config), so the architecture is needed. Pass the JSON"
+            " that model.to_json() wrote as `architecture`, or save the whole model with model.save"
+        )
     refuse_foreign(config)
     if not new:
-        return _open_mended(stored, config)
-    model = _from_json(config)
+        notes = Notes(stored.hdf5)
+        part = rebuild(config, notes)
+        _load(part, stored, notes)
+        return Opened(part.layer, notes.lines())
+    # Keras raises of every kind.
+    if stored.config is not None:
+        try:
+            with named(stored.path, ".h5" if stored.hdf5 else ".keras") as path:
+                return Opened(keras.saving.load_model(path, compile=False, safe_mode=True))
+        except Exception as error:
+            raise unreadable(stored.path, _reason(error)) from error
+    try:
+        plain = {**config, "compile_config": None}
+        model = keras.saving.deserialize_keras_object(plain, safe_mode=True)
+    except Exception as error:
+        raise ModelError(f"its architecture cannot be built: {_reason(error)}") from error
     with open_weights(stored) as file:
         by_name = is_by_name(file)
     if by_name:
@@ -110,20 +105,6 @@ def _open_parts(stored: Stored, architecture: Path) -> Opened:
     except Exception as error:
         raise ModelError(f"its weights do not fit {architecture}: {_reason(error)}") from error
     return Opened(model)
-
-
-def _open(stored: Stored, architecture: Path | None) -> Opened:
-    if stored.config is not None:
-        refuse_foreign(stored.config)
-        if is_keras3(stored.version):
-            return _open_native(stored)
-        return _open_mended(stored, stored.config)
-    if architecture is None:
-        raise ModelError(
-            "it has weights only (no model_config), so the architecture is needed. Pass the JSON"
-            " that model.to_json() wrote as `architecture`, or save the whole model with model.save"
-        )
-    return _open_parts(stored, architecture)
 
 
 def open_model(path: str | Path, *, architecture: str | Path | None = None) -> Opened:
