@@ -81,7 +81,7 @@ def with_context(model: keras.Model, cells: int, stride: int) -> keras.Model:
     cells : int
         Width of the surroundings in strides of the network.
     stride : int
-        Of the network, px of its input.
+        Stride of the network, px of its input.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def adapt(
     context : int, optional
         px. Default: from where on the map is exact.
     epochs : int
-        Of all layers; the head alone trains before.
+        Epochs of all layers; the head alone trains before.
     check_image, windows, **hints
         As of `tltool.convert`.
     overwrite : bool

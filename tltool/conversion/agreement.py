@@ -35,7 +35,7 @@ class Comparison:
     cells : (n, 2) int array
         Row and column of the window's cell.
     sidecar : Sidecar
-        Of the FCN.
+        Sidecar of the FCN.
     """
 
     received: np.ndarray
@@ -94,10 +94,10 @@ def compare(
         What makes the map.
     classifier : keras.Model
     sidecar : Sidecar
-        Of the FCN.
+        Sidecar of the FCN.
     image : Image
     windows : int
-        How many windows to compare at most, drawn in blocks all over the
+        Number of windows to compare at most, drawn in blocks all over the
         image.
     seed : int
 
@@ -156,13 +156,13 @@ def measure_fidelity(
         `tltool.tiling.engines`.
     classifier : keras.Model
     sidecar : Sidecar
-        Of the FCN.
+        Sidecar of the FCN.
     image : str, Path, array, PIL image or Image
         Anything that opens, or that has `width`, `height` and `read`.
     windows : int
-        How many windows to compare at most.
+        Number of windows to compare at most.
     seed : int
-        Of the choice of windows.
+        Seed of the choice of windows.
 
     Returns
     -------

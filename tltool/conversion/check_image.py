@@ -35,7 +35,7 @@ def open_check_image(
     network : LoadedNetwork
         The classifier; its recipe tells how its patches are read.
     sidecar : Sidecar
-        Of the FCN; tells where the data lie.
+        Sidecar of the FCN; tells where the data lie.
 
     Yields
     ------

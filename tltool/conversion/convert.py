@@ -124,7 +124,7 @@ def convert(
         A real image to measure the fidelity on. Default: an image that the
         patches of the test split came from; else a mosaic of patches.
     windows : int
-        How many windows to compare.
+        Number of windows to compare.
     stride : float, optional
         px of the image between cells, one that divides the network's own: the
         denser network of `tltool.fcn.atrous.to_dense` is made, and written as

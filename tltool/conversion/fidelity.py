@@ -28,7 +28,7 @@ class Fidelity:
     numbers : dict
         As `tltool.measure_fidelity` gives them, and ``image``.
     sidecar : Sidecar
-        Of the FCN, with these numbers.
+        Sidecar of the FCN, with these numbers.
     picture : Path or None
     """
 
@@ -80,7 +80,7 @@ def fidelity(
         Picture of where the two differ. Default: ``<image>.fidelity.png``
         beside the FCN; of one in memory none.
     windows : int
-        How many windows to compare at most.
+        Number of windows to compare at most.
     overwrite : bool
         Replace an earlier picture.
     **hints

@@ -33,7 +33,7 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
     image : Image
         That it was measured on.
     sidecar : Sidecar
-        Of the FCN, with its fidelity.
+        Sidecar of the FCN, with its fidelity.
 
     Returns
     -------

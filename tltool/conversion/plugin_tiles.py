@@ -34,7 +34,7 @@ class TilePlan:
     length : int
         px of the image.
     overlap : int
-        Of neighbouring tiles, per cent of `length`.
+        Overlap of neighbouring tiles, per cent of `length`.
     size : int
         The network's input, px of the enlarged image.
     cells : int
@@ -116,7 +116,7 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     fcn : keras.Model
     sidecar : Sidecar
     length : int, optional
-        Of a tile, px of the image. Default: such that most of a tile is kept,
+        Length of a tile, px of the image. Default: such that most of a tile is kept,
         within the memory that `tltool.tiling.tiles.tile_length` allows; of a
         network that sees too far for that the plan is not exact.
 

@@ -125,7 +125,7 @@ def evaluate(
         None: ``test`` where the data has splits or is what the run was trained
         on, else all of it.
     beta : float
-        Of F-beta: recall counts `beta` times as much as precision.
+        Beta of F-beta: recall counts `beta` times as much as precision.
     top_k : int
         Most probable classes among which the right one may be.
     tta : 'd4', int or None
@@ -134,9 +134,9 @@ def evaluate(
     batch_size : int
         Images that the network sees at a time.
     resamples : int
-        Of the bootstrap.
+        Resamples of the bootstrap.
     seed : int
-        Of the bootstrap and of the draws.
+        Seed of the bootstrap and of the draws.
     strict : bool
         Stop at an unreadable image instead of leaving it out.
     report : bool

@@ -89,7 +89,7 @@ class Localisation:
     images : int
         That have a true box.
     mean_iou : float
-        Of each image's box with the true one it fits best.
+        Mean IoU of each image's box with the true one it fits best.
     accuracy : float
         Share of images where that is 0.5 or more.
     accuracy_with_class : float or None

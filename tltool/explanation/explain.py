@@ -49,7 +49,7 @@ class Explanation:
     layer : str
         Path of the layer whose map was looked at.
     cells : (int, int)
-        Of that map, down and across.
+        Cells of that map, down and across.
     images : list of Explained
     unreadable : list of ImageError
         Of the images that were left out.

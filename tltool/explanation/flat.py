@@ -190,7 +190,7 @@ def lay_flat(model: keras.Model, shape: tuple[int, ...]) -> Flat:
         Sequential or Functional, flat or with models as layers; with one
         input. It stays as it is.
     shape : (height, width, bands)
-        Of the images.
+        Shape of the images.
 
     Raises
     ------

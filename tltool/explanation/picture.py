@@ -111,7 +111,7 @@ def draw_explanation(
     found, true : Box, optional, and sequence of Box
         px of `pixels`.
     side : int
-        Of each panel, px at least.
+        Side of each panel, px at least.
     """
     panels = [_enlarged(as_seen(pixels), side), lay_over(pixels, heat, side)]
     height, width = panels[0].shape[:2]

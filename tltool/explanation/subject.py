@@ -32,13 +32,13 @@ class Subject:
     layer : str
         Path of the layer.
     cells : (int, int)
-        Of its map, down and across.
+        Cells of its map, down and across.
     shape : (height, width, bands)
-        Of the images.
+        Shape of the images.
     output : KerasTensor
         The task's.
     outputs : int
-        How many numbers it has.
+        Number of numbers it has.
     """
 
     def __init__(self, flat: Flat, call: Call, task: str | int | None, given: bool = False):
@@ -129,7 +129,7 @@ def open_subject(
     model : keras.Model
         With one image input; it stays as it is.
     shape : (height, width, bands)
-        Of the images.
+        Shape of the images.
     layer : str, optional
         Its path, or its name where only one has it. Default: as of
         `tltool.explanation.cell_layout.default_map`.

@@ -101,11 +101,11 @@ class Observation:
         Its transpose.
     step : int
     number : int
-        Of moved images.
+        Number of moved images.
     shape : (int, int)
-        Of the fine map.
+        Shape of the fine map.
     layout : CellLayout
-        Of the coarse maps.
+        Layout of the coarse maps.
     """
 
     forward: csr_matrix

@@ -329,7 +329,7 @@ def possible_strides(fcn: keras.Model, side: int) -> list[int]:
     ----------
     fcn : keras.Model
     side : int
-        Of the classifier's input.
+        Side of the classifier's input.
     """
     _, end, *places = _walk(fcn, side, lambda step, before: None)
     own = end.step[0]
@@ -368,7 +368,7 @@ def to_dense(fcn: keras.Model, side: int, stride: int) -> keras.Model:
     fcn : keras.Model
         Of `tltool.fcn.surgery.to_fcn`.
     side : int
-        Of the classifier's input. The dense network takes this plus any
+        Side of the classifier's input. The dense network takes this plus any
         multiple of `stride`: layers then pad as in training.
     stride : int
         One of `possible_strides`, px of the enlarged image.

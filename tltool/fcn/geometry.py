@@ -47,7 +47,7 @@ class Geometry:
     Attributes
     ----------
     side : int
-        Of the classifier's square input.
+        Side of the classifier's square input.
     stride : int
         Pixels between neighbouring cells.
     first, last : int

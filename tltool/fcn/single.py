@@ -53,7 +53,7 @@ def in_order(name: str, outputs: Any, tasks: Sequence[str] | None) -> list[Any]:
     Parameters
     ----------
     name : str
-        Of the model, for the error.
+        Name of the model, for the error.
     outputs : tensor, or list or dict of tensors
     tasks : sequence of str, optional
         As `as_single`.

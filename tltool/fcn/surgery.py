@@ -473,7 +473,7 @@ def check_equal(model: keras.Model, fcn: keras.Model, seed: int = 0) -> float:
     ----------
     model, fcn : keras.Model
     seed : int
-        Of the random images.
+        Seed of the random images.
 
     Returns
     -------

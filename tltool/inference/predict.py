@@ -149,7 +149,7 @@ def predict(
         Images that the network sees at a time; no more than a few batches are
         in memory.
     seed : int
-        Of the draws.
+        Seed of the draws.
     strict : bool
         Stop at an unreadable image instead of leaving it out, with a warning.
     progress : bool

@@ -38,7 +38,7 @@ class Batch:
     Attributes
     ----------
     indices : list of int
-        Of the readable ones, among all that were given.
+        Indices of the readable ones, among all that were given.
     names : list of Path or str
         Paths of the readable ones; of an image in memory ``image <index>``.
     images : (b, side, side, bands) uint8 array
@@ -119,7 +119,7 @@ class WindowReader:
     Parameters
     ----------
     sidecar : Sidecar
-        Of the network.
+        Sidecar of the network.
     crop : callable
         Whether the middle of an image is cut, by its path: that of patches cut
         with more context than the network sees. Every other image is resized,

@@ -37,7 +37,7 @@ class ViewExtent:
     Attributes
     ----------
     width, height : int
-        Of the image, px.
+        Width and height of the image, px.
     extent : tuple of float
         Left, top, right and bottom of the map, px of the image.
     transform : tuple of six float or None

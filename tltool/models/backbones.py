@@ -319,9 +319,9 @@ def build_backbone(
     ----------
     recipe : BackboneRecipe
     side : int
-        Of the square input, px.
+        Side of the square input, px.
     bands : int
-        Of the image. Three are taken for RGB, whatever they show.
+        Bands of the image. Three are taken for RGB, whatever they show.
     normalisation : callable, optional
         From the input tensor to one of the same shape, by Keras layers; takes
         the place of the backbone's own preprocessing, whose range and order of

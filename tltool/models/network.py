@@ -129,7 +129,7 @@ def build_classifier(
     backbone : BackboneRecipe
     head : HeadRecipe
     bands : int
-        Of the image; other than 3, the first convolution is widened as
+        Bands of the image; other than 3, the first convolution is widened as
         `build_backbone` says.
     normalisation : callable, optional
         From the input tensor to one of the same shape; takes the place of the

@@ -149,7 +149,7 @@ def class_colours(
     background : str, sequence of str or None
         The classes without a colour.
     lightness : float
-        Of OKLCH, 0..1; lines on white need darker colours than areas.
+        Lightness of OKLCH, 0..1; lines on white need darker colours than areas.
 
     Returns
     -------

@@ -216,7 +216,7 @@ class BandView:
         What of each stored band, or of a palette's three, becomes 0 and 255.
         None: 8 bits as they are, of 16 the high byte.
     nodata : list of float or None
-        Of each stored band: the value that becomes 0 when scaled.
+        Value without data of each stored band: the value that becomes 0 when scaled.
     """
 
     stored: list[int]
@@ -248,9 +248,9 @@ class BandView:
         Parameters
         ----------
         limits : sequence of (float, float)
-            Of each stored band, or of a palette's three.
+            Limits of each stored band, or of a palette's three.
         nodata : sequence of float or None
-            Of each stored band: the value that becomes 0.
+            Value without data of each stored band: the value that becomes 0.
         """
         if self.palette is None:
             return replace(self, limits=list(limits), nodata=list(nodata))

@@ -142,7 +142,7 @@ class EmptyOverview:
     ----------
     source : Source
     level : int
-        Of its overviews, from 0.
+        Level of its overviews, from 0.
     """
 
     def __init__(self, source: Source, level: int):

@@ -27,7 +27,7 @@ class Geometry:
     crs : str or None
         What the file says of it; None where it says nothing, so that it is WGS 84.
     properties : dict
-        Of the feature that it belongs to.
+        Properties of the feature that it belongs to.
     """
 
     kind: str
@@ -135,7 +135,7 @@ def geometries(
     crs : str, optional
         What holds where the object names none.
     properties : dict, optional
-        Of the feature that it belongs to.
+        Properties of the feature that it belongs to.
 
     Raises
     ------

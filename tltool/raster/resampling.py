@@ -36,11 +36,11 @@ class ResampledRaster(Closing):
     path, name, label, bands, limits, has_mask, crs
         As those of `Raster`.
     width, height : int
-        Of the result, px.
+        Width and height of the result, px.
     transform : Affine
     gcps : list of GroundControlPoint, rasterio.crs.CRS or None
     gsd : float or None
-        Of the result.
+        Ground sample distance of the result.
 
     Raises
     ------

@@ -73,7 +73,7 @@ class RowCache:
         Of the first row and their number, giving (bands, rows, columns)
         pixels and (rows, columns) bool, or None.
     height : int
-        Of the image, px.
+        Height of the image, px.
     budget : int
         Bytes kept beside the rows of the last window.
     """

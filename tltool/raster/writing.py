@@ -104,7 +104,7 @@ class MapKind:
     Attributes
     ----------
     names : tuple of str
-        Of the bands, in their order.
+        Names of the bands, in their order.
     encoding : Encoding
     legend : Legend or None
         Where the one band holds numbers of classes.
@@ -181,7 +181,7 @@ class MapGeoreference:
     Attributes
     ----------
     crs : rasterio.crs.CRS or None
-        Of the transform, or of the control points.
+        CRS of the transform, or of the control points.
     transform : Affine
         From (column, row) of cells to the CRS, or to pixels of the image.
     gcps : sequence of rasterio.control.GroundControlPoint

@@ -113,11 +113,11 @@ class LossRecipe(Part):
         A sample counts by its class: inverse to the class's frequency, or to
         its effective number of samples (Cui et al. 2019).
     beta : float
-        Of the effective number.
+        Beta of the effective number.
     gamma : float
-        Of the focal loss: how much less a sample counts that is already right.
+        Gamma of the focal loss: how much less a sample counts that is already right.
     alpha : float, list of float or None
-        Of the focal loss: weight of the positives, one minus it of the
+        Alpha of the focal loss: weight of the positives, one minus it of the
         negatives; a list has a weight a class.
     """
 
@@ -146,7 +146,7 @@ class TaskRecipe(Part):
     kind : str or None
         As `task` of the recipe; None: as the column says.
     weight : float
-        Of its loss in the sum.
+        Weight of its loss in the sum.
     loss : LossRecipe or None
         None: the recipe's own.
     """
@@ -182,7 +182,7 @@ class TrainingRecipe(Part):
     batch_size : int
         Patches in a step.
     seed : int
-        Of initial weights, order and augmentation.
+        Seed of initial weights, order and augmentation.
     deterministic : bool
         The same weights bit for bit on the same machine, somewhat slower.
     precision : str

@@ -167,7 +167,7 @@ class StageRecipe(Part):
     optimizer : str
         ``adam``, ``nadam``, ``lion``, ``sgd`` (Nesterov) or ``rmsprop``.
     momentum : float
-        Of the optimizer; beta_1 of adam and its kin.
+        Momentum of the optimizer; beta_1 of adam and its kin.
     weight_decay : float
         Decoupled from the gradient (Loshchilov and Hutter 2019); biases and
         normalisation parameters do not decay.

@@ -25,7 +25,7 @@ class TaskFacts(BaseModel):
     kind : str
         One of `tltool.tasks.kinds.KINDS`.
     classes : list of str
-        Of a binary task (negative, positive); its one output is the positive's.
+        Classes of a binary task (negative, positive); its one output is the positive's.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -67,7 +67,7 @@ class Sidecar(BaseModel):
         First and last pixel that influence cell 0, px of the enlarged image,
         counted from the start of its window; negative where padding stands.
     bands : int
-        Of the input.
+        Bands of the input.
     band_numbers : list of int or None
         Which of an image's bands these are, from 1; None: what a person sees,
         or all.

@@ -96,7 +96,7 @@ class TensorFlowEngine:
     model : keras.Model
         FCN.
     dtype : str
-        Of the pixels: ``uint8``, or ``float32`` where they are enlarged.
+        Data type of the pixels: ``uint8``, or ``float32`` where they are enlarged.
     precision : str
         One of `tltool.run.map_options.PRECISIONS`; bf16 and f16 are Keras's mixed
         precision.
@@ -153,7 +153,7 @@ def to_openvino(model: keras.Model, dtype: str = "uint8", batch_size: int | None
     model : keras.Model
         With one input and one output.
     dtype : str
-        Of the pixels; they become float32 inside.
+        Data type of the pixels; they become float32 inside.
     batch_size : int, optional
         None: any.
 
@@ -201,7 +201,7 @@ class OpenVINOEngine:
     model : keras.Model
         FCN.
     dtype : str
-        Of the pixels: ``uint8``, or ``float32`` where they are enlarged.
+        Data type of the pixels: ``uint8``, or ``float32`` where they are enlarged.
     precision : str
         One of `tltool.run.map_options.PRECISIONS`. A processor takes another
         where it has no instructions for this one.
@@ -281,7 +281,7 @@ def make_engine(
     model : keras.Model
         FCN with one input and one output.
     dtype : str
-        Of the pixels: ``uint8``, or ``float32`` where they are enlarged.
+        Data type of the pixels: ``uint8``, or ``float32`` where they are enlarged.
     precision : str
         One of `tltool.run.map_options.PRECISIONS`; what is really used is `Engine.precision`.
 
@@ -376,7 +376,7 @@ class SlidingEngine:
     tasks : sequence of str
         As `tltool.fcn.single.in_order`.
     dtype : str
-        Of the pixels.
+        Data type of the pixels.
     batch_size : int
         Windows at a time.
     """

@@ -41,7 +41,7 @@ def neighbours(axis: Axis, start: int, stop: int) -> tuple[np.ndarray, np.ndarra
     cell : (stop - start,) integer array
         The cell whose centre is before a pixel's centre; the next is behind.
     weight : (stop - start,) float32 array
-        Of the next cell, 0..1. Beyond the outermost centres the outermost
+        Weight of the next cell, 0..1. Beyond the outermost centres the outermost
         cell's value goes on.
     """
     position = (np.arange(start, stop) + 0.5 - float(axis.origin)) / float(axis.cell_size) - 0.5

@@ -189,7 +189,7 @@ class ImageCover:
     grid : Grid
         Its cells.
     area : Area, optional
-        Of interest; None: everywhere.
+        Area of interest; None: everywhere.
 
     Attributes
     ----------

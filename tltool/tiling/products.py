@@ -38,7 +38,7 @@ class Product:
     Attributes
     ----------
     outputs : int
-        Of the network.
+        Outputs of the network.
     names : tuple of str
         Classes that the map shows: of its bands, or of a class map's numbers.
     chosen : tuple of int
@@ -119,7 +119,7 @@ def choose_product(
     Parameters
     ----------
     sidecar : Sidecar
-        Of the network.
+        Sidecar of the network.
     dtype : str, optional
         ``float32``, ``uint8`` or ``uint16``. Default: float32; of a class map
         the smallest that has a number for each class.

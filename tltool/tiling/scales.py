@@ -40,7 +40,7 @@ class ScalesPredictor:
     ----------
     engine : Engine
     sidecar : Sidecar
-        Of the FCN.
+        Sidecar of the FCN.
     scales : sequence of float
         Enlargements of the image, 1 as it is.
     combine : 'mean' or 'max'

@@ -37,7 +37,7 @@ class Axis:
     Attributes
     ----------
     length : int
-        Of the image, px.
+        Length of the image, px.
     patch, context : int
         px of the image.
     zoom : Fraction
@@ -204,9 +204,9 @@ def make_grid(sidecar: Sidecar, width: int, height: int) -> Grid:
     Parameters
     ----------
     sidecar : Sidecar
-        Of an FCN.
+        Sidecar of an FCN.
     width, height : int
-        Of the image, px.
+        Width and height of the image, px.
 
     Raises
     ------
@@ -273,7 +273,7 @@ class ChosenTile:
     length : int
         Longest side, px of the enlarged image.
     megapixels_per_second : dict of int to float
-        Of the image, halos not counted, for each length that was tried.
+        Megapixels per second of the image, halos not counted, for each length that was tried.
     """
 
     length: int

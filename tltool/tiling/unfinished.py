@@ -64,7 +64,7 @@ class Journal:
     fingerprint : dict or None
         What the map found is made of.
     checksums : dict of int to int
-        Of the tiles found finished.
+        Checksums of the tiles found finished.
     writing, ended : bool
         Whether these lines were found.
 
@@ -304,7 +304,7 @@ class UnfinishedMap:
     Parameters
     ----------
     path : Path
-        Of the map.
+        Path of the map.
     tiles : sequence of Tile
         Row by row.
     product : Product

@@ -66,7 +66,7 @@ class KeepBest(keras.callbacks.Callback):
         Epochs without a lower loss that end the stage; how many there were.
     lowest : float
     weights : dict of str to array
-        Of the best epoch, by path; empty before the first.
+        Weights of the best epoch, by path; empty before the first.
     """
 
     def __init__(self, network: keras.Model, last: bool = False):

@@ -129,7 +129,7 @@ def compute_draws(
     epochs : sequence of int
         From 0.
     title : str
-        Of the progress bar.
+        Title of the progress bar.
     """
     draws = []
     with progress_bar(title, len(epochs) * len(batches), "batches") as bar:
@@ -147,7 +147,7 @@ class CachedBatches(keras.utils.PyDataset):
     draws : list of Draw
     batch_size : int
     seed : int, optional
-        Of the order; None: as they are.
+        Seed of the order; None: as they are.
     epoch : int
         To begin with.
     """

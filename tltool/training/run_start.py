@@ -21,7 +21,7 @@ class RunStart:
     data : Path
         Folder or manifest, or in words what was in memory.
     fingerprint : str
-        Of the data.
+        Fingerprint of the data.
     strict : bool
         Whether an unreadable image stops it.
     recipe : dict
@@ -97,7 +97,7 @@ def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Reci
     Parameters
     ----------
     folder : Path
-        Of the unfinished run.
+        Folder of the unfinished run.
     recipe : Recipe, optional
         That the run should have been begun with; None: as ``recipe.yaml`` in
         the folder says.

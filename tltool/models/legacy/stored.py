@@ -55,9 +55,9 @@ class Stored:
     hdf5 : bool
         HDF5, or else a zip archive.
     config : dict or None
-        Of the model; None: the file has weights only.
+        Configuration of the model; None: the file has weights only.
     version : str
-        Of Keras; empty where the file does not tell.
+        Version of Keras; empty where the file does not tell.
     """
 
     path: Path
