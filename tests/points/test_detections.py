@@ -366,4 +366,8 @@ def test_parameters_keep_through_json():
     text = json.dumps(parameters.model_dump(mode="json"))
     assert DetectionParameters.model_validate_json(text) == parameters
     assert parameters.floor == 0.1 + 0.2
+    # As runs have it that were tuned before.
+    older = DetectionParameters.model_validate_json('{"seeing": {"stride": 4.0}}')
+    assert older.view == {"stride": 4.0}
+    assert "seeing" not in older.model_dump()
     assert parameters.rule_of("bull").distance == 12
