@@ -147,36 +147,53 @@ def _centres(points: Sequence[Point]) -> np.ndarray:
     return np.array([(round(p.x), round(p.y)) for p in points], float).reshape(-1, 2)
 
 
-def _assign(blocks: Blocks | None, group: int | None, centres: np.ndarray) -> np.ndarray:
-    return np.full(len(centres), group) if blocks is None else blocks.assign(centres)
-
-
-def _backgrounds(
+def _plan(
+    raster: Raster,
     image: _AnnotatedImage,
-    coverage: Coverage,
-    splits: np.ndarray,
+    group: int | None,
     settings: _Settings,
     rng: np.random.Generator,
-    blocks: Blocks | None,
-    group: int | None,
-) -> list[tuple[Point, int]]:
-    """Backgrounds for each split, as many as its animals times the ratio."""
+) -> tuple[list[tuple[Point, int]], Blocks | None]:
+    """Choose the patches to cut from one image, backgrounds for each split by its animals.
+
+    Parameters
+    ----------
+    group : int or None
+        The split of the whole image; None: it is divided into blocks.
+
+    Returns
+    -------
+    list of (Point, int)
+        Each with its index into `SPLITS`, -1 in the gap; from top to bottom.
+    Blocks or None
+        How the image is divided, where it is.
+    """
+    coverage = Coverage.load(raster, settings.aoi, settings.ignore)
+    left, top, right, bottom = coverage.extent
+    size, origin = (right - left, bottom - top), (left, top)
+    centres, blocks = _centres(image.points), None
+    if group is None:
+        margin = -(-(settings.size + 2 * settings.context) // 2)
+        labels = [point.label for point in image.points]
+        blocks = cut_into_blocks(centres, labels, size, margin, settings.split, origin=origin)
+
+    def assign(positions: np.ndarray) -> np.ndarray:
+        return np.full(len(positions), group) if blocks is None else blocks.assign(positions)
+
+    splits = assign(centres)
+    planned = list(zip(image.points, splits.tolist(), strict=True))
     animals = np.array([point.label != settings.background for point in image.points], bool)
     away = _centres([point for point in image.known if point.label != settings.background])
     wanted = [round(settings.backgrounds * int((splits[animals] == s).sum())) for s in range(3)]
-    left, top, right, bottom = coverage.extent
-    size, origin = (right - left, bottom - top), (left, top)
     drawn = draw_backgrounds(away, size, 100 * sum(wanted), settings.distance, rng, origin)
-    of_drawn = _assign(blocks, group, drawn)
-    planned = []
+    of_drawn = assign(drawn)
     for split, number in enumerate(wanted):
         candidates, chosen = drawn[of_drawn == split], drawn[:0]
         # Some at a time: far more are drawn than are needed.
         for start in range(0, len(candidates), max(1, number)):
             part = candidates[start : start + max(1, number)]
             lefts, tops = (part - settings.size // 2).T
-            held = coverage.holds(lefts, tops, settings.size)
-            chosen = np.concatenate([chosen, part[held]])
+            chosen = np.concatenate([chosen, part[coverage.holds(lefts, tops, settings.size)]])
             if len(chosen) >= number:
                 break
         if len(chosen) < number:
@@ -192,46 +209,6 @@ def _backgrounds(
         for x, y in chosen[:number].astype(float).tolist():
             point = Point(image.path.name, x, y, settings.background, where="drawn")
             planned.append((point, split))
-    return planned
-
-
-def _plan(
-    raster: Raster,
-    image: _AnnotatedImage,
-    group: int | None,
-    settings: _Settings,
-    rng: np.random.Generator,
-) -> tuple[list[tuple[Point, int]], Blocks | None]:
-    """Choose the patches to cut from one image.
-
-    Parameters
-    ----------
-    group : int or None
-        The split of the whole image; None: it is divided into blocks.
-
-    Returns
-    -------
-    list of (Point, int)
-        Each with its index into `SPLITS`, -1 in the gap; from top to bottom.
-    Blocks or None
-        How the image is divided, where it is.
-    """
-    coverage = Coverage.load(raster, settings.aoi, settings.ignore)
-    centres = _centres(image.points)
-    blocks = None
-    if group is None:
-        left, top, right, bottom = coverage.extent
-        blocks = cut_into_blocks(
-            centres,
-            [point.label for point in image.points],
-            (right - left, bottom - top),
-            -(-(settings.size + 2 * settings.context) // 2),
-            settings.split,
-            origin=(left, top),
-        )
-    splits = _assign(blocks, group, centres)
-    planned = list(zip(image.points, splits.tolist(), strict=True))
-    planned += _backgrounds(image, coverage, splits, settings, rng, blocks, group)
     # A compressed image is decoded once that way.
     return sorted(planned, key=lambda plan: plan[0].y), blocks
 
