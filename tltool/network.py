@@ -341,7 +341,7 @@ def open(
     ConversionError
         Several inputs, one that is no image, or outputs that are no classes.
     UsageError
-        What was given does not fit the model, or is told by its sidecar.
+        What was given does not fit the model, or is known from its sidecar.
 
     Examples
     --------

@@ -54,7 +54,7 @@ class Adaptation:
     context : int
         Margin of real image that it sees now, px.
     split : str
-        That the accuracies are of.
+        Split that was evaluated.
     accuracy : (float, float)
         Before and after, 0..1.
     before, after : dict or None

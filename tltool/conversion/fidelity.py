@@ -26,7 +26,7 @@ class Fidelity:
     Attributes
     ----------
     numbers : dict
-        As `tltool.measure_fidelity` gives them, and ``image``.
+        Numbers as `tltool.measure_fidelity` gives them, and ``image``.
     sidecar : Sidecar
         Sidecar of the FCN, with these numbers.
     picture : Path or None

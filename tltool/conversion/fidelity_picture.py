@@ -31,7 +31,7 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
     ----------
     compared : Comparison
     image : Image
-        That it was measured on.
+        Image that it was measured on.
     sidecar : Sidecar
         Sidecar of the FCN, with its fidelity.
 

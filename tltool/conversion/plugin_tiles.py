@@ -39,7 +39,7 @@ class TilePlan:
         The network's input, px of the enlarged image.
     cells : int
     first_centre, cell_size : float
-        Where cell 0 is and from cell to cell, px of the image.
+        Centre of cell 0 and distance from cell to cell, px of the image.
     margin : int
         Border of a tile that its padding reaches into, px of the image.
     """

@@ -31,7 +31,7 @@ class Timed:
     ----------
     predictions : LabelledPredictions
     plain, averaged : float
-        Of the network, and of all views with the network.
+        Seconds of the network alone, and of all views with the network.
     """
 
     predictions: LabelledPredictions

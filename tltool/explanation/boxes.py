@@ -87,7 +87,7 @@ class Localisation:
     Attributes
     ----------
     images : int
-        That have a true box.
+        Images that have a true box.
     mean_iou : float
         Mean IoU of each image's box with the true one it fits best.
     accuracy : float

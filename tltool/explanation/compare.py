@@ -60,7 +60,7 @@ class Faithfulness:
     things : int
         Pairs of image and class that were pointed at.
     seconds : float
-        Of making a map, of an image.
+        Time that a map of an image takes.
     """
 
     method: str
@@ -178,7 +178,7 @@ def compare_methods(
         Folder for ``methods.csv`` and ``methods.json``. None: nothing is
         written.
     truth : str or Path, optional
-        Where things are: boxes, or points in any format of `tltool.patches`.
+        Places of things: boxes, or points in any format of `tltool.patches`.
 
     Returns
     -------

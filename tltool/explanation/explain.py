@@ -52,11 +52,11 @@ class Explanation:
         Cells of that map, down and across.
     images : list of Explained
     unreadable : list of ImageError
-        Of the images that were left out.
+        Errors of the images that were left out.
     localisation : Localisation or None
-        Where true boxes are known.
+        Fit of the boxes, where true ones are known.
     files : list of Path
-        Of the boxes.
+        Files of the boxes.
     """
 
     method: str
@@ -120,7 +120,7 @@ def explain(
         its maximum; write all to ``boxes.csv`` and, as COCO has it,
         ``boxes.json``, px of the image.
     box_threshold : float
-        That share, 0..1.
+        Share of the maximum, 0..1.
     truth : str or Path, optional
         With `boxes`: CSV table of the true ones, ``image,xmin,ymin,xmax,ymax``
         and perhaps ``label``, px of the image.

@@ -118,7 +118,7 @@ def write_boxes(folder: Path, found: Sequence[Explained]) -> list[Path]:
     ----------
     folder : Path
     found : sequence of Explained
-        With boxes.
+        Images with boxes.
 
     References
     ----------

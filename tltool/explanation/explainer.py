@@ -124,7 +124,7 @@ def list_layers(network: Openable, task: str | None = None) -> list[MapLayer]:
     network : str, Path, Network or keras.Model
         A run folder, a model file, or what `tltool.open` takes or gave.
     task : str, optional
-        Where the run tells several.
+        Name of the task, where there are several.
 
     Raises
     ------

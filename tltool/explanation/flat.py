@@ -69,7 +69,7 @@ class Flat:
     calls : list of Call
         In an order in which they can be made.
     outputs : dict of str or int to KerasTensor
-        By the names of a dict of outputs, else by index.
+        Outputs by the names of a dict of outputs, else by index.
     """
 
     name: str

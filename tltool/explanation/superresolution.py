@@ -220,7 +220,7 @@ class Reconstruction:
     maps : (n, height, width) float32 array
         One value for each square of `Observation.step` px.
     energies : (iterations + 1, n) array
-        From that of the start to that of `maps`.
+        Energies from that of the start to that of `maps`.
     """
 
     maps: np.ndarray
@@ -241,7 +241,7 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
     ----------
     observation : Observation
     coarse : (n, number, cells down, cells across) array
-        Of each image the maps of all its moved copies, the first unmoved.
+        Maps of all moved copies of each image, the first unmoved.
     """
     highest = coarse.max(axis=(1, 2, 3))
     scale = np.where(highest > 0, highest, 1).astype(np.float32)[:, None, None]

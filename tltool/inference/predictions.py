@@ -73,8 +73,8 @@ def write_json_lines(
     ``probabilities``; of a regression ``value``. Where there are several ``tasks``: name -> these.
     """
     for each in predictions:
-        told = {task.name: task.record(each.probabilities[task.name], top_k) for task in tasks}
-        content = {"tasks": told} if len(tasks) > 1 else told[tasks[0].name]
+        records = {task.name: task.record(each.probabilities[task.name], top_k) for task in tasks}
+        content = {"tasks": records} if len(tasks) > 1 else records[tasks[0].name]
         line = json.dumps({"image": each.name, **content}, ensure_ascii=False)
         file.write(f"{line}\n")
 

@@ -1,4 +1,4 @@
-"""The numbers that judge a trained classifier on the images of a split."""
+"""Evaluation of a trained classifier on the images of a split."""
 
 from typing import Any
 
