@@ -33,7 +33,7 @@ def probabilities(rows=39, columns=51, classes=3):
 
 def page(**more):
     facts = {"fidelity": "99.7 % of 576 windows", "nothing": [CLASSES[1]], **more}
-    return render_preview("a<b>.tif", photograph(), probabilities(), CLASSES, place=PLACE, **facts)
+    return render_preview("a<b>.tif", photograph(), probabilities(), CLASSES, view=PLACE, **facts)
 
 
 def unpack(text, shape):

@@ -43,7 +43,7 @@ def known_sidecar(
 
 
 def named_images(images: ImageSource | Iterable[ImageSource]) -> dict[Path, ImageSource]:
-    """Images by what their maps are called: a file by its path, one in memory by its place.
+    """Images by what their maps are called: a file by its path, one in memory by its index.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def heatmap(
         Image files, folders of them, or patterns such as ``survey/*.tif``:
         JPEG, PNG, TIFF, GeoTIFF of any size; arrays (height, width, bands) as
         `tltool.map_image` takes them, which are called ``image-0``,
-        ``image-1``, ... by their place, or ``image``.
+        ``image-1``, ... by their index, or ``image``.
     out : str or Path
         Folder for ``<stem>.heatmap.tif`` (a float32 band an output of the
         network, named by its class, ``task.class`` where there are several

@@ -147,9 +147,9 @@ def map_fingerprint(
     engine, sidecar = mapper.engine.name, mapper.sidecar
     if raster.path is None:
         # Nothing tells whether it is the same image again.
-        place, state = raster.label, uuid.uuid4().hex
+        known, state = raster.label, uuid.uuid4().hex
     else:
-        place, state = str(raster.path.resolve()), image_state(raster.path)[:16]
+        known, state = str(raster.path.resolve()), image_state(raster.path)[:16]
     try:
         engine_version = version(engine)
     except PackageNotFoundError:
@@ -159,7 +159,7 @@ def map_fingerprint(
     return {
         "journal": 1,
         "model": network_name(model) if model else uuid.uuid4().hex,
-        "image": place,
+        "image": known,
         "image files": state,
         "georeference": f"{raster.crs} {tuple(raster.transform)[:6]}",
         **sidecar.model_dump(exclude=exclude, mode="json"),

@@ -141,7 +141,7 @@ def render_preview(
     values: np.ndarray,
     names: Sequence[str],
     nothing: Sequence[str],
-    place: ViewExtent,
+    view: ViewExtent,
     factor: int = 1,
     exclusive: bool = True,
     fidelity: str = "",
@@ -157,7 +157,7 @@ def render_preview(
         Probabilities, NaN: no data.
     names, nothing : sequence of str
         Of the classes; of those that mean "nothing here".
-    place : ViewExtent
+    view : ViewExtent
     factor : int
         Cells of the map that one of `values` is the mean of, along each side.
     exclusive : bool
@@ -167,16 +167,16 @@ def render_preview(
     """
     chosen = _chosen(values)
     packed, shape, again = _pack(values[chosen])
-    left, top, right, bottom = place.extent
+    left, top, right, bottom = view.extent
     # Of an odd number of cells the last one reaches over the map.
     right = left + (right - left) / values.shape[2] * again * shape[1]
     bottom = top + (bottom - top) / values.shape[1] * again * shape[0]
     data = {
         "title": title,
-        "width": place.width,
-        "height": place.height,
-        "transform": place.transform,
-        "crs": place.crs,
+        "width": view.width,
+        "height": view.height,
+        "transform": view.transform,
+        "crs": view.crs,
         "rows": shape[0],
         "columns": shape[1],
         "extent": [left, top, right, bottom],
@@ -193,7 +193,7 @@ def render_preview(
         photograph=_photograph(photograph),
         # In a script element no text may end it.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        place=place,
+        place=view,
         layers=data["layers"],
         exclusive=exclusive,
         left_out=len(names) - len(chosen),

@@ -230,17 +230,16 @@ class BandView:
         if self.palette is not None:
             pixels = self.palette[values[0]]
         else:
-            pixels = self._stacked(values).transpose(1, 2, 0)
+            if self.limits is not None:
+                kinds = zip(values, self.limits, self.nodata, strict=True)
+                stacked = np.stack([to_bytes(*kind) for kind in kinds])
+            elif isinstance(values, np.ndarray):
+                stacked = high_byte(values)
+            else:
+                stacked = np.stack([high_byte(band) for band in values])
+            pixels = stacked.transpose(1, 2, 0)
         same = self.order == list(range(pixels.shape[2]))
         return pixels if same else pixels[..., self.order]
-
-    def _stacked(self, values: Planes) -> np.ndarray:
-        if self.limits is not None:
-            kinds = zip(values, self.limits, self.nodata, strict=True)
-            return np.stack([to_bytes(*kind) for kind in kinds])
-        if isinstance(values, np.ndarray):
-            return high_byte(values)
-        return np.stack([high_byte(band) for band in values])
 
     def scaled(self, limits: Sequence[Limits], nodata: Sequence[float | None]) -> "BandView":
         """View of the same bands, their numbers mapped from `limits` to bytes.
@@ -261,7 +260,7 @@ class BandView:
 
     def limits_of_bands(self) -> list[Limits] | None:
         """Numbers that become 0 and 255 in each band; None where nothing is scaled."""
-        return None if self.limits is None else [self.limits[place] for place in self.order]
+        return None if self.limits is None else [self.limits[index] for index in self.order]
 
 
 def view_of(bands: Sequence[int], palette: np.ndarray | None = None) -> BandView:

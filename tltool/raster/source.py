@@ -157,44 +157,36 @@ class Source:
                 self.dataset = rasterio.open(path)
         except RasterioError as error:
             raise ImageError(f"{path} cannot be read as an image: {_reason(error)}") from error
-        try:
-            self._check_blocks()
-        except ImageError:
-            self.close()
-            raise
-        self.mask_kind = _mask_kind(self.dataset.mask_flag_enums)
-        self._rows = None
-        if self._in_rows():
-            self._rows = RowCache(self._load_rows, self.dataset.height, CACHE_BYTES // 2)
-
-    def _check_blocks(self) -> None:
-        whole = self.dataset.driver == "WEBP"
-        shapes = [self.dataset.shape] if whole else self.dataset.block_shapes
+        dataset = self.dataset
+        shapes = [dataset.shape] if dataset.driver == "WEBP" else dataset.block_shapes
         height, width = max(shapes, key=lambda shape: shape[0] * shape[1])
         limit = 2 * (PillowImage.MAX_IMAGE_PIXELS or 2**62)
         if height * width > limit:
+            self.close()
             raise ImageError(
                 f"{self.path}: expected an image that is read in windows, or one of at most {limit}"
                 f" px, received {width} x {height} px that are decoded at once. If you trust the"
                 " file, write it in tiles, for example with gdal_translate -co TILED=YES"
             )
-
-    def _in_rows(self) -> bool:
-        dataset = self.dataset
-        if self._row_bytes * dataset.height <= CACHE_BYTES // 2:
-            # GDAL keeps the rows itself.
-            return False
-        strips = all(width == dataset.width for _, width in dataset.block_shapes)
+        flags = dataset.mask_flag_enums
+        self.mask_kind = "none"
+        if any(MaskFlags.alpha in band for band in flags):
+            self.mask_kind = "alpha"
+        elif any(MaskFlags.per_dataset in band for band in flags):
+            self.mask_kind = "mask"
+        elif all(MaskFlags.nodata in band for band in flags):
+            self.mask_kind = "nodata"
+        self._row_bytes = dataset.count * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
+        in_strips = all(width == dataset.width for _, width in dataset.block_shapes)
         if dataset.driver == "GTiff":
             # All bands are kept, which those side by side in a strip are decoded with.
-            joined = dataset.count == 1 or dataset.profile.get("interleave") == "pixel"
-            return strips and joined
-        return strips and dataset.driver in _SEQUENTIAL
-
-    @property
-    def _row_bytes(self) -> int:
-        numbers = self.dataset.count * self.dataset.width
-        return int(numbers * np.dtype(self.dataset.dtypes[0]).itemsize)
+            in_strips &= dataset.count == 1 or dataset.profile.get("interleave") == "pixel"
+        else:
+            in_strips &= dataset.driver in _SEQUENTIAL
+        self._rows = None
+        # Of fewer rows GDAL keeps all itself.
+        if in_strips and self._row_bytes * dataset.height > CACHE_BYTES // 2:
+            self._rows = RowCache(self._load_rows, dataset.height, CACHE_BYTES // 2)
 
     def _window_of_rows(self, window: Window | None, options: dict[str, Any]) -> Rows | None:
         """Pixels and mask where they come from rows that are kept."""
@@ -274,14 +266,6 @@ class Source:
         """Release the file, when no other thread reads it any more."""
         with self._lock:
             self.dataset.close()
-
-
-def _mask_kind(flags: Sequence[Sequence[MaskFlags]]) -> str:
-    if any(MaskFlags.alpha in band for band in flags):
-        return "alpha"
-    if any(MaskFlags.per_dataset in band for band in flags):
-        return "mask"
-    return "nodata" if all(MaskFlags.nodata in band for band in flags) else "none"
 
 
 def _describe(window: Window) -> str:

@@ -88,7 +88,7 @@ class Legend:
     Attributes
     ----------
     names : tuple of str
-        Name of class k at place k.
+        Name of class k at index k.
     colours : tuple of (int, int, int)
         RGB in 0..255 of each.
     """
@@ -160,20 +160,6 @@ BLOCK = 256
 _FULL = 1 << 18
 
 
-def _overview_factors(rows: int, columns: int) -> list[int]:
-    factors: list[int] = []
-    while max(rows, columns) / 2 ** len(factors) > BLOCK:
-        factors.append(2 ** (len(factors) + 1))
-    return factors
-
-
-def _predictor(kind: MapKind) -> int:
-    """Differences of neighbours compress numbers, and spoil numbers of classes."""
-    if kind.legend is not None:
-        return 1
-    return 3 if kind.encoding.is_float else 2
-
-
 @dataclass(frozen=True)
 class MapGeoreference:
     """Georeference of a map.
@@ -237,7 +223,14 @@ class MapWriter:
     ):
         self._path = path
         self._kind = names if isinstance(names, MapKind) else MapKind(tuple(names))
-        self._factors = _overview_factors(rows, columns)
+        self._factors: list[int] = []
+        while max(rows, columns) / 2 ** len(self._factors) > BLOCK:
+            self._factors.append(2 ** (len(self._factors) + 1))
+        legend = self._kind.legend
+        # The mean of two classes is a third one.
+        self._resampling = Resampling.average if legend is None else Resampling.mode
+        # Differences of neighbours compress numbers, and spoil numbers of classes.
+        numbers = 3 if self._kind.encoding.is_float else 2
         self._cog = cog
         self._profile = {
             "driver": "GTiff",
@@ -251,7 +244,7 @@ class MapWriter:
             "blockxsize": BLOCK,
             "blockysize": BLOCK,
             "compress": "deflate",
-            "predictor": _predictor(self._kind),
+            "predictor": numbers if legend is None else 1,
             "interleave": "band",
             "BIGTIFF": "IF_SAFER",
         }
@@ -314,7 +307,16 @@ class MapWriter:
             self._file.close()
             _read_back(self._written, 0)
             if self._cog:
-                self._copy_to_cog()
+                rasterio.shutil.copy(
+                    self._plain,
+                    self._partial,
+                    driver="COG",
+                    compress="deflate",
+                    predictor="NO" if self._kind.legend else "YES",
+                    blocksize=BLOCK,
+                    overview_resampling=self._resampling.name,
+                    BIGTIFF="IF_SAFER",
+                )
             elif self._factors:
                 with rasterio.open(self._written, "r+") as written:
                     written.build_overviews(self._factors, self._resampling)
@@ -323,23 +325,6 @@ class MapWriter:
             self._name_classes()
         except (RasterioError, CPLE_BaseError) as error:
             raise self._failure(error) from error
-
-    @property
-    def _resampling(self) -> Resampling:
-        # The mean of two classes is a third one.
-        return Resampling.average if self._kind.legend is None else Resampling.mode
-
-    def _copy_to_cog(self) -> None:
-        rasterio.shutil.copy(
-            self._plain,
-            self._partial,
-            driver="COG",
-            compress="deflate",
-            predictor="NO" if self._kind.legend else "YES",
-            blocksize=BLOCK,
-            overview_resampling=self._resampling.name,
-            BIGTIFF="IF_SAFER",
-        )
 
     def _name_classes(self) -> None:
         """Write the names of classes, and forget what another map of this name had beside it."""

@@ -221,8 +221,8 @@ class ImageCover:
                 float(x.origin + tile.x.cell * x.cell_size),
                 float(y.origin + tile.y.cell * y.cell_size),
             )
-            pitches = float(x.cell_size), float(y.cell_size)
-            outside |= ~self._area.on_cells(*corner, *pitches, tile.y.cells, tile.x.cells)
+            size = float(x.cell_size), float(y.cell_size)
+            outside |= ~self._area.on_cells(*corner, *size, tile.y.cells, tile.x.cells)
         if self._raster.has_mask:
             outside |= ~self._any_valid(tile)
         return outside if outside.any() else None

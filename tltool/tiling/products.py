@@ -91,19 +91,19 @@ class Product:
         best = self.task.best(values)
         return np.where(empty, self.encoding.nodata, best).astype(self.encoding.dtype)
 
-    def shown(self, stored: np.ndarray, place: int) -> np.ndarray:
+    def shown(self, stored: np.ndarray, name: int) -> np.ndarray:
         """Float32 probabilities of one of the names from what is stored; of a class map 1 and 0.
 
         Parameters
         ----------
         stored : (rows, columns) array
             The band of this name, or the only one.
-        place : int
-            Of the name.
+        name : int
+            Index of the name.
         """
         if self.chosen:
             return self.encoding.decode(stored)
-        hot = (stored == place).astype(np.float32)
+        hot = (stored == name).astype(np.float32)
         hot[stored == self.encoding.nodata] = np.nan
         return hot
 

@@ -64,8 +64,8 @@ class ScalesPredictor:
         resampled = image if scale == 1 else ResampledRaster(image, scale)
         grid = self._grid(resampled)
         across, down = resampled.width / image.width, resampled.height / image.height
-        rows, y = _places(base.y, tile.y, grid.y, down)
-        columns, x = _places(base.x, tile.x, grid.x, across)
+        rows, y = _positions(base.y, tile.y, grid.y, down)
+        columns, x = _positions(base.x, tile.x, grid.x, across)
         own = Tile(y, x)
         return _Seen(read_tile(resampled, own, self._zoom), own, rows, columns)
 
@@ -74,20 +74,20 @@ class ScalesPredictor:
         found = []
         for seen in pixels:
             values = keep(self._engine(seen.pixels), seen.tile)
-            for axis, places in ((1, seen.rows), (2, seen.columns)):
-                cell = places.astype(np.intp)
-                weight = (places - cell).astype(np.float32)
+            for axis, positions in ((1, seen.rows), (2, seen.columns)):
+                cell = positions.astype(np.intp)
+                weight = (positions - cell).astype(np.float32)
                 values = interpolate(values, cell, weight, axis)
             found.append(values)
         return self._combine(np.stack(found)).astype(np.float32)
 
 
-def _places(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:
+def _positions(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:
     """Where cells of the base map lie among the cells of a scale's tile, and that tile."""
     cells = np.arange(extent.cell, extent.cell + extent.cells)
     centres = (float(base.origin) + (cells + 0.5) * float(base.cell_size)) * scale
-    places = (centres - float(axis.origin)) / float(axis.cell_size) - 0.5
-    places = places.clip(0, axis.cells - 1)
-    first = int(places[0]) // axis.step * axis.step
-    last = min(int(np.ceil(places[-1])), axis.cells - 1)
-    return places - first, extent_of(axis, first, last + 1 - first)
+    positions = (centres - float(axis.origin)) / float(axis.cell_size) - 0.5
+    positions = positions.clip(0, axis.cells - 1)
+    first = int(positions[0]) // axis.step * axis.step
+    last = min(int(np.ceil(positions[-1])), axis.cells - 1)
+    return positions - first, extent_of(axis, first, last + 1 - first)

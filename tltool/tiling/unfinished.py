@@ -219,7 +219,7 @@ class TileStore:
         os.fsync(self._file.fileno())
 
     def put(self, index: int, values: np.ndarray) -> int:
-        """Write the values of the tile at this place; returns their checksum."""
+        """Write the values of the tile of this index; returns their checksum."""
         data = memoryview(np.ascontiguousarray(values, self._dtype).tobytes())
         checksum = zlib.crc32(data)
         self._file.seek(index * self._room)
@@ -247,8 +247,8 @@ class TileStore:
         across = range(
             bisect_right(self._lefts, column) - 1, bisect_right(self._lefts, column + columns - 1)
         )
-        for line, place in product(down, across):
-            index = line * self._across + place
+        for line, step in product(down, across):
+            index = line * self._across + step
             y, x = self._tiles[index].y, self._tiles[index].x
             top, bottom = max(row, y.cell), min(row + rows, y.cell + y.cells)
             left, right = max(column, x.cell), min(column + columns, x.cell + x.cells)
