@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 
 # Path in the numbers of a task -> what it is called in the table.
 _ROWS = {
@@ -106,14 +107,8 @@ def evaluate(
     from tltool.evaluation.requirements import check_requirements, parse_requirement
 
     requirements = [parse_requirement(text) for text in required]
-
-    import tltool
-
     done = tltool.evaluate(run, data, out, seed=seed or 0, **choices)
     _show(done.metrics)
-
-    from tltool.cli import show
-
     for path in done.files:
         show.line(f"{path}")
     check_requirements(done.metrics, requirements)
@@ -128,121 +123,83 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _found(numbers: Mapping[str, Any], path: str) -> str:
-    """The number at a path, where there may be none."""
-    from tltool.metrics.paths import find
-
-    try:
-        return _number(find(numbers, path))
-    except KeyError:
-        return ""
-
-
-def _between(limits: Sequence[float] | None) -> str:
-    return "" if limits is None else f"{limits[0]:.3f} .. {limits[1]:.3f}"
-
-
 def _show(metrics: Mapping[str, Any]) -> None:
-    from tltool.cli import show
+    from tltool.metrics.paths import find
 
     averaged = _tasks(metrics["averaged"]) if "averaged" in metrics else {}
-    for name, numbers in _tasks(metrics).items():
-        title = f"{metrics['split']}, {name}" if name else metrics["split"]
-        _show_classes(title, numbers)
-        if "classes" in numbers:
+    for task, numbers in _tasks(metrics).items():
+        title = f"{metrics['split']}, {task}" if task else metrics["split"]
+        rows: list[Sequence[Any]] = [
+            (name, each["samples"], *(_number(each[key]) for key in _CLASS_COLUMNS))
+            for name, each in numbers.get("classes", {}).items()
+        ]
+        if rows:
+            columns = ("samples", "precision", "recall", "F1", "ROC AUC", "AP")
+            show.table((title, *columns), rows, numbers=range(1, 7))
             show.line("")
-        _show_whole(f"{numbers['samples']} images", numbers, averaged.get(name), metrics["beta"])
-        _show_thresholds(numbers)
+
+        intervals = numbers["intervals"]
+        names = {key: name.format(beta=metrics["beta"]) for key, name in _ROWS.items()}
+        # Kinds without classes have numbers of their own.
+        names |= {k: k.replace("_", " ") for k in intervals if "." not in k and k not in names}
+        names |= {f"top_k.{k}": f"among the {k} most probable" for k in numbers.get("top_k", {})}
+        given = {"averaged": averaged.get(task), "calibrated": numbers.get("calibrated")}
+        others = {name: other for name, other in given.items() if other is not None}
+        rows = []
+        for path, name in names.items():
+            if path not in intervals:
+                continue
+            limits = intervals[path]
+            between = "" if limits is None else f"{limits[0]:.3f} .. {limits[1]:.3f}"
+            row = [name, _number(find(numbers, path)), between]
+            for other in others.values():
+                try:
+                    row.append(_number(find(other, path)))
+                except KeyError:
+                    row.append("")
+            rows.append(row)
+        show.table(
+            [f"{numbers['samples']} images", "", "95 %", *others], rows, numbers=(1, 2, 3, 4)
+        )
+
+        rows = [
+            (name, *(_number(row[key]) for key in ("threshold", "precision", "recall", "f1")))
+            for name, table in numbers.get("thresholds", {}).items()
+            for row in table
+            if row["best"]
+        ]
+        if rows:
+            show.line("")
+            header = ("threshold of the best F1", "threshold", "precision", "recall", "F1")
+            show.table(header, rows, numbers=range(1, 5))
         show.line("")
-    for line in _remarks(metrics):
-        show.line(line)
+    _show_remarks(metrics)
 
 
-def _show_classes(title: str, numbers: Mapping[str, Any]) -> None:
-    from tltool.cli import show
-
-    rows = [
-        (name, each["samples"], *(_number(each[key]) for key in _CLASS_COLUMNS))
-        for name, each in numbers.get("classes", {}).items()
-    ]
-    if not rows:
-        return
-    header = (title, "samples", "precision", "recall", "F1", "ROC AUC", "AP")
-    show.table(header, rows, numbers=range(1, len(header)))
-
-
-def _show_whole(
-    title: str, numbers: Mapping[str, Any], averaged: Mapping[str, Any] | None, beta: float
-) -> None:
-    from tltool.cli import show
-    from tltool.metrics.paths import find
-
-    names = {key: name.format(beta=beta) for key, name in _ROWS.items()}
-    # Kinds without classes have numbers of their own.
-    names |= {
-        k: k.replace("_", " ") for k in numbers["intervals"] if "." not in k and k not in names
-    }
-    for k in numbers.get("top_k", {}):
-        names[f"top_k.{k}"] = f"among the {k} most probable"
-    given = {"averaged": averaged, "calibrated": numbers.get("calibrated")}
-    others = {name: other for name, other in given.items() if other is not None}
-    rows = []
-    for path, name in names.items():
-        if path in numbers["intervals"]:
-            shown = [_number(find(numbers, path)), _between(numbers["intervals"][path])]
-            rows.append([name, *shown, *(_found(other, path) for other in others.values())])
-    show.table([title, "", "95 %", *others], rows, numbers=(1, 2, 3, 4))
-
-
-def _show_thresholds(numbers: Mapping[str, Any]) -> None:
-    from tltool.cli import show
-
-    rows = [
-        (name, *(_number(row[key]) for key in ("threshold", "precision", "recall", "f1")))
-        for name, table in numbers.get("thresholds", {}).items()
-        for row in table
-        if row["best"]
-    ]
-    if rows:
-        show.line("")
-        header = ("threshold of the best F1", "threshold", "precision", "recall", "F1")
-        show.table(header, rows, numbers=range(1, 5))
-
-
-def _remarks(metrics: Mapping[str, Any]) -> list[str]:
-    """What is to be said beside the numbers, a line each."""
-    lines = [
-        f"without an image: {', '.join(names)}" + (f" ({task})" if "tasks" in metrics else "")
-        for task, names in metrics["lacking"].items()
-    ]
-    for name, numbers in _tasks(metrics).items():
-        after = numbers.get("calibrated")
-        if after is not None:
+def _show_remarks(metrics: Mapping[str, Any]) -> None:
+    """What is to be said beside the numbers."""
+    several = "tasks" in metrics
+    for task, names in metrics["lacking"].items():
+        show.line(f"without an image: {', '.join(names)}" + (f" ({task})" if several else ""))
+    for task, numbers in _tasks(metrics).items():
+        if (after := numbers.get("calibrated")) is not None:
             fitted = after["fitted_on"]
             how = f"fitted on {fitted} validation images" if fitted else "stored before"
-            lines.append(f"{name} temperature {after['temperature']:.3f}, {how}".lstrip())
-    if "tta" in metrics:
-        gain = metrics["tta"]["gain"]
-        lines += _gain(metrics["tta"], gain if "tasks" in metrics else {"": gain})
-    return lines
-
-
-def _gain(tta: Mapping[str, Any], gains: Mapping[str, Any]) -> list[str]:
+            show.line(f"{task} temperature {after['temperature']:.3f}, {how}".lstrip())
+    if (tta := metrics.get("tta")) is None:
+        return
     what = "flips and rotations" if tta["kind"] == "d4" else "random draws"
-    lines = [
-        f"averaged over {tta['views']} {what}, for {tta['cost']:.1f} times the network's time:"
-    ]
-    for name, gain in gains.items():
+    cost = f"{tta['cost']:.1f} times the network's time"
+    show.line(f"averaged over {tta['views']} {what}, for {cost}:")
+    for task, gain in (tta["gain"] if several else {"": tta["gain"]}).items():
         # Of a task without a labelled image there is none.
         if "accuracy" in gain:
             value, limits = gain["accuracy"]["value"], gain["accuracy"]["interval"]
             within = "" if limits is None else f", 95 % {' .. '.join(map(_points, limits))}"
-            label = f"{name} accuracy".lstrip()
-            lines.append(f"  {label} {_points(value)} points{within}")
+            show.line(f"  {f'{task} accuracy'.lstrip()} {_points(value)} points{within}")
         elif gain:
             path, change = next(iter(gain.items()))
-            lines.append(f"  {name} {path.replace('_', ' ')} {change['value']:+.3g}".lstrip(" "))
-    return lines
+            show.line(f"  {task} {path.replace('_', ' ')} {change['value']:+.3g}".lstrip(" "))
 
 
 def _points(share: float) -> str:
