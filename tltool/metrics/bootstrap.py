@@ -74,15 +74,15 @@ def number_groups(names: Sequence[str], images: int) -> np.ndarray:
 
 
 def _rates(
-    hit: np.ndarray, true: np.ndarray, told: np.ndarray, images: np.ndarray, beta: float
+    hit: np.ndarray, true: np.ndarray, predicted: np.ndarray, images: np.ndarray, beta: float
 ) -> Drawn:
     """The rates of `tltool.metrics.measures` from counts of any shape."""
     return {
-        "precision": divide(hit, told),
+        "precision": divide(hit, predicted),
         "recall": divide(hit, true),
-        "f1": divide(2 * hit, true + told),
-        "f_beta": divide((1 + beta**2) * hit, beta**2 * true + told),
-        "specificity": divide(images - true - told + hit, images - true),
+        "f1": divide(2 * hit, true + predicted),
+        "f_beta": divide((1 + beta**2) * hit, beta**2 * true + predicted),
+        "specificity": divide(images - true - predicted + hit, images - true),
     }
 
 
@@ -108,11 +108,13 @@ class _Ranking:
 
     def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Area under the ROC curve and average precision, (b,) arrays, of (b, n) weights."""
-        told, true = _sums(weights, self._image), _sums(weights, self._true)
-        positive, negative = true[:, -1], told[:, -1] - true[:, -1]
-        behind, true_behind = _take(told, self._behind), _take(true, self._true_behind)
+        predicted, true = _sums(weights, self._image), _sums(weights, self._true)
+        positive, negative = true[:, -1], predicted[:, -1] - true[:, -1]
+        behind, true_behind = _take(predicted, self._behind), _take(true, self._true_behind)
         # Twice the false ones at the middle of those of the same score.
-        false = behind - true_behind + _take(told, self._before) - _take(true, self._true_before)
+        false = (
+            behind - true_behind + _take(predicted, self._before) - _take(true, self._true_before)
+        )
         seen = _take(weights, self._true)
         area = _total(seen, negative[:, None] - false / 2)
         precision = np.divide(true_behind, behind, out=np.zeros(seen.shape), where=seen > 0)
@@ -148,23 +150,23 @@ def _averaged(classes: Drawn, micro: Drawn, true: np.ndarray) -> Drawn:
 class _Measures:
     """The numbers of `tltool.metrics.measures`, but losses, for weights of the images."""
 
-    def __init__(self, told: Answers, beta: float, top_k: int):
-        self._told, self._beta = told, beta
-        number, classes = told.truth.shape
+    def __init__(self, answers: Answers, beta: float, top_k: int):
+        self._answers, self._beta = answers, beta
+        number, classes = answers.truth.shape
         each = np.arange(number)
-        self._hit = (told.truth & told.decided).astype(np.float32)
-        self._true, self._yes = told.truth.astype(np.float32), told.decided.astype(np.float32)
-        columns = zip(told.truth.T, told.scores.T, strict=True)
+        self._hit = (answers.truth & answers.decided).astype(np.float32)
+        self._true, self._yes = answers.truth.astype(np.float32), answers.decided.astype(np.float32)
+        columns = zip(answers.truth.T, answers.scores.T, strict=True)
         self._ranks = [_Ranking(truth, scores, each) for truth, scores in columns]
-        flat = told.truth.ravel(), told.scores.ravel()
+        flat = answers.truth.ravel(), answers.scores.ravel()
         self._rank = _Ranking(*flat, np.repeat(each, classes))
         self._whole = self._of_images(top_k)
 
     def _of_images(self, top_k: int) -> dict[str, np.ndarray]:
         """Numbers that are a mean over images: of each image."""
-        told = self._told
-        right = told.truth == told.decided
-        if not told.exclusive:
+        answers = self._answers
+        right = answers.truth == answers.decided
+        if not answers.exclusive:
             share = right.mean(axis=1)
             return {
                 "accuracy": share,
@@ -172,11 +174,11 @@ class _Measures:
                 "subset_accuracy": right.all(axis=1),
             }
         found = {"accuracy": right.all(axis=1)}
-        if not told.asked:
+        if not answers.asked:
             # Of equal scores the later class goes first, as in scikit-learn.
-            best = np.argsort(told.scores, axis=1, kind="stable")[:, ::-1]
-            for k in range(2, min(top_k, told.truth.shape[1] - 1) + 1):
-                found[f"top_k.{k}"] = (best[:, :k] == told.labels[:, None]).any(axis=1)
+            best = np.argsort(answers.scores, axis=1, kind="stable")[:, ::-1]
+            for k in range(2, min(top_k, answers.truth.shape[1] - 1) + 1):
+                found[f"top_k.{k}"] = (best[:, :k] == answers.labels[:, None]).any(axis=1)
         return found
 
     def __call__(self, weights: np.ndarray) -> Drawn:
@@ -185,7 +187,7 @@ class _Measures:
         hit, true, yes = ((floats @ part).astype(np.float64) for part in parts)
         total = floats.sum(axis=1, dtype=np.float64)
         found = {key: divide(floats @ part, total) for key, part in self._whole.items()}
-        if self._told.exclusive:
+        if self._answers.exclusive:
             found["balanced_accuracy"] = mean(divide(hit, true), np.ones_like(true))
             chance = (true * yes).sum(axis=1) / total**2
             found["kappa"] = divide(found["accuracy"] - chance, 1 - chance)
@@ -198,9 +200,9 @@ class _Measures:
         micro = _rates(*pairs, self._beta)
         micro["roc_auc"], micro["average_precision"] = self._rank(weights)
         found |= _averaged(classes, micro, true)
-        if not self._told.exclusive:
+        if not self._answers.exclusive:
             found["mean_average_precision"] = found["macro.average_precision"]
-        for c, name in enumerate(self._told.classes):
+        for c, name in enumerate(self._answers.classes):
             found |= {f"classes.{name}.{key}": values[:, c] for key, values in classes.items()}
         return found
 
@@ -208,20 +210,20 @@ class _Measures:
 class _Losses:
     """Log loss, Brier score and expected calibration error for weights of the images."""
 
-    def __init__(self, told: Answers):
-        scores, truth = told.scores, told.truth
+    def __init__(self, answers: Answers):
+        scores, truth = answers.scores, answers.truth
         clipped = np.clip(scores, _TINY, 1 - _TINY)
         square = (scores - truth) ** 2
-        if told.exclusive:
+        if answers.exclusive:
             self._log = -np.log(clipped[truth])
             self._square = square.sum(axis=1) / (2 if truth.shape[1] == 2 else 1)
         else:
             self._log = -np.log(np.where(truth, clipped, 1 - clipped)).mean(axis=1)
             self._square = square.mean(axis=1)
-        probability, right = compared(told)
+        probability, right = compared(answers)
         self._outputs = probability.shape[1]
-        self._gaps = np.zeros((len(told), BINS))
-        image = np.repeat(np.arange(len(told)), self._outputs)
+        self._gaps = np.zeros((len(answers), BINS))
+        image = np.repeat(np.arange(len(answers)), self._outputs)
         gap = (probability - right).ravel()
         np.add.at(self._gaps, (image, bin_of(probability.ravel())), gap)
 
@@ -240,8 +242,8 @@ def _join(parts: list[Drawn]) -> Drawn:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _run(told: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -> Drawn:
-    width = max(told.truth.shape[1], 1)
+def _run(answers: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -> Drawn:
+    width = max(answers.truth.shape[1], 1)
     with quiet():
         parts = [
             {key: values for work in workers for key, values in work(weights).items()}
@@ -250,14 +252,14 @@ def _run(told: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -
     return _join(parts)
 
 
-def draw_measures(told: Answers, draws: Draws, beta: float, top_k: int) -> Drawn:
+def draw_measures(answers: Answers, draws: Draws, beta: float, top_k: int) -> Drawn:
     """Compute all headline numbers of a task for each drawn sample, by their path."""
-    return _run(told, draws, _Measures(told, beta, top_k), _Losses(told))
+    return _run(answers, draws, _Measures(answers, beta, top_k), _Losses(answers))
 
 
-def draw_losses(told: Answers, draws: Draws) -> Drawn:
+def draw_losses(answers: Answers, draws: Draws) -> Drawn:
     """``log_loss``, ``brier`` and ``ece`` for each drawn sample."""
-    return _run(told, draws, _Losses(told))
+    return _run(answers, draws, _Losses(answers))
 
 
 def interval(values: np.ndarray, draws: Draws, level: float = LEVEL) -> list[float] | None:

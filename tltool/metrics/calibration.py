@@ -1,7 +1,7 @@
 """Whether a probability of 0.8 is right 8 times in 10, and the temperature that mends it.
 
 What is compared: of a task with one class of several the probability of the
-class told, and whether it is right; of a binary task the probability of the
+class predicted, and whether it is right; of a binary task the probability of the
 positive, and whether it is true; of a multi-label task the same for each pair
 of image and label. Probabilities go into 15 bins of equal width, each with its
 upper edge. The expected calibration error is the mean over the bins of the
@@ -39,7 +39,7 @@ def _clipped(probabilities: np.ndarray) -> np.ndarray:
     return np.clip(probabilities.astype(np.float64), _LEAST, 1 - _LEAST)
 
 
-def compared(told: Answers) -> tuple[np.ndarray, np.ndarray]:
+def compared(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and whether each came true.
 
     Returns
@@ -47,10 +47,12 @@ def compared(told: Answers) -> tuple[np.ndarray, np.ndarray]:
     (n, m) float64 array, (n, m) bool array
         m: 1, or the number of labels of a multi-label task.
     """
-    if not told.asked:
-        row = np.arange(len(told))
-        return told.scores[row, told.predicted, None], told.truth[row, told.predicted, None]
-    return told.scores[:, told.asked], told.truth[:, told.asked]
+    if not answers.asked:
+        row = np.arange(len(answers))
+        return answers.scores[row, answers.predicted, None], answers.truth[
+            row, answers.predicted, None
+        ]
+    return answers.scores[:, answers.asked], answers.truth[:, answers.asked]
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:
@@ -58,9 +60,9 @@ def bin_of(probabilities: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities)
 
 
-def calibration(told: Answers) -> tuple[float | None, list[dict[str, Any]]]:
+def calibration(answers: Answers) -> tuple[float | None, list[dict[str, Any]]]:
     """Expected calibration error and the bins that are not empty, as `tltool.evaluate` has them."""
-    probability, right = (values.ravel() for values in compared(told))
+    probability, right = (values.ravel() for values in compared(answers))
     if not len(probability):
         return None, []
     of = bin_of(probability)
@@ -97,12 +99,12 @@ def soften(probabilities: np.ndarray, temperature: float, exclusive: bool) -> np
     return expit(logit(kept) / temperature)
 
 
-def fit_temperature(told: Answers) -> float | None:
+def fit_temperature(answers: Answers) -> float | None:
     """The temperature of the lowest log loss.
 
     Parameters
     ----------
-    told : Answers
+    answers : Answers
         Of images that neither trained the network nor evaluate it.
 
     Returns
@@ -111,16 +113,16 @@ def fit_temperature(told: Answers) -> float | None:
     answers are right (then it falls without end) or no better than chance
     (then it rises).
     """
-    if not len(told):
+    if not len(answers):
         return None
-    if told.exclusive:
-        scores = np.log(_clipped(told.scores))
-        row = np.arange(len(told))
+    if answers.exclusive:
+        scores = np.log(_clipped(answers.scores))
+        row = np.arange(len(answers))
 
         def loss(log: float) -> float:
-            return -float(log_softmax(scores / np.exp(log), axis=1)[row, told.labels].mean())
+            return -float(log_softmax(scores / np.exp(log), axis=1)[row, answers.labels].mean())
     else:
-        margin = np.where(told.truth, 1, -1) * logit(_clipped(told.scores))
+        margin = np.where(answers.truth, 1, -1) * logit(_clipped(answers.scores))
 
         def loss(log: float) -> float:
             return float(np.logaddexp(0, -margin / np.exp(log)).mean())
@@ -131,7 +133,7 @@ def fit_temperature(told: Answers) -> float | None:
     return float(np.exp(found.x)) if found.fun < min(loss(low), loss(high)) else None
 
 
-def at_temperature(told: Answers, temperature: float) -> Answers:
+def at_temperature(answers: Answers, temperature: float) -> Answers:
     """Apply a temperature to answers."""
     # With both columns a binary task is a softmax of two.
-    return replace(told, scores=soften(told.scores, temperature, told.exclusive))
+    return replace(answers, scores=soften(answers.scores, temperature, answers.exclusive))

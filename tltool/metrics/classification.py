@@ -42,21 +42,25 @@ def classification_metrics(
     """
     predicted = probabilities.argmax(axis=1)
     matrix = confusion_matrix(labels, predicted, len(names))
-    right, true, told = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    right, true, found = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     likelihood = np.clip(probabilities[np.arange(len(labels)), labels], 1e-12, 1)
     return {
         "samples": len(labels),
         "accuracy": _ratio(right.sum(), len(labels)),
         "log_loss": float(-np.log(likelihood).mean()) if len(labels) else None,
-        "classes": {
-            name: {
-                "precision": _ratio(right[i], told[i]),
-                "recall": _ratio(right[i], true[i]),
-                "samples": int(true[i]),
-            }
-            for i, name in enumerate(names)
-        },
+        "classes": _of_classes(names, right, found, true),
         "confusion": matrix.tolist(),
+    }
+
+
+def _of_classes(
+    names: Sequence[str], right: np.ndarray, found: np.ndarray, true: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Precision, recall and samples of each class, from (classes,) counts."""
+    rows = zip(names, right, found, true, strict=True)
+    return {
+        name: {"precision": _ratio(r, f), "recall": _ratio(r, t), "samples": int(t)}
+        for name, r, f, t in rows
     }
 
 
@@ -82,21 +86,13 @@ def multi_label_metrics(
         ``subset_accuracy`` (share of samples with every label right),
         ``log_loss`` (mean over labels) and ``classes`` as in `classification_metrics`.
     """
-    told, true = probabilities >= 0.5, targets >= 0.5
-    right = told == true
+    found, true = probabilities >= 0.5, targets >= 0.5
+    right = found == true
     clipped = np.clip(np.where(true, probabilities, 1 - probabilities), 1e-12, 1)
-    hits, told_sum, true_sum = (told & true).sum(0), told.sum(0), true.sum(0)
     return {
         "samples": len(targets),
         "accuracy": _ratio(right.sum(), right.size),
         "subset_accuracy": _ratio(right.all(1).sum(), len(targets)),
         "log_loss": float(-np.log(clipped).mean()) if len(targets) else None,
-        "classes": {
-            name: {
-                "precision": _ratio(hits[i], told_sum[i]),
-                "recall": _ratio(hits[i], true_sum[i]),
-                "samples": int(true_sum[i]),
-            }
-            for i, name in enumerate(names)
-        },
+        "classes": _of_classes(names, (found & true).sum(0), found.sum(0), true.sum(0)),
     }

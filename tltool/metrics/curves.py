@@ -38,7 +38,7 @@ def _precision_recall(truth: np.ndarray, scores: np.ndarray) -> dict[str, list[f
     return {"recall": recall, "precision": precision}
 
 
-def curves(told: Answers) -> dict[str, dict[str, Any]]:
+def curves(answers: Answers) -> dict[str, dict[str, Any]]:
     """Curves of each class against the rest and of all of them as one question.
 
     Returns
@@ -48,8 +48,10 @@ def curves(told: Answers) -> dict[str, dict[str, Any]]:
         thinned to 400 at most; None where a class has no image, or for ROC
         no other image. The areas in the metrics are those of the whole curves.
     """
-    columns = dict(zip(told.classes, zip(told.truth.T, told.scores.T, strict=True), strict=True))
-    columns[MICRO] = (told.truth.ravel(), told.scores.ravel())
+    columns = dict(
+        zip(answers.classes, zip(answers.truth.T, answers.scores.T, strict=True), strict=True)
+    )
+    columns[MICRO] = (answers.truth.ravel(), answers.scores.ravel())
     with quiet():
         return {
             "roc": {name: _roc(*pair) for name, pair in columns.items()},
@@ -58,7 +60,7 @@ def curves(told: Answers) -> dict[str, dict[str, Any]]:
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """The probability from which on yes is told that gives the highest F1; None without a yes."""
+    """Find the probability from which on yes gives the highest F1; None without a yes."""
     if not truth.any():
         return None
     precision, recall, thresholds = sklearn.precision_recall_curve(truth, scores)
@@ -68,7 +70,7 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
 
 
 def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-    """Precision, recall and F1 where yes is told from a probability on.
+    """Precision, recall and F1 where yes is predicted from a probability on.
 
     Parameters
     ----------
@@ -86,8 +88,8 @@ def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any
     with quiet():
         best = best_threshold(truth, scores)
     steps = np.array(sorted({*_STEPS.tolist(), *([] if best is None else [best])}))
-    told = scores[:, None] >= steps
-    hit, yes, true = (truth[:, None] & told).sum(axis=0), told.sum(axis=0), truth.sum()
+    predicted = scores[:, None] >= steps
+    hit, yes, true = (truth[:, None] & predicted).sum(axis=0), predicted.sum(axis=0), truth.sum()
     rates = {
         "threshold": steps,
         "precision": divide(hit, yes),
@@ -100,8 +102,9 @@ def threshold_table(truth: np.ndarray, scores: np.ndarray) -> list[dict[str, Any
     return [{**row, "best": row["threshold"] == best} for row in rows]
 
 
-def threshold_tables(told: Answers) -> dict[str, list[dict[str, Any]]]:
+def threshold_tables(answers: Answers) -> dict[str, list[dict[str, Any]]]:
     """Tables of each label of several, or of the positive of a binary task, by class."""
     return {
-        told.classes[c]: threshold_table(told.truth[:, c], told.scores[:, c]) for c in told.asked
+        answers.classes[c]: threshold_table(answers.truth[:, c], answers.scores[:, c])
+        for c in answers.asked
     }

@@ -15,7 +15,7 @@ from tltool.metrics.classification import confusion_matrix
 
 Number = float | None
 
-# From what is told; the others are from how surely.
+# From what is predicted; the others are from how surely.
 RATES = ("precision", "recall", "f1", "f_beta", "specificity")
 MEASURES = (*RATES, "roc_auc", "average_precision")
 
@@ -60,9 +60,9 @@ def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _rates(told: Answers, beta: float, average: str | None) -> list[Any]:
+def _rates(answers: Answers, beta: float, average: str | None) -> list[Any]:
     """`RATES` of each class or, where `average` is "micro", of all pairs of image and class."""
-    truth, answer = told.truth, told.decided
+    truth, answer = answers.truth, answers.decided
     if average == "micro":
         truth, answer = truth.reshape(-1, 1), answer.reshape(-1, 1)
     # A single column would be taken for two classes.
@@ -84,9 +84,9 @@ def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     return float(sklearn.average_precision_score(truth, scores)) if truth.any() else math.nan
 
 
-def _questions(told: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
+def _questions(answers: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
     """`MEASURES` as arrays, an element a class or one; NaN where undefined."""
-    truth, scores = told.truth, told.scores
+    truth, scores = answers.truth, answers.scores
     columns = 1 if average == "micro" else truth.shape[1]
     if not len(truth):
         return {key: np.full(columns, np.nan) for key in MEASURES}
@@ -94,16 +94,16 @@ def _questions(told: Answers, beta: float, average: str | None) -> dict[str, np.
         truth, scores = truth.reshape(-1, 1), scores.reshape(-1, 1)
     pairs = list(zip(truth.T, scores.T, strict=True))
     areas = [[_area(*pair) for pair in pairs], [_average_precision(*pair) for pair in pairs]]
-    values = [np.asarray(each, float) for each in (*_rates(told, beta, average), *areas)]
+    values = [np.asarray(each, float) for each in (*_rates(answers, beta, average), *areas)]
     return dict(zip(MEASURES, values, strict=True))
 
 
-def of_classes(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
+def of_classes(answers: Answers, beta: float) -> dict[str, dict[str, Any]]:
     """Numbers of each class against the rest, and of all of them.
 
     Parameters
     ----------
-    told : Answers
+    answers : Answers
     beta : float
         Of F-beta.
 
@@ -113,16 +113,16 @@ def of_classes(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
         ``classes``: name -> ``samples``, its true images, and `MEASURES`; and
         their averages ``macro``; ``weighted``, by the true images; ``micro``,
         all pairs of image and class as one question. None where undefined:
-        precision without a yes told, recall without a true yes, specificity
+        precision without a yes predicted, recall without a true yes, specificity
         without a true no, F without either yes, the area under the ROC curve
         without both, average precision without a true yes. Averages are of the
         classes whose number is defined.
     """
-    each, samples = _questions(told, beta, None), told.truth.sum(axis=0)
-    micro = _questions(told, beta, "micro")
+    each, samples = _questions(answers, beta, None), answers.truth.sum(axis=0)
+    micro = _questions(answers, beta, "micro")
     classes = {
         name: {"samples": int(samples[c]), **{key: number(each[key][c]) for key in MEASURES}}
-        for c, name in enumerate(told.classes)
+        for c, name in enumerate(answers.classes)
     }
     return {
         "macro": {key: number(mean(each[key], np.ones(len(samples)))) for key in MEASURES},
@@ -132,15 +132,15 @@ def of_classes(told: Answers, beta: float) -> dict[str, dict[str, Any]]:
     }
 
 
-def losses(told: Answers) -> dict[str, Number]:
+def losses(answers: Answers) -> dict[str, Number]:
     """``log_loss`` and ``brier``, see `tltool.evaluate`."""
-    if not len(told):
+    if not len(answers):
         return {"log_loss": None, "brier": None}
-    if told.exclusive:
-        truth, scores, every = told.labels, told.scores, list(range(told.truth.shape[1]))
+    if answers.exclusive:
+        truth, scores, every = answers.labels, answers.scores, list(range(answers.truth.shape[1]))
         brier = sklearn.brier_score_loss(truth, scores, labels=every)
     else:
-        truth, scores, every = told.truth.ravel(), told.scores.ravel(), [False, True]
+        truth, scores, every = answers.truth.ravel(), answers.scores.ravel(), [False, True]
         brier = sklearn.brier_score_loss(truth, scores, pos_label=True)
     return {
         "log_loss": number(sklearn.log_loss(truth, scores, labels=every)),
@@ -148,27 +148,29 @@ def losses(told: Answers) -> dict[str, Number]:
     }
 
 
-def _top_k(told: Answers, top_k: int) -> dict[str, Number]:
-    classes = told.truth.shape[1]
+def _top_k(answers: Answers, top_k: int) -> dict[str, Number]:
+    classes = answers.truth.shape[1]
     every = np.arange(classes)
     return {
-        str(k): number(sklearn.top_k_accuracy_score(told.labels, told.scores, k=k, labels=every))
-        if len(told)
+        str(k): number(
+            sklearn.top_k_accuracy_score(answers.labels, answers.scores, k=k, labels=every)
+        )
+        if len(answers)
         else None
         for k in range(2, min(top_k, classes - 1) + 1)
     }
 
 
-def _of_one_class(told: Answers, top_k: int) -> dict[str, Any]:
+def _of_one_class(answers: Answers, top_k: int) -> dict[str, Any]:
     """Numbers of all images together, where each has one class."""
-    labels, predicted = told.labels, told.predicted
-    matrix = confusion_matrix(labels, predicted, told.truth.shape[1])
+    labels, predicted = answers.labels, answers.predicted
+    matrix = confusion_matrix(labels, predicted, answers.truth.shape[1])
     found: dict[str, Any] = {
-        name: number(score(labels, predicted)) if len(told) else None
+        name: number(score(labels, predicted)) if len(answers) else None
         for name, score in _SCORES.items()
     }
-    if not told.asked:
-        found["top_k"] = _top_k(told, top_k)
+    if not answers.asked:
+        found["top_k"] = _top_k(answers, top_k)
     rows = [(row, row.sum()) for row in matrix]
     return found | {
         "confusion": matrix.tolist(),
@@ -178,20 +180,20 @@ def _of_one_class(told: Answers, top_k: int) -> dict[str, Any]:
     }
 
 
-def _of_labels(told: Answers) -> dict[str, Any]:
+def _of_labels(answers: Answers) -> dict[str, Any]:
     """Numbers of all images together, where each has any number of classes."""
-    if not len(told):
+    if not len(answers):
         return dict.fromkeys(("accuracy", "subset_accuracy", "hamming_loss"))
-    lost = float(sklearn.hamming_loss(told.truth, told.decided))
-    whole = float(sklearn.accuracy_score(told.truth, told.decided))
+    lost = float(sklearn.hamming_loss(answers.truth, answers.decided))
+    whole = float(sklearn.accuracy_score(answers.truth, answers.decided))
     return {"accuracy": 1 - lost, "subset_accuracy": whole, "hamming_loss": lost}
 
 
-def measures(told: Answers, beta: float, top_k: int) -> dict[str, Any]:
+def measures(answers: Answers, beta: float, top_k: int) -> dict[str, Any]:
     """Compute the numbers that are neither a curve nor calibration."""
     with quiet():
-        classes = of_classes(told, beta)
-        whole = _of_one_class(told, top_k) if told.exclusive else _of_labels(told)
-        if not told.exclusive:
+        classes = of_classes(answers, beta)
+        whole = _of_one_class(answers, top_k) if answers.exclusive else _of_labels(answers)
+        if not answers.exclusive:
             whole["mean_average_precision"] = classes["macro"]["average_precision"]
-        return {**whole, **losses(told), **classes}
+        return {**whole, **losses(answers), **classes}

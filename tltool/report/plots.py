@@ -44,7 +44,7 @@ def _chosen(names: Sequence[str], numbers: dict[str, Any], key: str) -> list[str
 
 @dataclass(frozen=True)
 class _Curve:
-    """A kind of curve in the metrics, and how it is told."""
+    """A kind of curve in the metrics, and how it is shown."""
 
     key: str
     axes: tuple[str, str]
@@ -72,11 +72,11 @@ _PR = _Curve(
 def _curve_chart(
     names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any], kind: _Curve
 ) -> Chart | None:
-    told = numbers["curves"][kind.key]
+    found = numbers["curves"][kind.key]
     chosen = _chosen(names, numbers, kind.area)
     lines = []
     for name in [*chosen, "micro"]:
-        curve = told.get(name)
+        curve = found.get(name)
         if curve is None:
             continue
         both = np.array([curve[axis] for axis in kind.axes], float).T
@@ -135,8 +135,8 @@ def calibration_chart(numbers: dict[str, Any]) -> Chart | None:
         )
     if not lines:
         return None
-    told = "; ".join(f"{line.label}: {line.value}" for line in lines)
-    text = f"Calibration curve, on the diagonal probabilities would be true. {told}."
+    texts = "; ".join(f"{line.label}: {line.value}" for line in lines)
+    text = f"Calibration curve, on the diagonal probabilities would be true. {texts}."
     return line_chart(
         "Calibration curve",
         text,

@@ -40,12 +40,12 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
-def _weights(told: str) -> str:
-    if told == "imagenet":
+def _weights(weights: str) -> str:
+    if weights == "imagenet":
         return "weights trained on ImageNet"
-    if told == "none":
+    if weights == "none":
         return "random weights"
-    return f"the weights of {Path(told).name}"
+    return f"the weights of {Path(weights).name}"
 
 
 def _backbone(recipe: Recipe) -> str:
@@ -97,8 +97,8 @@ def _entry(entry: Any) -> str:
         return f"{name} [{'; '.join(map(_entry, settings))}]"
     if not isinstance(settings, dict) or not settings:
         return str(name)
-    told = ", ".join(f"{str(k).replace('_', ' ')} {_value(v)}" for k, v in settings.items())
-    return f"{name} ({told})"
+    texts = ", ".join(f"{str(k).replace('_', ' ')} {_value(v)}" for k, v in settings.items())
+    return f"{name} ({texts})"
 
 
 def _augmentation(recipe: Recipe) -> str:

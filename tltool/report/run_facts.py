@@ -1,4 +1,4 @@
-"""What a report tells of a run beside how it was evaluated: data, history, versions, commands."""
+"""What a report says of a run beside how it was evaluated: data, history, versions, commands."""
 
 import csv
 import hashlib

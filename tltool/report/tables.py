@@ -100,16 +100,16 @@ def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
     """Every class with its numbers."""
     intervals = numbers["intervals"]
 
-    def cell(name: str, key: str, told: dict[str, Any]) -> tuple[str, str]:
+    def cell(name: str, key: str, own: dict[str, Any]) -> tuple[str, str]:
         ends = intervals.get(f"classes.{name}.{key}")
         if key in _AREAS:
-            return decimal(told[key]), "" if ends is None else f"{ends[0]:.2f}{TO}{ends[1]:.2f}"
+            return decimal(own[key]), "" if ends is None else f"{ends[0]:.2f}{TO}{ends[1]:.2f}"
         short = "" if ends is None else f"{100 * ends[0]:.0f}{TO}{100 * ends[1]:.0f}"
-        return percent(told[key]), short
+        return percent(own[key]), short
 
     return [
-        ClassRow(name, told["samples"], [cell(name, key, told) for key in (*_COLUMNS, *_AREAS)])
-        for name, told in numbers.get("classes", {}).items()
+        ClassRow(name, own["samples"], [cell(name, key, own) for key in (*_COLUMNS, *_AREAS)])
+        for name, own in numbers.get("classes", {}).items()
     ]
 
 

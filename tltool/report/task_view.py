@@ -1,7 +1,7 @@
 """All that a report shows of a task: numbers as text, charts, and the pictures of its images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ from tltool.report.feature_map import (
     principal_components,
 )
 from tltool.report.material import Material, Pretrained
-from tltool.report.matrix import Matrix
 from tltool.report.pictures import GREY, THUMBNAIL, colours_of, thumbnail
 from tltool.report.whiskers import Whiskers, whiskers
 from tltool.tasks.display import Example
@@ -61,17 +60,21 @@ class MapPicture:
     alt: str
 
 
-@dataclass
 class TaskView:
     """View of a task: everything that the report shows of it.
 
-    Attributes
+    Parameters
     ----------
+    metrics : dict
+        As `tltool.evaluate` writes them.
     task : Task
-    numbers : dict
-        Of the metrics.
     colours : dict of class to str
         CSS.
+
+    Attributes
+    ----------
+    numbers : dict
+        Of the metrics.
     summary : str
         The first sentence to read.
     scatters : list of Chart
@@ -88,64 +91,32 @@ class TaskView:
     maps : list of MapPicture
     """
 
-    task: Task
-    numbers: dict[str, Any]
-    colours: dict[str, str]
-    summary: str
-    headline: list[tables.Number]
-    more: list[tables.Number]
-    classes: list[tables.ClassRow]
-    confusion: Matrix | None
-    confusions: list[str]
-    curves: list[Chart]
-    calibration: Chart | None
-    calibration_rows: list[tuple[str, str, str]]
-    threshold_charts: list[Chart]
-    threshold_rows: list[tuple[str, list[str]]]
-    averaged: list[tuple[str, str, str, str, str]]
-    scatters: list[Chart] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
-    whiskers: Whiskers | None = None
-    gain: str = ""
-    pretrained: Pretrained | None = None
-    examples: list[tuple[str, list[Card]]] = field(default_factory=list)
-    no_heat: str = ""
-    cells: tuple[int, ...] | None = None
-    maps: list[MapPicture] = field(default_factory=list)
-    map_note: str = ""
-
-
-def view_of(metrics: dict[str, Any], task: Task, colours: dict[str, str]) -> TaskView:
-    """The numbers of a task as a report shows them.
-
-    Parameters
-    ----------
-    metrics : dict
-        As `tltool.evaluate` writes them.
-    task : Task
-    colours : dict of class to str
-        CSS.
-    """
-    numbers, names = tables.numbers_of(metrics, task.name), task.classes
-    thresholds = numbers.get("thresholds") or {}
-    charts = [plots.threshold_chart(name, rows) for name, rows in thresholds.items()]
-    return TaskView(
-        task=task,
-        numbers=numbers,
-        colours=colours,
-        summary=tables.summary(task, numbers, metrics["split"]),
-        headline=tables.shown_numbers(numbers, task.headline),
-        more=tables.shown_numbers(numbers, task.more_numbers(numbers, metrics["beta"])),
-        classes=tables.class_rows(numbers),
-        confusion=plots.confusion_chart(names, numbers),
-        confusions=tables.confusions(names, numbers),
-        curves=plots.curve_charts(names, colours, numbers),
-        calibration=plots.calibration_chart(numbers),
-        calibration_rows=tables.calibration_rows(numbers),
-        threshold_charts=[c for c in charts if c is not None][:_THRESHOLDS],
-        threshold_rows=tables.threshold_rows(numbers),
-        averaged=tables.averaged_rows(metrics, task),
-    )
+    def __init__(self, metrics: dict[str, Any], task: Task, colours: dict[str, str]):
+        numbers, names = tables.numbers_of(metrics, task.name), task.classes
+        self.task, self.numbers, self.colours = task, numbers, colours
+        self.summary = tables.summary(task, numbers, metrics["split"])
+        self.headline = tables.shown_numbers(numbers, task.headline)
+        self.more = tables.shown_numbers(numbers, task.more_numbers(numbers, metrics["beta"]))
+        self.classes = tables.class_rows(numbers)
+        self.confusion = plots.confusion_chart(names, numbers)
+        self.confusions = tables.confusions(names, numbers)
+        self.curves = plots.curve_charts(names, colours, numbers)
+        self.calibration = plots.calibration_chart(numbers)
+        self.calibration_rows = tables.calibration_rows(numbers)
+        thresholds = (numbers.get("thresholds") or {}).items()
+        charts = [plots.threshold_chart(name, rows) for name, rows in thresholds]
+        self.threshold_charts = [chart for chart in charts if chart is not None][:_THRESHOLDS]
+        self.threshold_rows = tables.threshold_rows(numbers)
+        self.averaged = tables.averaged_rows(metrics, task)
+        # What is more than the numbers, added below.
+        self.scatters: list[Chart] = []
+        self.compared: list[Compared] = []
+        self.whiskers: Whiskers | None = None
+        self.pretrained: Pretrained | None = None
+        self.examples: list[tuple[str, list[Card]]] = []
+        self.cells: tuple[int, ...] | None = None
+        self.maps: list[MapPicture] = []
+        self.gain = self.no_heat = self.map_note = ""
 
 
 def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) -> None:

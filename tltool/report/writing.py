@@ -30,7 +30,6 @@ from tltool.report.task_view import (
     add_baselines,
     add_examples,
     add_maps,
-    view_of,
 )
 from tltool.run.folder import HISTORY_NAME
 
@@ -81,7 +80,7 @@ def _hexadecimal(colour: tuple[int, int, int]) -> str:
 
 def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
     metrics = material.evaluation.metrics
-    found = [view_of(metrics, task, palette.of_task[task.name]) for task in material.tasks]
+    found = [TaskView(metrics, task, palette.of_task[task.name]) for task in material.tasks]
     compared: dict[str, list[Compared]] = {}
     pretrained: Pretrained | None = None
     if not material.no_baselines():
@@ -148,9 +147,9 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
     """
     evaluation, recipe = material.evaluation, material.recipe
     metrics, folder = evaluation.metrics, material.path.parent
-    told: dict[str, Any] = {"topics": None, "stages": []}
+    recipe_texts: dict[str, Any] = {"topics": None, "stages": []}
     if recipe is not None:
-        told["topics"], told["stages"] = describe_recipe(recipe)
+        recipe_texts["topics"], recipe_texts["stages"] = describe_recipe(recipe)
     return render_page(
         "tltool.report",
         "report.html.j2",
@@ -165,7 +164,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         splits=SPLITS,
         samples=[class_samples(material, place) for place in range(len(material.tasks))],
         history=plots.history_charts(read_history(folder / HISTORY_NAME)),
-        recipe=told,
+        recipe=recipe_texts,
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),

@@ -14,7 +14,7 @@ from tltool.errors import RecipeError, UsageError
 from tltool.recipe import LossRecipe
 from tltool.tasks.task import Task
 
-# Where no label smoothing is told, for the cross-entropy of one class among several.
+# Where no label smoothing is given, for the cross-entropy of one class among several.
 DEFAULT_SMOOTHING = 0.1
 
 
@@ -73,7 +73,7 @@ def make_loss(
                 + b_o (1 - y'_o) p_o**gamma log(1 - p_o))
 
     with ``y' = (1 - s) y + s / 2``, a and b being alpha and 1 - alpha (both 1
-    where no alpha is told, and gamma 0 in the cross-entropy), and w_o the
+    where no alpha is given, and gamma 0 in the cross-entropy), and w_o the
     weight of output o's positives or negatives, in between for a soft target
     (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5).
     Targets may be soft, as mixup makes them. A row with a target below 0 is
