@@ -11,7 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tltool import convert, finetune, heatmap, load_recipe, patches
+from tltool import convert, finetune, heatmap, patches
 
 # Side of a patch and the real image around it, px. With a context of half the network's
 # receptive field the map says exactly what the classifier says.
@@ -28,9 +28,9 @@ def main(photograph: str, points: str, out: str, weights: str = "imagenet") -> N
     for split, counts in sorted(cut.counts.items()):
         print(split, counts)
 
-    # 2. A head on the frozen backbone, then the top blocks at a lower rate.
-    recipe = load_recipe("sealion-mobilenet", {"backbone": {"weights": weights}})
-    run = finetune(folder / "data", folder / "run", recipe)
+    # 2. A head on the frozen backbone, then the top blocks at a lower learning rate.
+    recipe = "sealion-mobilenet"
+    run = finetune(folder / "data", folder / "run", recipe, weights=weights)
     print(f"accuracy on the test split: {run.metrics['test']['accuracy']:.3f}")
 
     # 3. A fully convolutional network, and how far it says what the classifier says.

@@ -91,9 +91,11 @@ def read_recipe(recipe: str | None, assignments: tuple[str, ...], **values: Any)
     """The recipe that the options say, checked without importing TensorFlow."""
     from tltool.augment.entries import check_entries
     from tltool.recipe import override_recipe
-    from tltool.tasks.kinds import check_kinds
 
     loaded = override_recipe(recipe, assignments, **values)
+    # Only now: what the kinds need takes longer to import than a misspelt key to find.
+    from tltool.tasks.kinds import check_kinds
+
     check_kinds(loaded)
     check_entries(loaded.augment)
     return loaded
