@@ -191,30 +191,21 @@ def count(
         raise next(iter(failed.values()))
     labels = np.concatenate([each.detections.labels for each in counted])
     totals = count_labels(labels, classes, choice.parameters, level, interval)
-    survey = Survey(
-        folder=folder,
-        run=str(network if isinstance(network, str | Path) else network.name),
-        classes=classes,
-        images=counted,
-        totals=totals,
-        choice=choice,
-        level=level,
-        interval=interval,
-        doubts={
-            each.label: choice.doubt or why_unknown(each.label, choice.parameters, interval)
-            for each in totals
-            if each.interval is None
-        },
-        failed=failed,
-        left_out=given.left_out,
-    )
+    score = None
     if truth is not None:
         warn_of_blank(known, truth)
         scenes = [each.scene for each in counted]
-        names = labels_with(classes, known.values())
-        survey = replace(survey, score=score_points(scenes, radius, names))
+        score = score_points(scenes, radius, labels_with(classes, known.values()))
         if aoi is None:
             warn_of_far(scenes, radius, truth)
+    doubts = {
+        each.label: choice.doubt or why_unknown(each.label, choice.parameters, interval)
+        for each in totals
+        if each.interval is None
+    }
+    name = str(network if isinstance(network, str | Path) else network.name)
+    survey = Survey(folder, name, classes, counted, totals, choice, level, interval, doubts)
+    survey = replace(survey, score=score, failed=failed, left_out=given.left_out)
     if folder is not None:
         survey = replace(survey, files=write_survey(survey, folder, points_formats))
     if not any(len(each.detections) for each in counted):

@@ -513,7 +513,7 @@ def paint_survey(
     photographs : int
         How many; no two of a survey are alike.
     width, height, animals : int
-        Of each photograph, as for `paint_photograph`.
+        Size of each photograph in px and its animals, see `paint_photograph`.
     seed : int
         At least 0. The same arguments give the same survey.
 

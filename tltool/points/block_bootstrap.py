@@ -47,7 +47,7 @@ def count_blocks(
     Parameters
     ----------
     scenes : sequence of Scene
-        Of one class, or of all where labels do not matter.
+        Scenes of one class, or of all where labels do not matter.
     radius : float
         See `match_points`.
     block : float, optional

@@ -27,7 +27,7 @@ class MapGeometry:
     cell_size : float
         From cell to cell, px.
     width, height : int
-        Of the image, px.
+        Width and height of the image, px.
     """
 
     x: float

@@ -92,9 +92,9 @@ def find_peaks(
     floor : float
         Least height.
     row, column : int
-        Of the window's first cell in the map.
+        Row and column of the window's first cell in the map.
     shape : (int, int)
-        Of the map.
+        Shape of the map.
 
     Returns
     -------
@@ -181,9 +181,9 @@ def merge_plateaus(parts: Sequence[Plateaus], columns: int) -> Plateaus:
     Parameters
     ----------
     parts : sequence of Plateaus
-        Of windows that cover each cell once.
+        Plateaus of windows that cover each cell once.
     columns : int
-        Of the map.
+        Columns of the map.
 
     Returns
     -------
