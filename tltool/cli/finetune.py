@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 from tltool.cli.recipe_options import read_recipe, recipe_options
 
 
@@ -48,34 +49,23 @@ def finetune(
             raise click.UsageError(
                 "--resume RUN goes on in RUN: leave out -o, --overwrite and --strict"
             )
-        run = _resume(resume, data, choices)
+        given = any(value not in (None, ()) for value in choices.values())
+        stored = resume / "recipe.yaml"
+        if given and choices["recipe"] is None and stored.exists():
+            choices["recipe"] = str(stored)
+        recipe = read_recipe(**choices) if given else None
+        run = tltool.resume(resume, recipe, data, show=_show_report)
     elif data is None or out is None:
         raise click.UsageError("expected DATA and -o RUN, or --resume RUN")
     else:
         recipe = read_recipe(**choices)
-
-        import tltool
-
         run = tltool.finetune(
             data, out, recipe, strict=strict, overwrite=overwrite, show=_show_report
         )
     _show(run)
 
 
-def _resume(folder: Path, data: Path | None, choices: dict[str, Any]) -> Any:
-    told = any(value not in (None, ()) for value in choices.values())
-    stored = folder / "recipe.yaml"
-    if told and choices["recipe"] is None and stored.exists():
-        choices = {**choices, "recipe": str(stored)}
-    recipe = read_recipe(**choices) if told else None
-
-    import tltool
-
-    return tltool.resume(folder, recipe, data, show=_show_report)
-
-
 def _show_report(report: Any) -> None:
-    from tltool.cli import show
     from tltool.data.overview import report_table
 
     show.table(*report_table(report))
@@ -84,44 +74,34 @@ def _show_report(report: Any) -> None:
     show.line("")
 
 
-def _judged(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _tasks(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Task or empty name to its numbers."""
     return metrics.get("tasks", {"": metrics})
 
 
 def _show(run: Any) -> None:
-    from tltool.cli import show
     from tltool.tasks.kinds import metric_text
 
-    judged = {split: run.metrics[split] for split in ("valid", "test") if split in run.metrics}
-    if not judged:
-        show.line(f"{run.folder}: trained; there is no valid or test split to judge it on")
+    evaluated = {split: run.metrics[split] for split in ("valid", "test") if split in run.metrics}
+    if not evaluated:
+        show.line(f"{run.folder}: trained; there is no valid or test split to evaluate it on")
         return
-    last = list(judged)[-1]
-    for task, numbers in _judged(judged[last]).items():
+    last = list(evaluated)[-1]
+    for task, numbers in _tasks(evaluated[last]).items():
         rows = [
-            (
-                name,
-                each["samples"],
-                show.percent(each["precision"]),
-                show.percent(each["recall"]),
-            )
+            (name, each["samples"], show.percent(each["precision"]), show.percent(each["recall"]))
             for name, each in numbers.get("classes", {}).items()
         ]
-        title = f"{last}, {task}" if task else last
         if rows:
+            title = f"{last}, {task}" if task else last
             show.table((title, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
-    for task, numbers in _judged(judged[last]).items():
-        texts = ", ".join(_metric(split, task, judged[split]) for split in judged)
-        show.line(f"{task} {metric_text(numbers)[0]}: {texts}".lstrip())
+    for task, numbers in _tasks(evaluated[last]).items():
+        texts = []
+        for split, metrics in evaluated.items():
+            text = f"{split} {metric_text(_tasks(metrics)[task])[1]}"
+            if "averaged" in metrics:
+                mean = metric_text(_tasks(metrics["averaged"])[task])[1]
+                text += f" ({mean} averaged over flips and rotations)"
+            texts.append(text)
+        show.line(f"{task} {metric_text(numbers)[0]}: {', '.join(texts)}".lstrip())
     show.line(f"{run.folder} written in {run.metrics['seconds']:.0f} s")
-
-
-def _metric(split: str, task: str, metrics: dict[str, Any]) -> str:
-    from tltool.tasks.kinds import metric_text
-
-    text = f"{split} {metric_text(_judged(metrics)[task])[1]}"
-    if "averaged" in metrics:
-        mean = metric_text(_judged(metrics["averaged"])[task])[1]
-        text += f" ({mean} averaged over flips and rotations)"
-    return text

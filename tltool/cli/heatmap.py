@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 
 if TYPE_CHECKING:
     from tltool.mapping.image_map import HeatMap
@@ -84,7 +85,6 @@ def heatmap(
     given again. Of several images one that cannot be mapped does not stop the
     others.
     """
-    import tltool
     from tltool.errors import MapsError
     from tltool.run.map_options import Output
 
@@ -98,8 +98,6 @@ def heatmap(
 
 
 def _show(made: "list[HeatMap]") -> None:
-    from tltool.cli import show
-
     for each in made:
         show.line(f"{each.map_path}: {_work(each)}")
         for path in (each.overlay_path, each.preview_path, each.full_path):

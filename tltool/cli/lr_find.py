@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from tltool.cli import options
+import tltool
+from tltool.cli import options, show
 from tltool.cli.recipe_options import read_recipe, recipe_options
 
 
@@ -46,9 +47,6 @@ def lr_find(
     weights; stages before the one asked for are not run.
     """
     recipe = read_recipe(**choices)
-
-    import tltool
-    from tltool.cli import show
 
     found = tltool.lr_find(
         data, out, recipe, stage=stage, low=low, high=high, steps=steps, overwrite=overwrite
