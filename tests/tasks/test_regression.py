@@ -160,6 +160,15 @@ def test_many_numbers_that_are_not_whole_are_taken_for_measurements(data, caplog
     assert guess_kind("label", ["0.5", "a|b"]) == "multi-label"
 
 
+def test_a_column_of_another_name_is_learnt_where_the_kind_is_said(data, tmp_path):
+    path = brightness_manifest(tmp_path / "data", celsius)
+    path.write_text(path.read_text().replace("path,label,split", "path,celsius,split"))
+    (task,) = read_manifest(path, kind="regression").tasks
+    assert (task.name, task.kind) == ("celsius", "regression")
+    with pytest.raises(DataError, match="expected labels, received 48 different values"):
+        read_manifest(path)
+
+
 def test_what_is_no_number_is_named_by_line(tmp_path):
     path = brightness_manifest(tmp_path / "data", lambda level, i: "wet" if i == 2 else "1.5")
     with pytest.raises(DataError, match=r"line 4.*expected a number for a regression task.*wet"):

@@ -120,7 +120,8 @@ def _task_names(
                 f"{table.path}, column {name}: expected letters, digits and _ in a task's name."
                 " Rename the column, or name the columns to learn under tasks in the recipe"
             )
-        if different > max(_MANY, len(values) / 2):
+        numbers = kind is not None and not kind_of(kind).probabilistic
+        if different > max(_MANY, len(values) / 2) and not numbers:
             raise DataError(
                 f"{table.path}, column {name}: expected labels, received {different} different"
                 f" values in {len(values)} rows. Name the columns to learn under tasks in the"

@@ -162,10 +162,15 @@ def _stage(stage: StageRecipe) -> str:
 
 
 def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
-    weights = [
-        f"{name} ({task.kind}, weight {task.weight:g})" for name, task in recipe.tasks.items()
-    ]
-    return [("Tasks", "; ".join(weights) + ".")] if weights else []
+    texts = []
+    for name, task in recipe.tasks.items():
+        parts = [str(task.kind), f"weight {task.weight:g}"]
+        kind = KINDS.get(task.kind or "")
+        if kind is not None and not kind.probabilistic:
+            # What is said of the loss below is of classes.
+            parts += kind.loss_words(task.loss or recipe.training.loss)
+        texts.append(f"{name} ({', '.join(parts)})")
+    return [("Tasks", "; ".join(texts) + ".")] if texts else []
 
 
 def _training(recipe: Recipe) -> str:
