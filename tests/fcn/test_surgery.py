@@ -198,7 +198,7 @@ def test_what_cannot_convert_is_refused_by_the_layers_name():
     cases = [
         (
             lambda x: softmax(layers.Flatten()(layers.Permute((2, 1, 3), name="turn")(stem(x)))),
-            r"layer turn \(Permute\) cannot be converted: it is not known to judge every position",
+            r"layer turn \(Permute\) cannot be converted: it is not known to treat every position",
         ),
         (
             lambda x: softmax(layers.Flatten()(layers.Reshape((9, 20), name="mix")(stem(x)))),
