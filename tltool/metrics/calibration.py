@@ -22,8 +22,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logit, softmax
 
 from tltool.metrics.answers import Answers
 
@@ -93,6 +91,8 @@ def soften(probabilities: np.ndarray, temperature: float, exclusive: bool) -> np
     exclusive : bool
         Whether they add up to 1 (softmax), else each is by itself (sigmoid).
     """
+    from scipy.special import expit, logit, softmax
+
     kept = _clipped(probabilities)
     if exclusive:
         return softmax(np.log(kept) / temperature, axis=1)
@@ -113,6 +113,9 @@ def fit_temperature(answers: Answers) -> float | None:
     answers are right (then it falls without end) or no better than chance
     (then it rises).
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax, logit
+
     if not len(answers):
         return None
     if answers.exclusive:

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from sklearn import metrics as sklearn
 
 from tltool.metrics.answers import Answers
-from tltool.metrics.measures import divide, number, quiet
+from tltool.metrics.measures import divide, number, quiet, scikit
 
 MICRO = "micro"
 
@@ -26,14 +25,14 @@ def _thinned(*columns: np.ndarray) -> list[list[float]]:
 def _roc(truth: np.ndarray, scores: np.ndarray) -> dict[str, list[float]] | None:
     if truth.all() or not truth.any():
         return None
-    fpr, tpr = _thinned(*sklearn.roc_curve(truth, scores)[:2])
+    fpr, tpr = _thinned(*scikit().roc_curve(truth, scores)[:2])
     return {"fpr": fpr, "tpr": tpr}
 
 
 def _precision_recall(truth: np.ndarray, scores: np.ndarray) -> dict[str, list[float]] | None:
     if not truth.any():
         return None
-    found = sklearn.precision_recall_curve(truth, scores, drop_intermediate=True)
+    found = scikit().precision_recall_curve(truth, scores, drop_intermediate=True)
     precision, recall = _thinned(*found[:2])
     return {"recall": recall, "precision": precision}
 
@@ -63,7 +62,7 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
     """Find the probability from which on yes gives the highest F1; None without a yes."""
     if not truth.any():
         return None
-    precision, recall, thresholds = sklearn.precision_recall_curve(truth, scores)
+    precision, recall, thresholds = scikit().precision_recall_curve(truth, scores)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
     return float(thresholds[f1[:-1].argmax()])

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
-from sklearn import metrics as sklearn
 
 from tltool.metrics.answers import Answers
 from tltool.metrics.classification import confusion_matrix
@@ -20,15 +18,24 @@ RATES = ("precision", "recall", "f1", "f_beta", "specificity")
 MEASURES = (*RATES, "roc_auc", "average_precision")
 
 _SCORES = {
-    "accuracy": sklearn.accuracy_score,
-    "balanced_accuracy": sklearn.balanced_accuracy_score,
-    "kappa": sklearn.cohen_kappa_score,
+    "accuracy": "accuracy_score",
+    "balanced_accuracy": "balanced_accuracy_score",
+    "kappa": "cohen_kappa_score",
 }
+
+
+def scikit() -> Any:
+    """Import scikit-learn's metrics, which takes a second: mistakes are found before that."""
+    from sklearn import metrics
+
+    return metrics
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence the warnings of scikit-learn on what is undefined: it is None in the result."""
+    from sklearn import config_context
+
     with (
         warnings.catch_warnings(),
         np.errstate(divide="ignore", invalid="ignore"),
@@ -68,20 +75,20 @@ def _rates(answers: Answers, beta: float, average: str | None) -> list[Any]:
     # A single column would be taken for two classes.
     alone = [True] if truth.shape[1] == 1 else None
     kept = {"labels": alone, "average": None, "zero_division": np.nan}
-    precision, recall, f1, _ = sklearn.precision_recall_fscore_support(truth, answer, **kept)
-    f_beta = sklearn.fbeta_score(truth, answer, beta=beta, **kept)
+    precision, recall, f1, _ = scikit().precision_recall_fscore_support(truth, answer, **kept)
+    f_beta = scikit().fbeta_score(truth, answer, beta=beta, **kept)
     # Recall of what is not the class.
-    no = sklearn.recall_score(~truth, ~answer, **kept)
+    no = scikit().recall_score(~truth, ~answer, **kept)
     return [precision, recall, f1, f_beta, no]
 
 
 def _area(truth: np.ndarray, scores: np.ndarray) -> float:
     one_kind = truth.all() or not truth.any()
-    return math.nan if one_kind else float(sklearn.roc_auc_score(truth, scores))
+    return math.nan if one_kind else float(scikit().roc_auc_score(truth, scores))
 
 
 def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    return float(sklearn.average_precision_score(truth, scores)) if truth.any() else math.nan
+    return float(scikit().average_precision_score(truth, scores)) if truth.any() else math.nan
 
 
 def _questions(answers: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
@@ -138,12 +145,12 @@ def losses(answers: Answers) -> dict[str, Number]:
         return {"log_loss": None, "brier": None}
     if answers.exclusive:
         truth, scores, every = answers.labels, answers.scores, list(range(answers.truth.shape[1]))
-        brier = sklearn.brier_score_loss(truth, scores, labels=every)
+        brier = scikit().brier_score_loss(truth, scores, labels=every)
     else:
         truth, scores, every = answers.truth.ravel(), answers.scores.ravel(), [False, True]
-        brier = sklearn.brier_score_loss(truth, scores, pos_label=True)
+        brier = scikit().brier_score_loss(truth, scores, pos_label=True)
     return {
-        "log_loss": number(sklearn.log_loss(truth, scores, labels=every)),
+        "log_loss": number(scikit().log_loss(truth, scores, labels=every)),
         "brier": number(brier),
     }
 
@@ -153,7 +160,7 @@ def _top_k(answers: Answers, top_k: int) -> dict[str, Number]:
     every = np.arange(classes)
     return {
         str(k): number(
-            sklearn.top_k_accuracy_score(answers.labels, answers.scores, k=k, labels=every)
+            scikit().top_k_accuracy_score(answers.labels, answers.scores, k=k, labels=every)
         )
         if len(answers)
         else None
@@ -166,7 +173,7 @@ def _of_one_class(answers: Answers, top_k: int) -> dict[str, Any]:
     labels, predicted = answers.labels, answers.predicted
     matrix = confusion_matrix(labels, predicted, answers.truth.shape[1])
     found: dict[str, Any] = {
-        name: number(score(labels, predicted)) if len(answers) else None
+        name: number(getattr(scikit(), score)(labels, predicted)) if len(answers) else None
         for name, score in _SCORES.items()
     }
     if not answers.asked:
@@ -184,8 +191,8 @@ def _of_labels(answers: Answers) -> dict[str, Any]:
     """Numbers of all images together, where each has any number of classes."""
     if not len(answers):
         return dict.fromkeys(("accuracy", "subset_accuracy", "hamming_loss"))
-    lost = float(sklearn.hamming_loss(answers.truth, answers.decided))
-    whole = float(sklearn.accuracy_score(answers.truth, answers.decided))
+    lost = float(scikit().hamming_loss(answers.truth, answers.decided))
+    whole = float(scikit().accuracy_score(answers.truth, answers.decided))
     return {"accuracy": 1 - lost, "subset_accuracy": whole, "hamming_loss": lost}
 
 
