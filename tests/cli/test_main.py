@@ -223,7 +223,7 @@ def test_each_error_has_its_line_and_status(run, monkeypatch, error, status, lin
     def fail():
         raise error
 
-    monkeypatch.setattr("tltool.cli.recipes.recipe_names", fail)
+    monkeypatch.setattr("tltool.recipe.recipe_names", fail)
     found, out, err = run("recipes", *(["--debug"] if debug else []))
     assert (found, out) == (status, "")
     assert err.splitlines()[-1] == f"tltool: {line}"
