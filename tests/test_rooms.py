@@ -1,6 +1,7 @@
 """The house: a room imports rooms of the lines above its own, and rooms to its left."""
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,18 @@ def test_a_room_imports_only_what_stands_above_it_or_to_its_left(room):
         if imported_rooms(path) - above
     }
     assert not wrong
+
+
+def test_every_package_is_installed():
+    """What `setup.cfg` lists is what there is: an editable install would not notice."""
+    config = configparser.ConfigParser()
+    config.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    listed = set(config["options"]["packages"].split())
+    there = {
+        ".".join(("tltool", *path.parent.relative_to(PACKAGE).parts))
+        for path in PACKAGE.rglob("__init__.py")
+    }
+    assert listed == there | {"tltool.recipes"}
+    templates = {path.parent.parent for path in PACKAGE.rglob("templates/*")}
+    data = set(config["options.package_data"])
+    assert {".".join(("tltool", *path.relative_to(PACKAGE).parts)) for path in templates} <= data
