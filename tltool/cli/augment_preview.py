@@ -12,26 +12,10 @@ from tltool.cli import options, show
 @click.command("augment-preview", short_help="Show what a recipe's augmentation does to images.")
 @click.argument("recipe", metavar="RECIPE")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Rows, an image each [one for each class, 6 at most].",
-)
-@click.option(
-    "--variants",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=16,
-    show_default=True,
-    help="Columns beside the originals.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of everything that is drawn by chance.",
+@options.whole("--images", "Rows, an image each [one for each class, 6 at most].", "N")
+@options.whole("--variants", "Columns beside the originals.", "N", shown=16)
+@options.whole(
+    "--seed", "Seed of everything that is drawn by chance.", type=click.IntRange(min=0), shown=0
 )
 @options.overwrite
 @options.out("PNG file to write.")

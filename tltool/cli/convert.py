@@ -13,53 +13,36 @@ from tltool.cli.model_options import architecture, model_options
 
 @click.command(short_help="Turn a classifier into a fully convolutional network.")
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL")
-@click.option(
+@options.path(
     "--check-image",
-    type=click.Path(path_type=Path),
-    help="Real image to measure the fidelity on [a source of the patches, or the patches].",
+    "Real image to measure the fidelity on [a source of the patches, or the patches].",
 )
-@click.option(
-    "--windows",
-    type=click.IntRange(min=1),
-    default=1024,
-    show_default=True,
-    help="Windows to compare for the fidelity.",
-)
-@click.option(
+@options.whole("--windows", "Windows to compare for the fidelity.", shown=1024)
+@options.number(
     "--stride",
-    type=float,
-    metavar="PX",
-    help="Between cells, px of the image: the network's own halved any number of times. Written"
+    "Between cells, px of the image: the network's own halved any number of times. Written"
     " as fcn-stridePX.keras [the network's own, as fcn.keras].",
+    "PX",
 )
-@click.option(
+@options.flag(
     "--adapt",
-    is_flag=True,
-    help="First train on for a few epochs with real surroundings of the patches in place of zeros;"
+    "First train on for a few epochs with real surroundings of the patches in place of zeros;"
     " a new run folder is written.",
 )
-@click.option(
+@options.path(
     "--data",
-    type=click.Path(path_type=Path),
-    help="With --adapt: patches that tltool patches cut [the run's own, cut anew with context].",
+    "With --adapt: patches that tltool patches cut [the run's own, cut anew with context].",
 )
-@click.option(
-    "--context",
-    type=click.IntRange(min=1),
-    metavar="PX",
-    help="With --adapt: margin of real image [from where on the map is exact].",
+@options.whole(
+    "--context", "With --adapt: margin of real image [from where on the map is exact].", "PX"
 )
-@click.option(
-    "--epochs", type=click.IntRange(min=1), help="With --adapt: how many of all layers [10]."
-)
+@options.whole("--epochs", "With --adapt: how many of all layers [10].")
 @model_options
 @architecture
 @options.overwrite
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder to write into [RUN; of a MODEL file its name with -fcn, here; with --adapt the"
+@options.path(
+    "-o --out",
+    "Folder to write into [RUN; of a MODEL file its name with -fcn, here; with --adapt the"
     " name with -adapted].",
 )
 def convert(

@@ -46,51 +46,29 @@ class _Counting(click.Command):
 @options.run
 @options.images
 @options.maps
-@click.option(
-    "--threshold",
-    type=float,
-    metavar="P",
-    help="Least score of a point, in place of the tuned ones.",
-)
-@click.option(
-    "--distance",
-    type=float,
-    metavar="PX",
-    help="Least distance of two points, in place of the tuned ones.",
-)
-@click.option(
+@options.number("--threshold", "Least score of a point, in place of the tuned ones.", "P")
+@options.number("--distance", "Least distance of two points, in place of the tuned ones.", "PX")
+@options.path(
     "--aoi",
-    type=click.Path(path_type=Path),
-    metavar="GEOJSON",
-    help="Areas to count in, in any CRS (in pixels, y down, where the image has none).",
+    "Areas to count in, in any CRS (in pixels, y down, where the image has none).",
+    "GEOJSON",
 )
-@click.option(
-    "--truth",
-    type=click.Path(path_type=Path),
-    metavar="POINTS",
-    help="Annotated points to score against; any format of tltool patches.",
+@options.path(
+    "--truth", "Annotated points to score against; any format of tltool patches.", "POINTS"
 )
-@click.option(
-    "--level",
-    type=float,
-    default=0.95,
-    show_default=True,
-    metavar="P",
-    help="Confidence level of the intervals.",
-)
-@click.option(
+@options.number("--level", "Confidence level of the intervals.", "P", shown=0.95)
+@options.option(
     "--interval",
-    metavar="beta-binomial|bootstrap",
-    default="beta-binomial",
-    help="Method of the intervals; bootstrap needs a tuning with --blocks or many images"
+    "Method of the intervals; bootstrap needs a tuning with --blocks or many images"
     " [beta-binomial].",
+    "beta-binomial|bootstrap",
+    default="beta-binomial",
 )
-@click.option(
-    "--points-format",
-    "points_formats",
+@options.option(
+    "--points-format points_formats",
+    "Write the points in this format too, beside CSV and GeoJSON.",
+    "gpkg|coco",
     multiple=True,
-    metavar="gpkg|coco",
-    help="Write the points in this format too, beside CSV and GeoJSON.",
 )
 @options.counting
 @options.overwrite

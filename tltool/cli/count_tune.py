@@ -12,33 +12,27 @@ from tltool.cli import options
 @options.run
 @options.images
 @options.points
-@click.option(
-    "--for",
-    "goal",
-    metavar="f1|count",
+@options.option(
+    "--for goal",
+    "f1: the best F1 score; count: as many detections as there are animals [f1].",
+    "f1|count",
     default="f1",
-    help="f1: the best F1 score; count: as many detections as there are animals [f1].",
 )
-@click.option(
+@options.flag(
     "--one-rule",
-    is_flag=True,
-    help="One threshold and distance for all classes, whatever the label [one for each class"
+    "One threshold and distance for all classes, whatever the label [one for each class"
     " of 10 points or more].",
 )
 @options.aoi
 @options.maps
-@click.option(
-    "--blocks",
-    type=float,
-    metavar="PX",
-    help="Side of the squares that the bootstrap resamples [each image is one].",
+@options.number(
+    "--blocks", "Side of the squares that the bootstrap resamples [each image is one].", "PX"
 )
-@click.option(
+@options.whole(
     "--folds",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Validate each part of the images by what is chosen on the others [5, or as many as there"
+    "Validate each part of the images by what is chosen on the others [5, or as many as there"
     " are images, from 3 on].",
+    "N",
 )
 @options.counting
 def tune(run: Path, images: tuple[Path, ...], points: Path, one_rule: bool, **more: Any) -> None:

@@ -9,11 +9,11 @@ from tltool.cli import options
 
 @click.command(short_help="Paint a survey and make the whole journey over it.")
 @options.out("Folder for everything the demo makes.")
-@click.option(
+@options.option(
     "--weights",
-    metavar="imagenet|none|PATH",
+    "Weights of MobileNet with alpha 0.25 [imagenet, or none where they cannot be had].",
+    "imagenet|none|PATH",
     default="imagenet",
-    help="Weights of MobileNet with alpha 0.25 [imagenet, or none where they cannot be had].",
 )
 @options.seed
 @options.overwrite

@@ -34,61 +34,42 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 @click.command(short_help="Evaluate a run on labelled images: numbers with intervals.")
 @options.run
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
+@options.option(
     "--split",
+    "Images to evaluate on [test, or all of data without splits].",
     type=click.Choice(["train", "valid", "test", "all"]),
-    help="Images to evaluate on [test, or all of data without splits].",
 )
-@click.option(
+@options.option(
     "--beta",
+    "Beta of F-beta: how many times as much recall counts as precision.",
     type=click.FloatRange(min=0, min_open=True),
-    default=2.0,
-    show_default=True,
-    help="Beta of F-beta: how many times as much recall counts as precision.",
+    shown=2.0,
 )
-@click.option(
-    "--top-k",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    metavar="K",
-    help="Most probable classes among which the right one may be.",
-)
+@options.whole("--top-k", "Most probable classes among which the right one may be.", "K", shown=3)
 @options.views
-@click.option(
-    "--resamples",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Resamples of the bootstrap that the intervals come from.",
+@options.whole(
+    "--resamples", "Resamples of the bootstrap that the intervals come from.", shown=1000
 )
-@click.option(
-    "--assert",
-    "required",
-    multiple=True,
-    metavar="EXPRESSION",
-    help='What a number of metrics.json is to be, such as "accuracy>=0.6" or'
+@options.option(
+    "--assert required",
+    'What a number of metrics.json is to be, such as "accuracy>=0.6" or'
     ' "classes.pups.recall>0.5"; exit status 1 where it is not. Repeatable.',
+    "EXPRESSION",
+    multiple=True,
 )
-@click.option(
-    "--report/--no-report",
-    default=True,
-    show_default=True,
-    help="Write report.html, which takes longer than the numbers.",
+@options.option(
+    "--report/--no-report", "Write report.html, which takes longer than the numbers.", shown=True
 )
-@click.option(
+@options.option(
     "--feature-map/--no-feature-map",
-    default=True,
-    show_default=True,
-    help="Lay the images out by their features in it (t-SNE: some seconds).",
+    "Lay the images out by their features in it (t-SNE: some seconds).",
+    shown=True,
 )
 @options.batch_size
 @options.seed
 @options.strict
 @options.overwrite
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Folder to write [RUN/evaluation]."
-)
+@options.path("-o --out", "Folder to write [RUN/evaluation].")
 def evaluate(
     run: Path,
     data: Path,

@@ -41,65 +41,56 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.command(short_help="Show where in images the network sees what it predicts.")
 @options.run
 @click.argument("images", nargs=-1, metavar="IMAGE...|DIR", type=click.Path(path_type=Path))
-@click.option(
+@options.option(
     "--method",
+    "Method that makes the map; cam needs global average pooling and one linear layer.",
     type=click.Choice(METHOD_NAMES),
-    default=DEFAULT_METHOD,
-    show_default=True,
-    help="Method that makes the map; cam needs global average pooling and one linear layer.",
+    shown=DEFAULT_METHOD,
 )
-@click.option(
-    "--class",
-    "label",
-    metavar="NAME",
+@options.option(
+    "--class label",
+    "Class to explain [of each image the most probable].",
+    "NAME",
     shell_complete=_complete_class,
-    help="Class to explain [of each image the most probable].",
 )
-@click.option(
-    "--task",
-    metavar="NAME",
-    shell_complete=_complete_task,
-    help="Name of the task, where the run has several.",
+@options.option(
+    "--task", "Name of the task, where the run has several.", "NAME", shell_complete=_complete_task
 )
-@click.option(
+@options.option(
     "--layer",
-    metavar="NAME",
+    "Whose map is looked at [the last before the head with 5 cells or more a side].",
+    "NAME",
     shell_complete=_complete_layer,
-    help="Whose map is looked at [the last before the head with 5 cells or more a side].",
 )
-@click.option("--list-layers", is_flag=True, help="List the layers that have maps, and end.")
-@click.option(
+@options.flag("--list-layers", "List the layers that have maps, and end.")
+@options.option(
     "--raw",
+    "Write the map too, in px of what the network sees of the image.",
     type=click.Choice(["npy", "tiff"]),
-    help="Write the map too, in px of what the network sees of the image.",
 )
-@click.option(
-    "--boxes",
-    is_flag=True,
-    help="Put a box around the largest part of the map; boxes.csv and boxes.json (COCO).",
+@options.flag(
+    "--boxes", "Put a box around the largest part of the map; boxes.csv and boxes.json (COCO)."
 )
-@click.option(
+@options.option(
     "--box-threshold",
+    "Share of the map's maximum from which a cell is in the box [0.2].",
+    "SHARE",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="SHARE",
-    help="Share of the map's maximum from which a cell is in the box [0.2].",
 )
-@click.option(
+@options.path(
     "--truth",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Positions of things: boxes (CSV: image,xmin,ymin,xmax,ymax and perhaps label); with"
+    "Positions of things: boxes (CSV: image,xmin,ymin,xmax,ymax and perhaps label); with"
     " --compare points too.",
+    "FILE",
 )
-@click.option(
+@options.flag(
     "--compare",
-    is_flag=True,
-    help="Measure how faithful the maps of each method are, to choose one; methods.csv, .json.",
+    "Measure how faithful the maps of each method are, to choose one; methods.csv, .json.",
 )
 @options.batch_size
 @options.strict
 @options.overwrite
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write into.")
+@options.path("-o --out", "Folder to write into.")
 def explain(
     run: Path,
     images: tuple[Path, ...],

@@ -11,23 +11,20 @@ from tltool.cli import options, show
 
 @click.command(short_help="Write an FCN for other tools: ONNX, OpenVINO, SavedModel.")
 @click.argument("fcn", type=click.Path(path_type=Path))
-@click.option(
+@options.option(
     "--format",
+    "onnx: a file for Deepness, the plugin of QGIS; the others: a folder.",
     type=click.Choice(["onnx", "openvino", "saved_model"]),
     required=True,
-    help="onnx: a file for Deepness, the plugin of QGIS; the others: a folder.",
 )
-@click.option(
-    "--tile",
-    type=click.IntRange(min=1),
-    metavar="PX",
-    help="Side of the ONNX file's tiles, px of the image [from what the network sees].",
+@options.whole(
+    "--tile", "Side of the ONNX file's tiles, px of the image [from what the network sees].", "PX"
 )
-@click.option(
+@options.option(
     "--model-type",
-    type=click.Choice(["segmentor", "regressor"]),
-    help="Output of Deepness: the likeliest class of each pixel, or a raster of probabilities a"
+    "Output of Deepness: the likeliest class of each pixel, or a raster of probabilities a"
     " class [segmentor where the classes exclude each other].",
+    type=click.Choice(["segmentor", "regressor"]),
 )
 @options.overwrite
 @options.out("File that ends in .onnx, or folder.")

@@ -14,21 +14,10 @@ from tltool.cli.model_options import model_options
 @click.argument("fcn", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option(
-    "--windows",
-    type=click.IntRange(min=1),
-    default=1024,
-    show_default=True,
-    help="Windows to compare at most.",
-)
+@options.whole("--windows", "Windows to compare at most.", shown=1024)
 @model_options
 @options.overwrite
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Picture of where they differ [IMAGE.fidelity.png beside FCN].",
-)
+@options.path("-o --out", "Picture of where they differ [IMAGE.fidelity.png beside FCN].")
 def fidelity(fcn: Path, model: Path, image: Path, out: Path | None, **more: Any) -> None:
     """Compare the map of FCN with the classifier MODEL on the same windows of IMAGE.
 

@@ -13,21 +13,20 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 @click.command(short_help="Fine-tune a pretrained backbone on labelled images.")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @recipe_options
-@click.option(
+@options.option(
     "--steps",
+    "Most batches of each stage, instead of --epochs.",
+    "N[,N...]",
     type=options.Numbers(int),
-    metavar="N[,N...]",
-    help="Most batches of each stage, instead of --epochs.",
 )
 @options.strict
-@click.option(
+@options.path(
     "--resume",
-    type=click.Path(path_type=Path),
-    metavar="RUN",
-    help="Go on with a run that was stopped; DATA and the recipe are those it began with.",
+    "Go on with a run that was stopped; DATA and the recipe are those it began with.",
+    "RUN",
 )
 @options.overwrite
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@options.path("-o --out", "Run folder to write.")
 def finetune(
     data: Path | None,
     out: Path | None,

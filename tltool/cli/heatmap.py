@@ -16,54 +16,26 @@ if TYPE_CHECKING:
 @click.command(short_help="Map class probabilities over images of any size.")
 @options.run
 @options.images
-@options.map_options(
-    "engine",
-    "precision",
-    "tta",
-    "aoi",
-    "scale",
-    "bands",
-    "resample",
-    "scales",
-    "combine",
-    "tile",
-    "stride",
-    "shift_and_stitch",
-    "mode",
-)
-@click.option(
-    "--full-resolution",
-    is_flag=True,
-    help="Write the map enlarged to a value a pixel of the image too.",
-)
-@click.option(
+@options.map_options()
+@options.flag("--full-resolution", "Write the map enlarged to a value a pixel of the image too.")
+@options.option(
     "--dtype",
+    "Data type of the map; integers carry their scale [float32; of a class map the smallest].",
     type=click.Choice(["float32", "uint8", "uint16"]),
-    help="Data type of the map; integers carry their scale [float32; of a class map the smallest].",
 )
-@click.option(
-    "--classes",
-    type=options.Numbers(str),
-    metavar="NAME,...",
-    help="Write these classes only.",
+@options.option("--classes", "Write these classes only.", "NAME,...", type=options.Numbers(str))
+@options.flag(
+    "--argmax", "Write the most probable class, with a colour table and the classes' names."
 )
-@click.option(
-    "--argmax",
-    is_flag=True,
-    help="Write the most probable class, with a colour table and the classes' names.",
-)
-@click.option(
+@options.option(
     "--format",
+    "zarr needs the extra: pip install 'tltool[zarr]'.",
     type=click.Choice(["geotiff", "zarr"]),
-    default="geotiff",
-    show_default=True,
-    help="zarr needs the extra: pip install 'tltool[zarr]'.",
+    shown="geotiff",
 )
-@click.option("--cog", is_flag=True, help="Write a Cloud-Optimized GeoTIFF.")
-@click.option(
-    "--preview",
-    is_flag=True,
-    help="Write an HTML page to look into the map too; it needs nothing but a browser.",
+@options.flag("--cog", "Write a Cloud-Optimized GeoTIFF.")
+@options.flag(
+    "--preview", "Write an HTML page to look into the map too; it needs nothing but a browser."
 )
 @options.overwrite
 @options.out("Folder for the maps, overlays and JSON files.")

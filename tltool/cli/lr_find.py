@@ -13,21 +13,14 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 @click.command("lr-find", short_help="Find the learning rate of a stage.")
 @click.argument("data", type=click.Path(path_type=Path))
 @recipe_options
-@click.option(
-    "--stage",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Stage of the recipe, from 1.",
-    show_default=True,
-)
-@click.option("--low", type=float, default=1e-6, help="First rate.", show_default=True)
-@click.option("--high", type=float, default=1.0, help="Last rate.", show_default=True)
-@click.option(
+@options.whole("--stage", "Stage of the recipe, from 1.", shown=1)
+@options.number("--low", "First rate.", shown=1e-6)
+@options.number("--high", "Last rate.", shown=1.0)
+@options.whole(
     "--steps",
+    "Most steps; it ends where the loss diverges.",
     type=click.IntRange(min=10),
-    default=100,
-    help="Most steps; it ends where the loss diverges.",
-    show_default=True,
+    shown=100,
 )
 @options.overwrite
 @options.out("PNG of the curve; a CSV of the same stem lies beside it.")

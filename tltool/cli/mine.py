@@ -12,25 +12,15 @@ from tltool.cli import options
 @options.run
 @options.images
 @options.points
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=1,
-    metavar="N",
-    help="Number of times to mine and train again [1].",
-)
-@click.option(
+@options.whole("--rounds", "Number of times to mine and train again [1].", "N", default=1)
+@options.number(
     "--ratio",
-    type=float,
-    metavar="X",
-    help="Patches that a round adds at most, for each animal of the training [16; less where there"
+    "Patches that a round adds at most, for each animal of the training [16; less where there"
     " are many animals].",
+    "X",
 )
-@click.option(
-    "--distance",
-    type=float,
-    metavar="PX",
-    help="Least distance of a new patch from every point [1.5 of the patch's side].",
+@options.number(
+    "--distance", "Least distance of a new patch from every point [1.5 of the patch's side].", "PX"
 )
 @options.aoi
 @options.counting

@@ -8,32 +8,42 @@ from typing import Any
 import click
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
-overwrite = click.option("--overwrite", is_flag=True, help="Replace what exists already.")
-seed = click.option(
-    "--seed", type=click.IntRange(min=0), help="Seed of everything that is drawn by chance."
-)
-context = click.option(
+
+def option(name: str, help_text: str, metavar: str | None = None, **more: Any) -> Decorator:
+    """An option, perhaps with the name of its parameter behind its own; `shown` is a default."""
+    if "shown" in more:
+        more |= {"default": more.pop("shown"), "show_default": True}
+    return click.option(*name.split(), help=help_text, metavar=metavar, **more)
+
+
+flag = functools.partial(option, is_flag=True)
+number = functools.partial(option, type=float)
+whole = functools.partial(option, type=click.IntRange(min=1))
+path = functools.partial(option, type=click.Path(path_type=Path))
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Several options as one."""
+    return lambda command: functools.reduce(lambda made, one: one(made), decorators[::-1], command)
+
+
+overwrite = flag("--overwrite", "Replace what exists already.")
+seed = whole("--seed", "Seed of everything that is drawn by chance.", type=click.IntRange(min=0))
+context = whole(
     "--context",
+    "Margin of real image around the patch that the network also sees.",
+    "PX",
     type=click.IntRange(min=0),
-    metavar="PX",
-    help="Margin of real image around the patch that the network also sees.",
 )
-strict = click.option(
-    "--strict", is_flag=True, help="Stop at an unreadable image instead of leaving it out."
-)
-batch_size = click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Images that the network sees at a time.",
-)
-views = click.option(
+strict = flag("--strict", "Stop at an unreadable image instead of leaving it out.")
+batch_size = whole("--batch-size", "Images that the network sees at a time.", shown=32)
+views = option(
     "--tta",
-    metavar="d4|N",
-    help="Test-time augmentation: the mean over the eight flips and rotations, or over N random"
+    "Test-time augmentation: the mean over the eight flips and rotations, or over N random"
     " draws of the recipe's augmentation.",
+    "d4|N",
 )
 run = click.argument("run", type=click.Path(path_type=Path))
 images = click.argument(
@@ -41,26 +51,20 @@ images = click.argument(
 )
 points = click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
 
-aoi = click.option(
+aoi = path(
     "--aoi",
-    type=click.Path(path_type=Path),
-    metavar="GEOJSON",
-    help="The annotated areas, in any CRS (in pixels, y down, where the image has none): what lies"
+    "The annotated areas, in any CRS (in pixels, y down, where the image has none): what lies"
     " outside is not known.",
+    "GEOJSON",
 )
-ignore = click.option(
-    "--ignore",
-    type=click.Path(path_type=Path),
-    metavar="GEOJSON",
-    help="Areas that nothing is taken from, in coordinates as those of --aoi.",
+ignore = path(
+    "--ignore", "Areas that nothing is taken from, in coordinates as those of --aoi.", "GEOJSON"
 )
 
 
-def out(help_text: str) -> Callable[[Command], Command]:
+def out(help_text: str) -> Decorator:
     """`-o/--out`, with what the command writes there."""
-    return click.option(
-        "-o", "--out", required=True, type=click.Path(path_type=Path), help=help_text
-    )
+    return path("-o --out", help_text, required=True)
 
 
 class Numbers(click.ParamType):
@@ -86,92 +90,82 @@ class Numbers(click.ParamType):
 
 # How maps are made: an option for each of `tltool.run.map_options.MapOptions`.
 _MAP_OPTIONS = {
-    "engine": click.option(
+    "engine": option(
         "--engine",
-        metavar="NAME",
-        default="auto",
-        help="auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU"
+        "auto, tensorflow or openvino (pip install 'tltool[openvino]') [openvino on a CPU"
         " where it is installed].",
+        "NAME",
+        default="auto",
     ),
-    "precision": click.option(
+    "precision": option(
         "--precision",
-        metavar="NAME",
+        "Numbers that the engine computes in: f32, or bf16 or f16, faster, less exact [f32].",
+        "NAME",
         default="f32",
-        help="Numbers that the engine computes in: f32, or bf16 or f16, faster, less exact [f32].",
     ),
-    "tta": click.option(
+    "tta": option(
         "--tta",
-        metavar="none|d4",
+        "d4: the mean over the eight flips and rotations [none].",
+        "none|d4",
         default="none",
-        help="d4: the mean over the eight flips and rotations [none].",
     ),
-    "aoi": click.option(
+    "aoi": path(
         "--aoi",
-        type=click.Path(path_type=Path),
-        metavar="GEOJSON",
-        help="Areas to map, in any CRS (in pixels, y down, where the image has none); no data"
-        " outside.",
+        "Areas to map, in any CRS (in pixels, y down, where the image has none); no data outside.",
+        "GEOJSON",
     ),
-    "scale": click.option(
+    "scale": option(
         "--scale",
-        metavar="MIN:MAX|percentiles",
-        help="Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high"
-        " byte].",
+        "Numbers that become 0 and 255, for images of other than 8 bits [of 16 the high byte].",
+        "MIN:MAX|percentiles",
     ),
-    "bands": click.option(
+    "bands": option(
         "--bands",
+        "Bands of the images to use, from 1 [as in training].",
+        "N[,N...]",
         type=Numbers(int),
-        metavar="N[,N...]",
-        help="Bands of the images to use, from 1 [as in training].",
     ),
-    "resample": click.option(
-        "--resample",
-        is_flag=True,
-        help="Resample images to the ground sample distance of the training.",
+    "resample": flag(
+        "--resample", "Resample images to the ground sample distance of the training."
     ),
-    "scales": click.option(
+    "scales": option(
         "--scales",
+        "See every image at these enlargements, such as 0.8,1,1.25.",
+        "X[,X...]",
         type=Numbers(float),
-        metavar="X[,X...]",
         default=(),
-        help="See every image at these enlargements, such as 0.8,1,1.25.",
     ),
-    "combine": click.option(
+    "combine": option(
         "--combine",
-        metavar="mean|max",
+        "Combination of the probabilities of several --scales [mean].",
+        "mean|max",
         default="mean",
-        help="Combination of the probabilities of several --scales [mean].",
     ),
-    "tile": click.option(
-        "--tile",
-        type=click.IntRange(min=1),
-        metavar="PX",
-        help="Longest side of a tile as the network sees it [from the network's size].",
+    "tile": whole(
+        "--tile", "Longest side of a tile as the network sees it [from the network's size].", "PX"
     ),
-    "stride": click.option(
+    "stride": number(
         "--stride",
-        type=float,
-        metavar="PX",
-        help="Between cells, px of the image: the network's own halved any number of times, by the"
+        "Between cells, px of the image: the network's own halved any number of times, by the"
         " à trous rewriting [the network's own].",
+        "PX",
     ),
-    "shift_and_stitch": click.option(
+    "shift_and_stitch": flag(
         "--shift-and-stitch",
-        is_flag=True,
-        help="Make the map of --stride from runs on the shifted image: the reference, slower.",
+        "Make the map of --stride from runs on the shifted image: the reference, slower.",
     ),
-    "mode": click.option(
+    "mode": option(
         "--mode",
+        "patches: slide the untouched classifier; slower, always faithful, any --stride.",
         type=click.Choice(["fcn", "patches"]),
-        default="fcn",
-        show_default=True,
-        help="patches: slide the untouched classifier; slower, always faithful, any --stride.",
+        shown="fcn",
     ),
 }
 
 
-def map_options(*names: str) -> Callable[[Command], Command]:
-    """Options of how maps are made; the command gets them as one `options`, a `MapOptions`."""
+def map_options(*names: str) -> Decorator:
+    """Options of how maps are made [all]; the command gets one `options`, a `MapOptions`."""
+    names = names or tuple(_MAP_OPTIONS)
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -184,18 +178,15 @@ def map_options(*names: str) -> Callable[[Command], Command]:
                 given["scale"] = parse_scale(given["scale"])
             return command(options=MapOptions(**given), **values)
 
-        for name in reversed(names):
-            call = _MAP_OPTIONS[name](call)
-        return call
+        return together(*(_MAP_OPTIONS[name] for name in names))(call)
 
     return decorate
 
 
-maps = click.option(
+maps = path(
     "--maps",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Use the maps that tltool heatmap, or an earlier count, made there of these images.",
+    "Use the maps that tltool heatmap, or an earlier count, made there of these images.",
+    "FOLDER",
 )
 
 
@@ -208,28 +199,27 @@ def _checked_columns(ctx: Any, param: Any, value: tuple[str, ...] | None) -> Any
     return value
 
 
-columns = click.option(
+columns = option(
     "--columns",
-    type=Numbers(str),
-    metavar="IMAGE,X,Y,LABEL",
-    callback=_checked_columns,
-    help="Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
+    "Columns to take of a table; of GeoJSON or a GeoPackage the properties IMAGE,LABEL or"
     " LABEL [found by name].",
+    "IMAGE,X,Y,LABEL",
+    type=Numbers(str),
+    callback=_checked_columns,
 )
 
 
-def counting(command: Command) -> Command:
-    """Options that count, count tune and mine share: what points are compared with, in what maps.
-
-    The command gets those of making maps as one `options`, a `MapOptions`.
-    """
-    names = ("stride", "tta", "scales", "combine", "engine", "precision")
-    command = map_options(*names, "scale", "bands", "resample")(command)
-    radius = click.option(
+# Those that count, count tune and mine share: what points are compared with, in what maps.
+counting = together(
+    ignore,
+    columns,
+    number(
         "--radius",
-        type=float,
-        metavar="PX",
-        help="Largest distance of a detection from the point it stands for [of a tuned run its"
+        "Largest distance of a detection from the point it stands for [of a tuned run its"
         " tuning's; else, and for tuning, the patch's side].",
-    )
-    return ignore(columns(radius(command)))
+        "PX",
+    ),
+    map_options(
+        "stride", "tta", "scales", "combine", "engine", "precision", "scale", "bands", "resample"
+    ),
+)

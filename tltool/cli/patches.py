@@ -12,51 +12,39 @@ from tltool.cli import options, show
 @click.command(short_help="Cut labelled patches around annotated points.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("points", metavar="POINTS", type=click.Path(path_type=Path))
-@click.option("--size", type=click.IntRange(min=1), metavar="PX", help="Side of a patch [96].")
+@options.whole("--size", "Side of a patch [96].", "PX")
 @options.context
 @options.columns
-@click.option(
-    "--background",
-    default="backgrounds",
-    show_default=True,
-    help="Class of patches away from every point.",
-)
-@click.option(
+@options.option("--background", "Class of patches away from every point.", shown="backgrounds")
+@options.option(
     "--backgrounds",
+    "Background patches for each point.",
+    "RATIO",
     type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    metavar="RATIO",
-    help="Background patches for each point.",
+    shown=1.0,
 )
-@click.option(
+@options.option(
     "--distance",
+    "Least distance of a background from every point [the patch's side].",
+    "PX",
     type=click.FloatRange(min=0),
-    metavar="PX",
-    help="Least distance of a background from every point [the patch's side].",
 )
-@click.option(
+@options.option(
     "--split",
+    "Shares of the splits.",
+    "TRAIN,VALID,TEST",
     type=options.Numbers(float, 3),
-    default="0.6,0.2,0.2",
-    show_default=True,
-    metavar="TRAIN,VALID,TEST",
-    help="Shares of the splits.",
+    shown="0.6,0.2,0.2",
 )
-@click.option(
+@options.option(
     "--split-by",
+    "By whole image, or by blocks of each image with a gap between them.",
     type=click.Choice(["auto", "image", "block"]),
-    default="auto",
-    show_default=True,
-    help="By whole image, or by blocks of each image with a gap between them.",
+    shown="auto",
 )
 @options.aoi
 @options.ignore
-@click.option(
-    "--run",
-    type=click.Path(path_type=Path),
-    help="Cut as this run wants it: its size, context and classes.",
-)
+@options.path("--run", "Cut as this run wants it: its size, context and classes.")
 @options.seed
 @options.overwrite
 @options.out("Folder to write: class folders, manifest.csv, patches.json.")

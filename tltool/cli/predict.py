@@ -32,33 +32,19 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
 @click.command(short_help="Predict the classes of images, as CSV or JSON lines.")
 @options.run
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...|DIR|-")
-@click.option(
-    "--top-k",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="K",
-    help="Most probable classes to write of each image.",
-)
+@options.whole("--top-k", "Most probable classes to write of each image.", "K", shown=1)
 @options.views
-@click.option(
-    "--calibrated",
-    is_flag=True,
-    help="Probabilities at the temperature that tltool evaluate stored.",
-)
-@click.option(
-    "--format",
-    "form",
+@options.flag("--calibrated", "Probabilities at the temperature that tltool evaluate stored.")
+@options.option(
+    "--format form",
+    "Format of the output [csv; of -o FILE.jsonl jsonl].",
     type=click.Choice(["csv", "jsonl"]),
-    help="Format of the output [csv; of -o FILE.jsonl jsonl].",
 )
 @options.batch_size
 @options.seed
 @options.strict
 @options.overwrite
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File to write [standard output]."
-)
+@options.path("-o --out", "File to write [standard output].")
 def predict(
     run: Path,
     images: tuple[str, ...],

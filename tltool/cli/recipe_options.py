@@ -2,89 +2,51 @@
 
 from typing import Any
 
-import click
-
 from tltool.cli import options
-from tltool.cli.options import Command
 
-_OPTIONS = (
-    click.option(
-        "--recipe", metavar="NAME|FILE", help="Installed recipe or YAML file to start from."
-    ),
-    click.option(
-        "--backbone", metavar="NAME", help="A constructor of keras.applications [MobileNet]."
-    ),
-    click.option("--alpha", type=float, help="Width multiplier of the MobileNet families."),
-    click.option(
+# Those that `read_recipe` takes.
+recipe_options = options.together(
+    options.option("--recipe", "Installed recipe or YAML file to start from.", "NAME|FILE"),
+    options.option("--backbone", "A constructor of keras.applications [MobileNet].", "NAME"),
+    options.number("--alpha", "Width multiplier of the MobileNet families."),
+    options.option(
         "--weights",
-        metavar="imagenet|none|PATH",
-        help="Weights of the backbone to start from; RUN/model.keras goes on from a run"
-        " [imagenet].",
+        "Weights of the backbone to start from; RUN/model.keras goes on from a run [imagenet].",
+        "imagenet|none|PATH",
     ),
-    click.option("--head", metavar="NAME", help="gap, gmp, fc, nin or cam [gap]."),
-    click.option(
-        "--task",
-        metavar="KIND",
-        help="multi-class, binary, multi-label or regression [as DATA is].",
+    options.option("--head", "gap, gmp, fc, nin or cam [gap].", "NAME"),
+    options.option(
+        "--task", "multi-class, binary, multi-label or regression [as DATA is].", "KIND"
     ),
-    click.option(
-        "--patch",
-        type=click.IntRange(min=1),
-        metavar="PX",
-        help="Side of the patch [as DATA says].",
-    ),
+    options.whole("--patch", "Side of the patch [as DATA says].", "PX"),
     options.context,
-    click.option(
-        "--zoom",
-        type=float,
-        metavar="FACTOR",
-        help="Enlargement before the network sees the image [1].",
-    ),
-    click.option(
+    options.number("--zoom", "Enlargement before the network sees the image [1].", "FACTOR"),
+    options.option(
         "--bands",
+        "Bands of the images to use, from 1 [red, green, blue, or all].",
+        "N[,N...]",
         type=options.Numbers(int),
-        metavar="N[,N...]",
-        help="Bands of the images to use, from 1 [red, green, blue, or all].",
     ),
-    click.option(
-        "--epochs", type=options.Numbers(int), metavar="N[,N...]", help="Most epochs of each stage."
+    options.option("--epochs", "Most epochs of each stage.", "N[,N...]", type=options.Numbers(int)),
+    options.option(
+        "--learning-rate", "Learning rate of each stage.", "X[,X...]", type=options.Numbers(float)
     ),
-    click.option(
-        "--learning-rate",
-        type=options.Numbers(float),
-        metavar="X[,X...]",
-        help="Learning rate of each stage.",
-    ),
-    click.option("--batch-size", type=click.IntRange(min=1), help="Patches in a step [32]."),
-    click.option(
-        "--loss",
-        metavar="NAME",
-        help="cross-entropy or focal; squared-error or huber for numbers.",
-    ),
-    click.option(
-        "--sampling", metavar="HOW", help="as-is, over, under or square-root, by class [as-is]."
-    ),
-    click.option(
+    options.whole("--batch-size", "Patches in a step [32]."),
+    options.option("--loss", "cross-entropy or focal; squared-error or huber for numbers.", "NAME"),
+    options.option("--sampling", "as-is, over, under or square-root, by class [as-is].", "HOW"),
+    options.option(
         "--deterministic/--no-deterministic",
+        "The same weights bit for bit each time, somewhat slower.",
         default=None,
-        help="The same weights bit for bit each time, somewhat slower.",
     ),
     options.seed,
-    click.option(
-        "--set",
-        "assignments",
+    options.option(
+        "--set assignments",
+        "Set any key of the recipe, such as training.stages.1.epochs=5.",
+        "KEY=VALUE",
         multiple=True,
-        metavar="KEY=VALUE",
-        help="Set any key of the recipe, such as training.stages.1.epochs=5.",
     ),
 )
-
-
-def recipe_options(command: Command) -> Command:
-    """Add the options that `read_recipe` takes."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def read_recipe(recipe: str | None, assignments: tuple[str, ...], **values: Any) -> Any:
