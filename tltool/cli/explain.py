@@ -7,12 +7,7 @@ import click
 
 import tltool
 from tltool.cli import options, show
-from tltool.explanation.choices import (
-    DEFAULT_METHOD,
-    METHOD_NAMES,
-    stored_layers,
-    stored_tasks,
-)
+from tltool.explanation.choices import DEFAULT_METHOD, METHOD_NAMES, stored_layers, stored_tasks
 
 if TYPE_CHECKING:
     from tltool.explanation.compare import MethodComparison

@@ -5,14 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tltool.errors import (
-    DataError,
-    ImageError,
-    MapsError,
-    OutputError,
-    TltoolError,
-    UsageError,
-)
+from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
 from tltool.files import images_of
 from tltool.inference.image_opening import ImageSource, check_size, open_image, warn_of_distance
 from tltool.inference.network import LoadedNetwork, Openable, open_network

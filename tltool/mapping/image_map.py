@@ -120,11 +120,7 @@ def image_state(path: Path) -> str:
 
 
 def map_fingerprint(
-    mapper: Mapper,
-    raster: AnyRaster,
-    model: Path | None,
-    output: Output,
-    facts: Mapping[str, Any],
+    mapper: Mapper, raster: AnyRaster, model: Path | None, output: Output, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Collect all that decides a map's values: where it is the same, so are the values.
 

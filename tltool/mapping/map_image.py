@@ -134,10 +134,7 @@ class Map:
 
 
 def map_image(
-    network: Openable,
-    image: ImageSource,
-    options: MapOptions | None = None,
-    **keywords: Any,
+    network: Openable, image: ImageSource, options: MapOptions | None = None, **keywords: Any
 ) -> Map:
     """Map the class probabilities of one image into memory.
 

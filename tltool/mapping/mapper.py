@@ -32,13 +32,7 @@ from tltool.tiling.engines import (
 )
 from tltool.tiling.pipeline import EnginePredictor, TilePredictor, read_tile
 from tltool.tiling.scales import ScalesPredictor
-from tltool.tiling.tiles import (
-    Grid,
-    batch_size,
-    make_grid,
-    pixel_type,
-    tile_length,
-)
+from tltool.tiling.tiles import Grid, batch_size, make_grid, pixel_type, tile_length
 
 logger = logging.getLogger(__name__)
 

@@ -40,12 +40,7 @@ class ArrayRaster(Closing):
     crs = world_crs = gsd = None
     transform = Affine.identity()
 
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        name: str = "image",
-        limits: list[Limits] | None = None,
-    ):
+    def __init__(self, pixels: np.ndarray, name: str = "image", limits: list[Limits] | None = None):
         self._pixels, self.name, self.limits = pixels, name, limits
         self.label = f"`{name}`"
         self.height, self.width, self.bands = pixels.shape

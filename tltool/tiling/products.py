@@ -158,13 +158,7 @@ def choose_product(
             f" received {dtype}"
         )
     return Product(
-        len(sidecar.classes),
-        names,
-        chosen,
-        ENCODINGS[dtype],
-        exclusive,
-        nothing,
-        measured=measured,
+        len(sidecar.classes), names, chosen, ENCODINGS[dtype], exclusive, nothing, measured=measured
     )
 
 
