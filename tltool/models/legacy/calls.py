@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from keras import tree
+
 from tltool.errors import ModelError
 
 # They take a list, of one too.
@@ -58,23 +60,12 @@ def single(item: Any) -> Any:
 
 def references(item: Any) -> list[Reference]:
     """Find all references in arguments."""
-    if isinstance(item, Reference):
-        return [item]
-    if isinstance(item, list | dict):
-        parts = item.values() if isinstance(item, dict) else item
-        return [found for part in parts for found in references(part)]
-    return []
+    return [part for part in tree.flatten(item) if isinstance(part, Reference)]
 
 
 def replace(item: Any, values: Callable[[Reference], Any]) -> Any:
     """The arguments with a value for every reference."""
-    if isinstance(item, Reference):
-        return values(item)
-    if isinstance(item, list):
-        return [replace(part, values) for part in item]
-    if isinstance(item, dict):
-        return {key: replace(part, values) for key, part in item.items()}
-    return item
+    return tree.map_structure(lambda x: values(x) if isinstance(x, Reference) else x, item)
 
 
 @dataclass(frozen=True)
@@ -86,6 +77,7 @@ class Call:
     first: Any
     more: dict[str, Any]
 
+    @property
     def needs(self) -> list[Reference]:
         """Calls that must have been computed before."""
         return references([self.first, self.more])

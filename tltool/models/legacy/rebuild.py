@@ -11,6 +11,7 @@ import keras
 from keras import tree
 
 from tltool.errors import ModelError
+from tltool.models.graph import UniqueNames
 from tltool.models.legacy import calls, operations
 from tltool.models.legacy import layer as one_layer
 from tltool.models.legacy.notes import Notes, one_line
@@ -50,22 +51,17 @@ class Part:
         return result
 
 
-class _Names:
+class _Names(UniqueNames):
     """Names for the layers of one model: none twice, none with a slash, which Keras 3 refuses."""
 
     def __init__(self, notes: Notes):
+        super().__init__()
         self._notes = notes
-        self._taken: set[str] = set()
 
     def __call__(self, name: str) -> str:
         if "/" in name:
             self._notes.add("/ in the layer's name became _", name)
-        unique = clean = name.replace("/", "_")
-        number = 1
-        while unique in self._taken:
-            unique, number = f"{clean}_{number}", number + 1
-        self._taken.add(unique)
-        return unique
+        return super().__call__(name.replace("/", "_"))
 
 
 def _is_model(config: Config) -> bool:
@@ -79,8 +75,7 @@ def _layer_configs(config: Config) -> list[Config]:
 
 def _given_name(config: Config) -> str:
     own = config.get("config")
-    name = own.get("name") if isinstance(own, dict) else None
-    return config.get("name") or name or ""
+    return config.get("name") or (own.get("name") if isinstance(own, dict) else None) or ""
 
 
 def _name_of(config: Config) -> str:
@@ -128,27 +123,22 @@ def _first_shape(config: Config) -> Any:
     return _first_shape(inner[0]) if inner else None
 
 
-def _start(config: Config, name: str, notes: Notes) -> Any:
-    """The input of a Sequential model."""
-    inner = _layer_configs(config)
-    if inner and inner[0]["class_name"] == "InputLayer":
-        return _input(inner[0], notes)
-    shape = _first_shape(config)
-    if shape is None:
-        raise ModelError(
-            f"model {name}: the file does not tell the shape of its input. Build the model once"
-            " with keras.Input(shape) as its first layer and save it again"
-        )
-    notes.add("input layer of a Sequential model added", name)
-    return keras.Input(batch_shape=tuple(shape))
-
-
 def _sequential(config: Config, name: str, notes: Notes) -> Part:
     if isinstance(config["config"], list):
         notes.add("Sequential model given as a list of layers, as before Keras 2.2.3", name)
-    start, names = _start(config, name, notes), _Names(notes)
-    inner = [c for c in _layer_configs(config) if c["class_name"] != "InputLayer"]
-    parts = [_make_part(c, names, notes) for c in inner]
+    inner, names = _layer_configs(config), _Names(notes)
+    if inner and inner[0]["class_name"] == "InputLayer":
+        start = _input(inner[0], notes)
+    else:
+        shape = _first_shape(config)
+        if shape is None:
+            raise ModelError(
+                f"model {name}: the file does not tell the shape of its input. Build the model once"
+                " with keras.Input(shape) as its first layer and save it again"
+            )
+        notes.add("input layer of a Sequential model added", name)
+        start = keras.Input(batch_shape=tuple(shape))
+    parts = [_make_part(c, names, notes) for c in inner if c["class_name"] != "InputLayer"]
     for part in parts:
         if part.layer is None:
             raise ModelError(f"layer {part.name}: an operation in a Sequential model is unknown")
@@ -157,57 +147,45 @@ def _sequential(config: Config, name: str, notes: Notes) -> Part:
     return Part(_given_name(config), "Sequential", model, parts)
 
 
-class _Graph:
-    """The calls of a functional model."""
+def _functional(config: Config, name: str, notes: Notes) -> Part:
+    own = config["config"]
+    if not isinstance(own, dict) or not {"layers", "input_layers", "output_layers"} <= {*own}:
+        raise ModelError(f"model {name}: its configuration tells no graph of layers")
+    names, configs = _Names(notes), {_name_of(c): c for c in _layer_configs(config)}
+    waiting = [
+        calls.read_call(layer, inner["class_name"], number, node, configs)
+        for layer, inner in configs.items()
+        for number, node in enumerate(inner.get("inbound_nodes") or [])
+    ]
+    ends = [calls.read(calls.single(own[f"{key}_layers"]), configs) for key in ("input", "output")]
+    found = [*calls.references(ends), *(r for call in waiting for r in call.needs)]
+    # Layers that something takes the first output of: nested models count their own graph as 0.
+    zero = {r.name for r in found if r.call == 0}
+    values: dict[tuple[str, int], list[Any]] = {}
+    parts: dict[str, Part] = {}
+    for layer, inner in configs.items():
+        if inner["class_name"] == "InputLayer":
+            names(layer)
+            values[layer, 0] = [_input(inner, notes)]
+        else:
+            parts[layer] = _make_part(inner, names, notes)
 
-    def __init__(self, config: Config, name: str, notes: Notes):
-        self.name, self.notes = name, notes
-        self.names = _Names(notes)
-        self.configs = {_name_of(c): c for c in _layer_configs(config)}
-        self.values: dict[tuple[str, int], list[Any]] = {}
-        self.parts: dict[str, Part] = {}
-        self.calls = [
-            calls.read_call(layer, inner["class_name"], number, node, self.configs)
-            for layer, inner in self.configs.items()
-            for number, node in enumerate(inner.get("inbound_nodes") or [])
-        ]
-        own = config["config"]
-        self.inputs, self.outputs = (
-            calls.read(calls.single(own[key]), self.configs)
-            for key in ("input_layers", "output_layers")
-        )
-
-    def _first_calls(self) -> dict[str, int]:
-        """Number of a layer's first call: nested models count their own graph as call 0."""
-        found = [r for call in self.calls for r in call.needs()]
-        found += calls.references([self.inputs, self.outputs])
-        zero = {r.name for r in found if r.call == 0}
-        return {n: int(_is_model(c) and n not in zero) for n, c in self.configs.items()}
-
-    def _make(self) -> None:
-        for name, config in self.configs.items():
-            if config["class_name"] == "InputLayer":
-                self.names(name)
-                self.values[name, 0] = [_input(config, self.notes)]
-            else:
-                self.parts[name] = _make_part(config, self.names, self.notes)
-
-    def value(self, reference: calls.Reference) -> Any:
+    def value(reference: calls.Reference) -> Any:
         try:
-            return self.values[reference.name, reference.call][reference.tensor]
+            return values[reference.name, reference.call][reference.tensor]
         except (KeyError, IndexError) as error:
             raise ModelError(
-                f"model {self.name}: {reference.name} has no output {reference.tensor} of call"
+                f"model {name}: {reference.name} has no output {reference.tensor} of call"
                 f" {reference.call}, which its graph names"
             ) from error
 
-    def _run(self, call: calls.Call) -> Any:
-        part = self.parts[call.name]
-        first, more = calls.replace(call.first, self.value), calls.replace(call.more, self.value)
+    def run(call: calls.Call) -> Any:
+        part = parts[call.name]
+        first, more = calls.replace(call.first, value), calls.replace(call.more, value)
         if part.layer is None:
-            function = self.configs[call.name]["config"]["function"]
-            self.notes.add("TensorFlow operations became layers", call.name)
-            return operations.call(self.names(call.name), function, first, more)
+            function = configs[call.name]["config"]["function"]
+            notes.add("TensorFlow operations became layers", call.name)
+            return operations.call(names(call.name), function, first, more)
         # Keras 3 makes masks itself.
         more = {key: value for key, value in more.items() if (key, value) != ("mask", None)}
         try:
@@ -217,36 +195,26 @@ class _Graph:
         except Exception as error:
             raise ModelError(f"layer {part.name} cannot be called: {one_line(error)}") from error
 
-    def build(self) -> tuple[Any, list[Part]]:
-        """The model, and the parts that it consists of."""
-        self._make()
-        first = self._first_calls()
-        waiting = self.calls
-        while waiting:
-            left = []
-            for call in waiting:
-                if all((r.name, r.call) in self.values for r in call.needs()):
-                    place = call.number + first[call.name]
-                    self.values[call.name, place] = tree.flatten(self._run(call))
-                else:
-                    left.append(call)
-            if len(left) == len(waiting):
-                raise ModelError(f"model {self.name}: layer {left[0].name} has no complete input")
-            waiting = left
-        inputs, outputs = (calls.replace(s, self.value) for s in (self.inputs, self.outputs))
-        return keras.Model(inputs, outputs, name=self.name), list(self.parts.values())
+    while waiting:
+        left = []
+        for call in waiting:
+            if all((r.name, r.call) in values for r in call.needs):
+                later = _is_model(configs[call.name]) and call.name not in zero
+                values[call.name, call.number + later] = tree.flatten(run(call))
+            else:
+                left.append(call)
+        if len(left) == len(waiting):
+            raise ModelError(f"model {name}: layer {left[0].name} has no complete input")
+        waiting = left
+    model = keras.Model(*calls.replace(ends, value), name=name)
+    if own.get("trainable") is False:
+        model.trainable = False
+    return Part(_given_name(config), config["class_name"], model, list(parts.values()))
 
 
 def _build(config: Config, name: str, notes: Notes) -> Part:
-    if config["class_name"] == "Sequential":
-        return _sequential(config, name, notes)
-    own = config["config"]
-    if not isinstance(own, dict) or not {"layers", "input_layers", "output_layers"} <= {*own}:
-        raise ModelError(f"model {name}: its configuration tells no graph of layers")
-    model, parts = _Graph(config, name, notes).build()
-    if own.get("trainable") is False:
-        model.trainable = False
-    return Part(_given_name(config), config["class_name"], model, parts)
+    build = _sequential if config["class_name"] == "Sequential" else _functional
+    return build(config, name, notes)
 
 
 def _models_inside(part: Part) -> list[str]:

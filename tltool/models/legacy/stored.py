@@ -71,16 +71,6 @@ def unreadable(path: Path, reason: str) -> ModelError:
     return ModelError(f"{path} cannot be read as a Keras model: {reason}")
 
 
-def _refuse_folder(path: Path) -> None:
-    if (path / "saved_model.pb").is_file():
-        raise unreadable(
-            path,
-            "it is a TensorFlow SavedModel, a graph without layers. Open it with the TensorFlow"
-            " that wrote it (tf.keras.models.load_model) and save it with model.save('model.h5')",
-        )
-    raise unreadable(path, f"it is a folder; {_WANTED}")
-
-
 def _refuse_other(path: Path) -> None:
     """The files that can be told apart from a damaged model."""
     with path.open("rb") as file:
@@ -161,11 +151,6 @@ def _read_zip(path: Path) -> Stored:
     return Stored(path, False, _parse(path, config, CONFIG), version)
 
 
-def _has_config(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return CONFIG in archive.namelist()
-
-
 def read_stored(path: Path) -> Stored:
     """Read a file's configuration, not its weights.
 
@@ -174,15 +159,21 @@ def read_stored(path: Path) -> Stored:
     ModelError
         The file is missing, damaged or of another kind; one line.
     """
+    if (path / "saved_model.pb").is_file():
+        raise unreadable(
+            path,
+            "it is a TensorFlow SavedModel, a graph without layers. Open it with the TensorFlow"
+            " that wrote it (tf.keras.models.load_model) and save it with model.save('model.h5')",
+        )
     if path.is_dir():
-        _refuse_folder(path)
+        raise unreadable(path, f"it is a folder; {_WANTED}")
     if not path.is_file():
         raise ModelError(f"{path} does not exist: expected a saved Keras model")
     if path.stat().st_size == 0:
         raise unreadable(path, "it is empty. Copy or download it again")
     if h5py.is_hdf5(path):
         return _read_hdf5(path)
-    if not (zipfile.is_zipfile(path) and _has_config(path)):
+    if not (zipfile.is_zipfile(path) and CONFIG in zipfile.ZipFile(path).namelist()):
         _refuse_other(path)
     return _read_zip(path)
 
@@ -253,14 +244,8 @@ MODELS = ("Sequential", "Functional", "Model")
 
 # Written by Keras for values, not for layers.
 _VALUES = {
-    "__keras_tensor__",
-    "__tensor__",
-    "__numpy__",
-    "__ellipsis__",
-    "__slice__",
-    "__bytes__",
-    "__tuple__",
-    "TensorShape",
+    *("__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__", "__bytes__"),
+    *("__tuple__", "TensorShape"),
 }
 
 # Layers of Keras that hold a program of another library, read from a file or a pickle.
@@ -302,14 +287,6 @@ def _objects(item: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _objects(part, name)
 
 
-def _is_function(item: dict[str, Any]) -> bool:
-    function = item.get("config")
-    known = isinstance(function, str) and (
-        function in ACTIVATIONS or hasattr(keras.activations, function)
-    )
-    return item["class_name"] == "function" and known
-
-
 def _is_own(item: dict[str, Any]) -> bool:
     """Whether an object is one of Keras's; a registered custom one is written `package>Name`."""
     if ">" in item["class_name"] or ">" in str(item.get("registered_name")):
@@ -319,18 +296,10 @@ def _is_own(item: dict[str, Any]) -> bool:
     module = str(item["module"])
     root, _, rest = module.partition(".")
     if module == "builtins":
-        return _is_function(item)
+        name = item.get("config")
+        known = isinstance(name, str) and (name in ACTIVATIONS or hasattr(keras.activations, name))
+        return item["class_name"] == "function" and known
     return root in ("keras", "tf_keras") or (root == "tensorflow" and "keras" in rest.split("."))
-
-
-def _described(item: dict[str, Any]) -> str:
-    if item["class_name"] == "function":
-        return f"the function {item.get('config')}"
-    registered = str(item.get("registered_name"))
-    if ">" in registered:
-        return f"the class {registered}"
-    of = f" of {item['module']}" if item.get("module") else ""
-    return f"the class {item['class_name']}{of}"
 
 
 def refuse_foreign(config: dict[str, Any]) -> None:
@@ -355,4 +324,9 @@ def refuse_foreign(config: dict[str, Any]) -> None:
                 " not executed. Rebuild the model from layers of Keras and save it again"
             )
         if not _is_own(item):
-            raise refuse_custom(name, _described(item))
+            registered = str(item.get("registered_name"))
+            of = f" of {item['module']}" if item.get("module") else ""
+            what = f"class {registered if '>' in registered else item['class_name'] + of}"
+            if item["class_name"] == "function":
+                what = f"function {item.get('config')}"
+            raise refuse_custom(name, f"the {what}")
