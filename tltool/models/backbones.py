@@ -5,11 +5,9 @@ All of them halve the resolution five times: stride 32 where no earlier layer en
 
 import difflib
 import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,17 +108,11 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def find_backbone(name: str) -> Backbone:
-    """Look a backbone up by the name of its constructor."""
-    if name not in BACKBONES:
-        raise UsageError(
-            f"backbone: expected one of {', '.join(sorted(BACKBONES))}; received {name}"
-        )
-    return BACKBONES[name]
-
-
 def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.Model:
-    row = find_backbone(recipe.name)
+    row = BACKBONES.get(recipe.name)
+    if row is None:
+        known = ", ".join(sorted(BACKBONES))
+        raise UsageError(f"backbone: expected one of {known}; received {recipe.name}")
     if side < row.minimum:
         raise UsageError(
             f"{recipe.name} needs an input of {row.minimum} px or more; patch and context times"
@@ -147,24 +139,17 @@ def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.
         ) from error
 
 
-def _stored_shapes(path: Path) -> list[tuple[str, list[tuple[int, ...]]]] | None:
-    """Layers with weights in a legacy HDF5 weights file; None where it is of another kind."""
+def _check_weights(backbone: keras.Model, path: Path) -> None:
+    """Check the shapes of a legacy HDF5 weights file; one of another kind passes."""
     with h5py.File(path) as file:
         group = file.get("model_weights", file)
         if "layer_names" not in group.attrs:
-            return None
-        found = []
-        for name in stored_names(group, "layer_names"):
-            weights = stored_names(group[name], "weight_names")
-            if weights:
-                found.append((name, [tuple(group[name][w].shape) for w in weights]))
-        return found
-
-
-def _check_weights(backbone: keras.Model, path: Path) -> None:
-    stored = _stored_shapes(path)
-    if stored is None:
-        return
+            return
+        weights = {
+            name: stored_names(group[name], "weight_names")
+            for name in stored_names(group, "layer_names")
+        }
+        stored = [(n, [tuple(group[n][w].shape) for w in own]) for n, own in weights.items() if own]
     wanted = [
         (lay.name, [tuple(w.shape) for w in lay.weights]) for lay in backbone.layers if lay.weights
     ]
@@ -187,19 +172,6 @@ def _check_weights(backbone: keras.Model, path: Path) -> None:
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes) or "no weights"
-
-
-def _load_weights(backbone: keras.Model, path: Path) -> None:
-    if not path.is_file():
-        raise WeightsError(f"weights: expected imagenet, none or a file, {path} does not exist")
-    if not h5py.is_hdf5(path):
-        raise WeightsError(f"{path}: expected an HDF5 weights file, received something else")
-    _check_weights(backbone, path)
-    try:
-        backbone.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path} does not fit {backbone.name}: {reason}") from error
 
 
 def is_run_model(recipe: BackboneRecipe) -> bool:
@@ -248,12 +220,12 @@ def _widened(layer: layers.Conv2D, bands: int) -> layers.Conv2D:
     return wide
 
 
-class _WithOwnImage:
+class _WithOwnImage(Copier):
     """Copies a backbone without its preprocessing, the first convolution widened to the image."""
 
-    def __init__(self, copy: Copier, skipped: list[keras.Layer]):
-        self._copy, self._skipped = copy, {id(layer) for layer in skipped}
-        self._first = True
+    def __init__(self, skipped: list[keras.Layer]):
+        super().__init__()
+        self._skipped, self._first = set(map(id, skipped)), True
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         if id(layer) in self._skipped:
@@ -262,28 +234,38 @@ class _WithOwnImage:
             self._first = False
             bands = args[0].shape[-1]
             layer = layer if bands == 3 else _widened(layer, bands)
-        return self._copy(layer, *args, **kwargs)
+        return super().__call__(layer, *args, **kwargs)
 
 
-def _copy_with_imagenet_scale(copier: Copier, layer: Any, *args: Any, **kwargs: Any) -> Any:
+class _WithImagenetScale(Copier):
     # keras.applications adds this only for weights="imagenet"; the same weights from a file
     # need it too (tensorflow issue 49930).
-    outputs = copier(layer, *args, **kwargs)
-    if isinstance(layer, layers.Normalization):
-        scale = [1 / math.sqrt(deviation) for deviation in _STD]
-        return layers.Rescaling(scale, name="imagenet_scale")(outputs)
-    return outputs
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().__call__(layer, *args, **kwargs)
+        if not isinstance(layer, layers.Normalization):
+            return outputs
+        return layers.Rescaling((1 / np.sqrt(_STD)).tolist(), name="imagenet_scale")(outputs)
 
 
-def _load(recipe: BackboneRecipe, side: int, from_file: bool) -> keras.Model:
-    model = _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
-    if from_file:
-        _load_weights(model, Path(recipe.weights).expanduser())
-    if from_file and recipe.name.startswith("EfficientNetB"):
-        inputs = keras.Input((side, side, 3))
-        features = replay(model, inputs, partial(_copy_with_imagenet_scale, Copier()))
-        model = keras.Model(inputs, features, name=model.name)
-    return model
+def _load(recipe: BackboneRecipe, side: int) -> keras.Model:
+    if recipe.weights in ("imagenet", "none") or is_run_model(recipe):
+        return _construct(recipe, "imagenet" if recipe.weights == "imagenet" else None, side)
+    model, path = _construct(recipe, None, side), Path(recipe.weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"weights: expected imagenet, none or a file, {path} does not exist")
+    if not h5py.is_hdf5(path):
+        raise WeightsError(f"{path}: expected an HDF5 weights file, received something else")
+    _check_weights(model, path)
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} does not fit {model.name}: {reason}") from error
+    if not recipe.name.startswith("EfficientNetB"):
+        return model
+    inputs = keras.Input((side, side, 3))
+    features = replay(model, inputs, _WithImagenetScale())
+    return keras.Model(inputs, features, name=model.name)
 
 
 def _until(model: keras.Model, name: str | None) -> keras.Model:
@@ -346,16 +328,15 @@ def build_backbone(
     """
     if bands < 1:
         raise UsageError(f"bands: expected 1 or more; received {bands}")
-    from_file = recipe.weights not in ("imagenet", "none") and not is_run_model(recipe)
-    model = _until(_load(recipe, side, from_file), recipe.layer)
+    model = _until(_load(recipe, side), recipe.layer)
     mode = BACKBONES[recipe.name].mode
     inputs = keras.Input((side, side, bands), name="image")
-    copier: Any = Copier()
+    copier = Copier()
     if bands == 3 and normalisation is None:
         image = preprocess(inputs, mode)
     else:
         image = (normalisation or _mean_scaling(model, mode))(inputs)
-        copier = _WithOwnImage(copier, _inner_preprocessing(model))
+        copier = _WithOwnImage(_inner_preprocessing(model))
     return keras.Model(inputs, replay(model, image, copier), name=model.name)
 
 
@@ -374,6 +355,5 @@ def block_layers(backbone: keras.Model, name: str) -> list[list[str]]:
         if found:
             blocks.setdefault(found.group(), []).extend(waiting)
             waiting = []
-    last = list(blocks.values())[-1]
-    last.extend(waiting)
+    list(blocks.values())[-1].extend(waiting)
     return list(blocks.values())

@@ -66,20 +66,6 @@ def input_side(patch: int, context: int, zoom: Fraction) -> int:
     return int(side)
 
 
-def _stride(recipe: BackboneRecipe, side: int, cells: int) -> int:
-    """Pixels from a cell to the next."""
-    # Without padded borders there are fewer cells than one for each stride.
-    return STRIDE if recipe.layer is None else 2 ** round(math.log2(side / cells))
-
-
-def _crop_context(features: object, stride: int, patch: int, zoom: Fraction) -> object:
-    # As many cells as the patch has; the surroundings shaped them and are not pooled.
-    cells = int(features.shape[1])  # type: ignore[attr-defined]
-    wanted = max(1, round(patch * zoom / stride))
-    crop = max(0, cells - wanted) // 2
-    return layers.Cropping2D(crop, name="context_crop")(features) if crop else features
-
-
 def _continue_from(classifier: Classifier, path: Path) -> None:
     """Take over the weights of an earlier run's classifier, its head where that fits."""
     earlier = {layer.name: layer.get_weights() for layer in load_network(path).layers}
@@ -93,12 +79,6 @@ def _continue_from(classifier: Classifier, path: Path) -> None:
                 f"{path} does not fit: layer {layer.name} expects weights that it does not have."
                 " Take the backbone, alpha and number of bands that its run had"
             )
-
-
-def _as_tasks(tasks: int | Task | Sequence[Task]) -> tuple[Task, ...]:
-    if isinstance(tasks, int):
-        return (make_task("label", tuple(map(str, range(tasks)))),)
-    return (tasks,) if isinstance(tasks, Task) else tuple(tasks)
 
 
 def build_classifier(
@@ -162,9 +142,16 @@ def build_classifier(
     base = build_backbone(recipe, input_side(patch, context, ratio), bands, normalisation)
     features = base.outputs[0]
     if context:
-        stride = _stride(recipe, base.input_shape[1], features.shape[1])
-        features = _crop_context(features, stride, patch, ratio)
-    told = _as_tasks(tasks)
+        cells = features.shape[1]
+        # Without padded borders there are fewer cells than one for each stride.
+        scale = base.input_shape[1] / cells
+        stride = STRIDE if recipe.layer is None else 2 ** round(math.log2(scale))
+        # As many cells as the patch has; the surroundings shaped them and are not pooled.
+        crop = max(0, cells - max(1, round(patch * ratio / stride))) // 2
+        features = layers.Cropping2D(crop, name="context_crop")(features) if crop else features
+    if isinstance(tasks, int):
+        tasks = make_task("label", tuple(map(str, range(tasks))))
+    told = (tasks,) if isinstance(tasks, Task) else tuple(tasks)
     outputs = apply_head(features, told, head or HeadRecipe())
     model = keras.Model(base.inputs[0], outputs, name=f"{base.name}_classifier".replace(".", "_"))
     classifier = Classifier(model, block_layers(base, recipe.name), told)

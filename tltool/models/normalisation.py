@@ -40,35 +40,51 @@ def normalisation_layers(
     RecipeError
         Whitening of images with more than 4096 numbers.
     """
-    generator = ImageDataGenerator(**settings)
+    generator: Any = ImageDataGenerator(**settings)
     if generator.zca_whitening:
         images = np.stack([enlarge(image, zoom) for image in images])
-        _check_whitening(images)
+        numbers = int(np.prod(images.shape[1:]))
+        if numbers > _MOST_WHITENED:
+            side = int((_MOST_WHITENED / images.shape[3]) ** 0.5)
+            raise RecipeError(
+                f"augment: zca_whitening needs a matrix of {numbers} x {numbers} numbers for images"
+                f" of {images.shape[1]} px; expected {side} px or fewer. Take smaller patches or"
+                " leave it out"
+            )
     fitted = generator.featurewise_center or generator.zca_whitening
     if fitted:
         generator.fit(images)
 
     def normalise(inputs: Any) -> Any:
-        x = inputs
+        x, bands = inputs, inputs.shape[-1]
         if generator.rescale:
             x = layers.Rescaling(generator.rescale, name="normalisation_rescale")(x)
-        x = _per_image(x, generator)
+        if generator.samplewise_std_normalization:
+            # Its centring is part of it.
+            plain = {"center": False, "scale": False, "epsilon": _TINY**2}
+            x = layers.LayerNormalization((1, 2, 3), name="normalisation_image", **plain)(x)
+        elif generator.samplewise_center:
+            mean = layers.GlobalAveragePooling2D(keepdims=True, name="normalisation_mean")(x)
+            every = np.full((bands, bands), 1 / bands)
+            mean = _fixed_convolution(mean, every, np.zeros(bands), "normalisation_mean_of_bands")
+            x = layers.Subtract(name="normalisation_centre")([x, mean])
         if fitted:
-            x = _per_band(x, generator)
-        return _whitened(x, generator)
+            mean = np.broadcast_to(np.ravel(generator.mean), bands).astype(float)
+            scale = np.ones(bands)
+            if generator.featurewise_std_normalization:
+                scale = 1 / (np.ravel(generator.std).astype(float) + _TINY)
+            x = _fixed_convolution(x, np.diag(scale), -mean * scale, "normalisation_bands")
+        if generator.zca_whitening:
+            shape, matrix = x.shape[1:], generator.zca_whitening_matrix
+            dense = layers.Dense(
+                len(matrix), use_bias=False, name="normalisation_whitening", trainable=False
+            )
+            x = dense(layers.Flatten(name="normalisation_flat")(x))
+            dense.set_weights([matrix.astype("float32")])
+            x = layers.Reshape(shape, name="normalisation_image_again")(x)
+        return x
 
     return normalise
-
-
-def _check_whitening(images: np.ndarray) -> None:
-    numbers = int(np.prod(images.shape[1:]))
-    if numbers > _MOST_WHITENED:
-        side = int((_MOST_WHITENED / images.shape[3]) ** 0.5)
-        raise RecipeError(
-            f"augment: zca_whitening needs a matrix of {numbers} x {numbers} numbers for images of"
-            f" {images.shape[1]} px; expected {side} px or fewer. Take smaller patches or leave"
-            " it out"
-        )
 
 
 def _fixed_convolution(x: Any, kernel: np.ndarray, bias: np.ndarray, name: str) -> Any:
@@ -76,41 +92,3 @@ def _fixed_convolution(x: Any, kernel: np.ndarray, bias: np.ndarray, name: str) 
     outputs = layer(x)
     layer.set_weights([kernel[None, None].astype("float32"), bias.astype("float32")])
     return outputs
-
-
-def _per_image(x: Any, generator: Any) -> Any:
-    if generator.samplewise_std_normalization:
-        # Its centring is part of it.
-        layer = layers.LayerNormalization(
-            axis=(1, 2, 3), center=False, scale=False, epsilon=_TINY**2, name="normalisation_image"
-        )
-        return layer(x)
-    if generator.samplewise_center:
-        bands = x.shape[-1]
-        mean = layers.GlobalAveragePooling2D(keepdims=True, name="normalisation_mean")(x)
-        every = np.full((bands, bands), 1 / bands)
-        mean = _fixed_convolution(mean, every, np.zeros(bands), "normalisation_mean_of_bands")
-        return layers.Subtract(name="normalisation_centre")([x, mean])
-    return x
-
-
-def _per_band(x: Any, generator: Any) -> Any:
-    bands = x.shape[-1]
-    mean = np.broadcast_to(np.ravel(generator.mean), bands).astype(float)
-    scale = np.ones(bands)
-    if generator.featurewise_std_normalization:
-        scale = 1 / (np.ravel(generator.std).astype(float) + _TINY)
-    return _fixed_convolution(x, np.diag(scale), -mean * scale, "normalisation_bands")
-
-
-def _whitened(x: Any, generator: Any) -> Any:
-    if not generator.zca_whitening:
-        return x
-    shape, matrix = x.shape[1:], generator.zca_whitening_matrix
-    flat = layers.Flatten(name="normalisation_flat")(x)
-    layer = layers.Dense(
-        len(matrix), use_bias=False, name="normalisation_whitening", trainable=False
-    )
-    flat = layer(flat)
-    layer.set_weights([matrix.astype("float32")])
-    return layers.Reshape(shape, name="normalisation_image_again")(flat)

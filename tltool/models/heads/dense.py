@@ -1,13 +1,12 @@
 """Heads that end with a Dense stack: on the pooled feature map, or on all of it."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from keras import layers
 
 from tltool.errors import UsageError
-from tltool.models.heads.parts import dropped, hidden, output_name, prefixes
+from tltool.models.heads.parts import hidden_layers, output_name, prefixes
 from tltool.recipe import HeadRecipe
 from tltool.tasks.task import Task
 
@@ -64,10 +63,7 @@ def dense_branches(vector: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> li
 
 
 def _branch(vector: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
-    for number, units in enumerate(recipe.units, 1):
-        layer = partial(layers.Dense, units, name=f"{prefix}head_dense_{number}")
-        vector = hidden(layer, vector, recipe, prefix, number)
-    vector = dropped(vector, recipe, f"{prefix}head_dropout")
+    vector = hidden_layers(layers.Dense, "dense", vector, recipe, prefix)
     name = output_name(task, prefix)
     # In float32 under mixed precision too, which rounds probabilities to 3 digits.
     dense = layers.Dense(

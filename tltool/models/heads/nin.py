@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import layers
 
-from tltool.models.heads.parts import dropped, hidden, output_name, prefixes
+from tltool.models.heads.parts import hidden_layers, output_name, prefixes
 from tltool.recipe import HeadRecipe
 from tltool.tasks.task import Task
 
@@ -25,10 +25,8 @@ def nin_head(features: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> list[A
 
 
 def _branch(features: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
-    for number, units in enumerate(recipe.units, 1):
-        layer = partial(layers.Conv2D, units, 1, name=f"{prefix}head_conv_{number}")
-        features = hidden(layer, features, recipe, prefix, number)
-    features = dropped(features, recipe, f"{prefix}head_dropout")
+    convolution = partial(layers.Conv2D, kernel_size=1)
+    features = hidden_layers(convolution, "conv", features, recipe, prefix)
     # From here in float32 under mixed precision too.
     scores = layers.Conv2D(task.outputs, 1, dtype="float32", name=f"{prefix}head_scores")(features)
     score = layers.GlobalAveragePooling2D(dtype="float32", name=f"{prefix}head_pool")(scores)

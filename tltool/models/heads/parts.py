@@ -36,25 +36,33 @@ def output_name(task: Task, prefix: str) -> str:
     return prefix + ("probabilities" if task.probabilistic else "values")
 
 
-def dropped(tensor: Any, recipe: HeadRecipe, name: str) -> Any:
-    """Dropout, where the recipe has any."""
-    return layers.Dropout(recipe.dropout, name=name)(tensor) if recipe.dropout else tensor
-
-
-def hidden(
-    layer: Callable[..., layers.Layer], tensor: Any, recipe: HeadRecipe, prefix: str, number: int
+def hidden_layers(
+    layer: Callable[..., layers.Layer], kind: str, tensor: Any, recipe: HeadRecipe, prefix: str
 ) -> Any:
-    """Dropout, a layer with weights, BatchNormalization where the recipe has it, and ReLU.
+    """All that comes before the output layer, with dropout in front of each layer and that one.
+
+    For each of the recipe's `units` a layer with weights, BatchNormalization where the
+    recipe has it, and ReLU.
 
     Parameters
     ----------
     layer : callable
-        Makes the layer, given its `activation` or `use_bias`.
+        Makes a layer, given its units, name, and `activation` or `use_bias`.
+    kind : str
+        Part of its name.
     """
-    tensor = dropped(tensor, recipe, f"{prefix}head_dropout_{number}")
-    if not recipe.batch_norm:
-        return layer(activation="relu")(tensor)
-    # A bias would do nothing: the normalisation subtracts it and has its own.
-    tensor = layer(use_bias=False)(tensor)
-    norm = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{prefix}head_norm_{number}")
-    return layers.ReLU(name=f"{prefix}head_relu_{number}")(norm(tensor))
+
+    def dropped(tensor: Any, ending: str) -> Any:
+        name = f"{prefix}head_dropout{ending}"
+        return layers.Dropout(recipe.dropout, name=name)(tensor) if recipe.dropout else tensor
+
+    for number, units in enumerate(recipe.units, 1):
+        tensor, name = dropped(tensor, f"_{number}"), f"{prefix}head_{kind}_{number}"
+        if not recipe.batch_norm:
+            tensor = layer(units, name=name, activation="relu")(tensor)
+            continue
+        # A bias would do nothing: the normalisation subtracts it and has its own.
+        tensor = layer(units, name=name, use_bias=False)(tensor)
+        norm = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{prefix}head_norm_{number}")
+        tensor = layers.ReLU(name=f"{prefix}head_relu_{number}")(norm(tensor))
+    return dropped(tensor, "")

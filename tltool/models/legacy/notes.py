@@ -37,8 +37,5 @@ class Notes:
 
     def lines(self) -> list[str]:
         """A line a mend, with the layers it was made in."""
-        return [f"{what}{_listed(where)}" for what, where in self._where.items()]
-
-
-def _listed(where: list[str]) -> str:
-    return f": {some_of(where, _SHOWN)}" if where else ""
+        shown = {what: some_of(where, _SHOWN) for what, where in self._where.items()}
+        return [f"{what}: {where}" if where else what for what, where in shown.items()]

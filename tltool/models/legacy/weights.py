@@ -30,22 +30,19 @@ _LARGE, _EXPANSION = 1 << 32, 1000
 Tree = dict[str, Any]
 
 
-def _check(name: str, dataset: h5py.Dataset) -> None:
-    declared = math.prod(dataset.shape) * dataset.dtype.itemsize
-    if dataset.external or dataset.is_virtual:
-        raise ModelError(f"weights {name}: data outside of the file are not read")
-    if declared > _LARGE and declared > _EXPANSION * dataset.id.get_storage_size():
-        raise ModelError(f"weights {name}: {declared} bytes are declared and hardly any stored")
-
-
 def _datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     """All arrays below a group; links to elsewhere are not followed."""
     found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            _check(name, item)
-            found[name] = item
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
+            raise ModelError(f"weights {name}: data outside of the file are not read")
+        declared = math.prod(item.shape) * item.dtype.itemsize
+        if declared > _LARGE and declared > _EXPANSION * item.id.get_storage_size():
+            raise ModelError(f"weights {name}: {declared} bytes are declared and hardly any stored")
+        found[name] = item
 
     group.visititems(visit)
     return found
@@ -79,33 +76,21 @@ def _leaves(part: Part) -> list[Part]:
     return [part] if part.layer is not None and part.layer.weights else []
 
 
-def _by_path(stored: list[tuple[str, h5py.Dataset]]) -> dict[str, list[h5py.Dataset]]:
-    groups: dict[str, list[h5py.Dataset]] = {}
-    for path, dataset in stored:
-        owner, _, last = path.rpartition("/")
-        if last.split(":")[0] not in _STATES:
-            groups.setdefault(owner, []).append(dataset)
-    return groups
-
-
-def _owner(path: str, names: set[str]) -> str | None:
-    """The layer that a weight's path names: the longest of the names in it."""
-    inside = [name for name in names if f"/{name}/" in f"/{path}/"]
-    return max(inside, key=len, default=None)
-
-
 def _matched(part: Part, leaves: list[Part], groups: dict[str, list[Any]]) -> list[list[Any]]:
     """The stored weights of each leaf, by its name in their paths."""
     if len(leaves) == 1:
         return [[dataset for group in groups.values() for dataset in group]]
     names = {leaf.name for leaf in leaves}
     # A model loaded again in TensorFlow 1 has _1 behind every name.
-    for clean in (lambda path: path, lambda path: re.sub(r"_\d+$", "", path)):
+    for ending in ("", r"_\d+$"):
         found: dict[str | None, list[Any]] = {}
         for path, group in groups.items():
-            found.setdefault(_owner(clean(path), names), []).append(group)
+            # The layer that the path names: the longest of the names in it.
+            clean = f"/{re.sub(ending, '', path)}/"
+            owner = max((n for n in names if f"/{n}/" in clean), key=len, default=None)
+            found.setdefault(owner, []).extend(group)
         if None not in found and len(names) == len(leaves) == len(found):
-            return [[d for group in found[leaf.name] for d in group] for leaf in leaves]
+            return [found[leaf.name] for leaf in leaves]
     return _matched_by_rank(part, leaves, groups)
 
 
@@ -145,7 +130,11 @@ def _stored_groups(group: h5py.Group) -> dict[str, dict[str, list[h5py.Dataset]]
         missing = [key for key in keys if f"{name}/{key}" not in datasets]
         if missing:
             raise ModelError(f"weights {missing[0]} of layer {name} are missing in the file")
-        groups = _by_path([(key, datasets[f"{name}/{key}"]) for key in keys])
+        groups: dict[str, list[h5py.Dataset]] = {}
+        for key in keys:
+            owner, _, last = key.rpartition("/")
+            if last.split(":")[0] not in _STATES:
+                groups.setdefault(owner, []).append(datasets[f"{name}/{key}"])
         if groups:
             stored[name] = groups
     return stored
@@ -174,37 +163,19 @@ def load_by_name(model: Part, file: h5py.File) -> None:
         raise ModelError(f"the file has weights of {next(iter(stored))}, which the model has not")
 
 
-def _tree(file: h5py.File, notes: Notes) -> Tree:
-    """Arrays as a tree of names; a backslash parts names as a slash does."""
-    root: Tree = {}
-    for path, dataset in _datasets(file).items():
-        if "\\" in path:
-            notes.add("backslashes in the names of weights, written on Windows, read as slashes")
-        *folders, last = re.split(r"[\\/]", path)
-        place = root
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = dataset
-    return root
-
-
-def _own(tree: Tree) -> list[h5py.Dataset]:
-    own = tree.get("vars", {})
-    return [own[key] for key in sorted(own, key=int)]
-
-
 def _load_layer(part: Part, tree: Tree) -> None:
     """A layer and the layers in it (of wrappers and attention), found by attribute."""
     inner = {key: value for key, value in tree.items() if key != "vars" and _has_arrays(value)}
+    own = tree.get("vars", {})
     if not inner:
-        _assign(part, _own(tree))
+        _assign(part, [own[key] for key in sorted(own, key=int)])
         return
     for key, value in inner.items():
         child = getattr(part.layer, key, None)
         if not isinstance(child, keras.Layer):
             raise ModelError(f"layer {part.name} ({part.kind}): weights of {key} have no place")
         _load_layer(Part(f"{part.name}/{key}", type(child).__name__, child), value)
-    if _own(tree):
+    if own:
         raise ModelError(f"layer {part.name} ({part.kind}): expected weights in its layers only")
 
 
@@ -214,13 +185,6 @@ def _has_arrays(tree: Any) -> bool:
     return any(_has_arrays(value) for value in tree.values())
 
 
-def _ranked(tree: Tree, kind: str) -> list[str]:
-    """Names of the groups of a class, in order; Keras 2.13 counts only every other number."""
-    pattern = re.compile(rf"{re.escape(kind)}(_\d+)?")
-    names = [name for name in tree if pattern.fullmatch(name) and _has_arrays(tree[name])]
-    return sorted(names, key=_number)
-
-
 def _load_model(model: Part, tree: Tree) -> None:
     container: Tree = next((tree[name] for name in CONTAINERS if name in tree), {})
     by_kind: dict[str, list[Part]] = {}
@@ -228,13 +192,15 @@ def _load_model(model: Part, tree: Tree) -> None:
         if _leaves(part):
             by_kind.setdefault(to_snake_case(part.kind), []).append(part)
     for kind, parts in by_kind.items():
-        found = _ranked(container, kind)
+        # Groups of the class, in order; Keras 2.13 counts only every other number.
+        pattern = re.compile(rf"{re.escape(kind)}(_\d+)?")
+        found = [n for n in container if pattern.fullmatch(n) and _has_arrays(container[n])]
         if len(found) != len(parts):
             raise ModelError(
                 f"model {model.layer.name}: expected weights of {len(parts)} {parts[0].kind} layers"
                 f" ({parts[0].name}, ...), the file has {len(found)}"
             )
-        for part, name in zip(parts, found, strict=True):
+        for part, name in zip(parts, sorted(found, key=_number), strict=True):
             load = _load_model if isinstance(part.layer, keras.Model) else _load_layer
             load(part, container[name])
 
@@ -247,7 +213,16 @@ def load_by_order(model: Part, file: h5py.File, notes: Notes) -> None:
     ModelError
         Names the first layer whose weights are missing or do not fit.
     """
-    tree = _tree(file, notes)
+    tree: Tree = {}
+    for path, dataset in _datasets(file).items():
+        # A backslash parts names as a slash does.
+        if "\\" in path:
+            notes.add("backslashes in the names of weights, written on Windows, read as slashes")
+        *folders, last = re.split(r"[\\/]", path)
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = dataset
     if CONTAINERS[1] in tree:
         notes.add(f"weights found under {CONTAINERS[1]}, where Keras 2.12 and 2.13 put them")
     _load_model(model, tree)
