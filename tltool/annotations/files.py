@@ -169,12 +169,8 @@ def _read(
         return to_points(read_geopackage(path), path, images, columns)
     if b"\0" in start:
         raise DataError(f"{path}: expected {_FORMATS}; received binary data (text must be UTF-8)")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        return _read_json(path, columns, images)
-    return points_of_table(read_table(path, empty=empty), columns)
-
-
-def _read_json(path: Path, columns: Sequence[str] | None, images: list[ImageSource]) -> list[Point]:
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] not in (b"{", b"["):
+        return points_of_table(read_table(path, empty=empty), columns)
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -202,12 +198,8 @@ def _as_coco(path: Path, points: Sequence[Point], images: Sequence[ImageSource])
 
 WRITERS: Mapping[str, Callable[[Path, Sequence[Point], Sequence[ImageSource]], None]] = {
     "csv": lambda path, points, images: write_csv(path, points),
-    "geojson": lambda path, points, images: write_geojson(
-        path, points, *to_map(points, images, path)
-    ),
-    "gpkg": lambda path, points, images: write_geopackage(
-        path, points, *to_map(points, images, path)
-    ),
+    "geojson": lambda path, points, at: write_geojson(path, points, *to_map(points, at, path)),
+    "gpkg": lambda path, points, at: write_geopackage(path, points, *to_map(points, at, path)),
     "coco": _as_coco,
 }
 

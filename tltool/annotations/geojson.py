@@ -53,14 +53,6 @@ def _points(geometry: Geometry) -> Iterator[MapPoint]:
         yield MapPoint(x, y, geometry.crs, geometry.where, geometry.properties)
 
 
-def crs_name(crs: CRS) -> str:
-    """Name a CRS for a ``crs`` member: its URN, or its WKT where no registry has it."""
-    authority = crs.to_authority(confidence_threshold=100)
-    if authority is None:
-        return str(crs.to_wkt())
-    return f"urn:ogc:def:crs:{authority[0]}::{authority[1]}"
-
-
 def is_wgs84(crs: CRS) -> bool:
     """Whether it is longitude and latitude as RFC 7946 has them."""
     return bool(crs in _WGS84)
@@ -89,18 +81,15 @@ def write_geojson(
     """
     document: dict[str, Any] = {"type": "FeatureCollection"}
     if crs is not None and not is_wgs84(crs):
-        document["crs"] = {"type": "name", "properties": {"name": crs_name(crs)}}
+        # Its URN, or its WKT where no registry has it.
+        owner = crs.to_authority(confidence_threshold=100)
+        name = f"urn:ogc:def:crs:{owner[0]}::{owner[1]}" if owner else str(crs.to_wkt())
+        document["crs"] = {"type": "name", "properties": {"name": name}}
     document["features"] = [
         {
             "type": "Feature",
             "geometry": {"type": "Point", "coordinates": position},
-            "properties": {
-                "image": p.image,
-                "x": p.x,
-                "y": p.y,
-                "label": p.label,
-                "score": p.score,
-            },
+            "properties": {key: getattr(p, key) for key in ("image", "x", "y", "label", "score")},
         }
         for p, position in zip(points, positions.tolist(), strict=True)
     ]

@@ -24,10 +24,6 @@ from tltool.errors import DataError
 
 MAGIC = b"SQLite format 3\0"
 
-_LAYER = "points"
-
-# "GPKG", and version 1.3.0.
-_APPLICATION, _VERSION = 0x47504B47, 10300
 
 # Undefined cartesian coordinates, undefined longitude and latitude, WGS 84; the first own number.
 _CARTESIAN, _GEOGRAPHIC, _WGS84_ID, _OWN = -1, 0, 4326, 100_000
@@ -35,7 +31,9 @@ _CARTESIAN, _GEOGRAPHIC, _WGS84_ID, _OWN = -1, 0, 4326, 100_000
 # Bytes of the envelope that the header of a geometry may have, by its code.
 _ENVELOPES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
 
+# At the top "GPKG", and version 1.3.0.
 _TABLES = """
+PRAGMA application_id = 0x47504B47; PRAGMA user_version = 10300;
 CREATE TABLE gpkg_spatial_ref_sys (
     srs_name TEXT NOT NULL, srs_id INTEGER PRIMARY KEY, organization TEXT NOT NULL,
     organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
@@ -70,7 +68,8 @@ def read_geopackage(path: Path) -> list[MapPoint]:
             database.row_factory = sqlite3.Row
             layer, column, srs = _find_layer(database, path)
             crs = _crs_of(database, srs)
-            rows = enumerate(database.execute(f"SELECT * FROM {_quoted(layer)}"), 1)
+            quoted = layer.replace('"', '""')
+            rows = enumerate(database.execute(f'SELECT * FROM "{quoted}"'), 1)
             where = f"{path}, layer {layer}, row"
             return [p for n, row in rows for p in _points(row, column, crs, f"{where} {n}")]
     except sqlite3.Error as error:
@@ -95,10 +94,6 @@ def _find_layer(database: sqlite3.Connection, path: Path) -> tuple[str, str, int
     return found[0][0], found[0][1], found[0][3]
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _crs_of(database: sqlite3.Connection, srs: int) -> str | None:
     if srs in (_CARTESIAN, _GEOGRAPHIC):
         return PIXELS if srs == _CARTESIAN else None
@@ -118,19 +113,13 @@ def _points(row: sqlite3.Row, column: str, crs: str | None, where: str) -> Itera
     # A feature may have no geometry.
     if blob is not None:
         try:
-            positions = list(_positions(blob))
+            if blob[:2] != b"GP":
+                raise ValueError("what has no header of a GeoPackage")
+            positions = list(_well_known(blob, 8 + _ENVELOPES[blob[3] >> 1 & 7]))
         except (struct.error, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{where}: expected a Point or MultiPoint, received {error}") from error
         for x, y in positions:
             yield MapPoint(x, y, crs, where, properties)
-
-
-def _positions(blob: bytes) -> Iterator[tuple[float, float]]:
-    """Positions of a geometry with the header that GeoPackages have."""
-    if blob[:2] != b"GP":
-        raise ValueError("what has no header of a GeoPackage")
-    start = 8 + _ENVELOPES[blob[3] >> 1 & 7]
-    yield from _well_known(blob, start)
 
 
 def _well_known(blob: bytes, start: int) -> Iterator[tuple[float, float]]:
@@ -169,36 +158,31 @@ def write_geopackage(
         None: `positions` are pixels, y down, which is said to be an undefined
         cartesian CRS.
     """
+    systems, srs = _systems(crs)
+    extent = (*positions.min(0).tolist(), *positions.max(0).tolist()) if points else (None,) * 4
+    # Header: magic, version 0, little-endian without an envelope, CRS. Then byte order and type.
+    pack = struct.Struct("<2sBBiBIdd").pack
+    rows = [
+        (pack(b"GP", 0, 1, srs, 1, 1, *xy), p.image, p.x, p.y, p.label, p.score)
+        for p, xy in zip(points, positions.tolist(), strict=True)
+    ]
+    six = "?, ?, ?, ?, ?, ?"
     try:
         with closing(sqlite3.connect(path)) as database, database:
-            _fill(database, points, positions, crs)
+            database.executescript(_TABLES)
+            database.executemany(f"INSERT INTO gpkg_spatial_ref_sys VALUES ({six})", systems)
+            database.execute(
+                "INSERT INTO gpkg_contents (table_name, data_type, identifier, min_x, min_y, max_x,"
+                " max_y, srs_id) VALUES ('points', 'features', 'points', ?, ?, ?, ?, ?)",
+                (*extent, srs),
+            )
+            column = ("points", "geom", "POINT", srs, 0, 0)
+            database.execute(f"INSERT INTO gpkg_geometry_columns VALUES ({six})", column)
+            database.executemany(
+                f"INSERT INTO points (geom, image, x, y, label, score) VALUES ({six})", rows
+            )
     except sqlite3.Error as error:
         raise OSError(f"{error}") from error
-
-
-def _fill(
-    database: sqlite3.Connection, points: Sequence[Point], positions: np.ndarray, crs: CRS | None
-) -> None:
-    systems, srs = _systems(crs)
-    database.executescript(
-        f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};{_TABLES}"
-    )
-    six = "?, ?, ?, ?, ?, ?"
-    database.executemany(f"INSERT INTO gpkg_spatial_ref_sys VALUES ({six})", systems)
-    database.execute(
-        "INSERT INTO gpkg_contents (table_name, data_type, identifier, min_x, min_y, max_x,"
-        " max_y, srs_id) VALUES (?, 'features', ?, ?, ?, ?, ?, ?)",
-        (_LAYER, _LAYER, *_extent(positions), srs),
-    )
-    column = (_LAYER, "geom", "POINT", srs, 0, 0)
-    database.execute(f"INSERT INTO gpkg_geometry_columns VALUES ({six})", column)
-    database.executemany(
-        f"INSERT INTO {_LAYER} (geom, image, x, y, label, score) VALUES ({six})",
-        (
-            (_blob(x, y, srs), p.image, p.x, p.y, p.label, p.score)
-            for p, (x, y) in zip(points, positions.tolist(), strict=True)
-        ),
-    )
 
 
 def _systems(crs: CRS | None) -> tuple[list[tuple[Any, ...]], int]:
@@ -218,14 +202,3 @@ def _systems(crs: CRS | None) -> tuple[list[tuple[Any, ...]], int]:
     number = int(authority[1]) if authority and known else _OWN
     owner, name = ("EPSG", f"EPSG:{number}") if known else ("NONE", "CRS of the images")
     return [*rows, (name, number, owner, number, crs.to_wkt(), None)], number
-
-
-def _extent(positions: np.ndarray) -> tuple[float | None, ...]:
-    if not len(positions):
-        return (None,) * 4
-    return (*positions.min(0).tolist(), *positions.max(0).tolist())
-
-
-def _blob(x: float, y: float, srs: int) -> bytes:
-    # Header: magic, version 0, little-endian without an envelope, CRS. Then byte order and type.
-    return struct.pack("<2sBBiBIdd", b"GP", 0, 1, srs, 1, 1, x, y)

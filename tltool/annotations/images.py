@@ -1,7 +1,8 @@
 """The images that points lie on: which files there are, and which of them a name means."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from tltool.annotations.point import Point
@@ -33,46 +34,66 @@ def match_images(
     DataError
         A name may mean two images, or two names one image.
     """
-    names = dict.fromkeys(names)
-    by_name, by_stem = _grouped(images, lambda path: path.name), _grouped(images, lambda p: p.stem)
-    # The folders before names that end alike.
-    alike: dict[str, set[tuple[str, ...]]] = {}
-    for name in names:
-        alike.setdefault(_parts(name)[-1], set()).add(_parts(name)[:-1])
+    parts = {name: PurePosixPath(name.replace("\\", "/")).parts or ("",) for name in names}
+    # The image's folders by its name, by its stem; the folders before names that end alike.
+    by_name, by_stem = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
+    alike = defaultdict[str, set[tuple[str, ...]]](set)
+    for path in images:
+        by_name[path.name].append(path)
+        by_stem[path.stem].append(path)
+    for *folders, last in parts.values():
+        alike[last].add(tuple(folders))
     found: dict[str, Path | None] = {}
-    for name in names:
-        *folders, last = _parts(name)
+    for name, (*folders, last) in parts.items():
         candidates = by_name.get(last) or by_stem.get(last) or []
-        if len(alike[last]) > 1 or len(candidates) > 1:
-            candidates = [path for path in candidates if _ends_with(path, tuple(folders))]
+        if folders and (len(alike[last]) > 1 or len(candidates) > 1):
+            inside = [path.resolve().parent.parts[-len(folders) :] for path in candidates]
+            candidates = [
+                path for path, own in zip(candidates, inside, strict=True) if list(own) == folders
+            ]
+        if len(candidates) > 1 and Path(last).suffix:
+            raise DataError(
+                f"two images are called {name}: points cannot tell them apart. Rename one, or give"
+                f" the folders in {source} too"
+            )
         if len(candidates) > 1:
-            raise _ambiguous(name, last, source)
+            raise DataError(
+                f"{source}: {name} is the name of two images. Name them with their suffix"
+            )
         found[name] = candidates[0] if candidates else None
     return found
 
 
-def _parts(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name.replace("\\", "/")).parts or ("",)
+def group_by_image(
+    names: Sequence[str], images: Sequence[Path], source: Path
+) -> dict[Path, list[int]]:
+    """Find the points on each image by the names of the points' images; see `match_images`.
 
+    Returns
+    -------
+    dict of Path to list of indices of `names`
+        Images without points are left out; a warning tells of names that mean no image.
 
-def _grouped(images: Sequence[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
-    groups: dict[str, list[Path]] = {}
-    for path in images:
-        groups.setdefault(key(path), []).append(path)
-    return groups
-
-
-def _ends_with(path: Path, folders: tuple[str, ...]) -> bool:
-    return not folders or path.resolve().parent.parts[-len(folders) :] == folders
-
-
-def _ambiguous(name: str, last: str, source: Path) -> DataError:
-    if Path(last).suffix:
-        return DataError(
-            f"two images are called {name}: points cannot tell them apart. Rename one, or give the"
-            f" folders in {source} too"
+    Raises
+    ------
+    DataError
+        Where points may mean two images, or no point lies on any of them.
+    """
+    meant = match_images(names, images, source)
+    grouped = defaultdict[Path, list[int]](list)
+    for index, name in enumerate(names):
+        path = meant[name]
+        if path is not None:
+            grouped[path].append(index)
+    if not grouped:
+        raise DataError(
+            f"{source}: no point lies on {', '.join(p.name for p in images[:3])};"
+            f" the file names {', '.join(sorted(meant)[:3])}"
         )
-    return DataError(f"{source}: {name} is the name of two images. Name them with their suffix")
+    left_out = len(names) - sum(map(len, grouped.values()))
+    if left_out:
+        logger.warning("%s: %d points lie on images that were not given", source, left_out)
+    return grouped
 
 
 def points_by_image(
@@ -97,31 +118,5 @@ def points_by_image(
     DataError
         Where points may mean two images, or no point lies on any of them.
     """
-    meant = match_images((point.image for point in points), images, source)
-    grouped: dict[Path, list[Point]] = {path: [] for path in images}
-    left_out = 0
-    for point in points:
-        path = meant[point.image]
-        if path is None:
-            left_out += 1
-        else:
-            grouped[path].append(point)
-    grouped = {path: own for path, own in grouped.items() if own}
-    if not grouped:
-        raise none_on(images, meant, source)
-    if left_out:
-        warn_left_out(left_out, source)
-    return grouped
-
-
-def warn_left_out(number: int, source: Path) -> None:
-    """Say how many points lie on images that nobody named."""
-    logger.warning("%s: %d points lie on images that were not given", source, number)
-
-
-def none_on(images: Sequence[Path], names: Iterable[str], source: Path) -> DataError:
-    """The error where no point lies on any of the images."""
-    return DataError(
-        f"{source}: no point lies on {', '.join(p.name for p in images[:3])};"
-        f" the file names {', '.join(sorted(names)[:3])}"
-    )
+    grouped = group_by_image([point.image for point in points], images, source)
+    return {path: [points[index] for index in grouped[path]] for path in images if path in grouped}

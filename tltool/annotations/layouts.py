@@ -20,8 +20,6 @@ SEA_LIONS = ("adult_males", "subadult_males", "adult_females", "juveniles", "pup
 # The images whose coordinates are known not to fit, as that competition lists them.
 MISMATCHED_NAME = "MismatchedTrainImages.txt"
 
-_SCORES = ("score", "scores")
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -93,7 +91,7 @@ def points_of_table(table: Table, columns: Sequence[str] | None = None) -> list[
     DataError, UsageError
     """
     layout = _find_layout(table) if columns is None else _given_layout(table, columns)
-    score = table.find(_SCORES)
+    score = table.find(("score", "scores"))
     numbers = {str(number): name for number, name in enumerate(layout.classes)}
     points = []
     for row in table.rows:
@@ -144,9 +142,9 @@ def _find_layout(table: Table) -> Layout:
     for layout in LAYOUTS:
         found = [table.find([name]) or "" for name in layout.columns]
         if all(found):
-            split = 1 + len(layout.x)
-            xs, ys = tuple(found[1:split]), tuple(found[split:-1])
-            return Layout(found[0], xs, ys, found[-1], layout.classes)
+            image, *ends, label = found
+            half = len(layout.x)
+            return Layout(image, tuple(ends[:half]), tuple(ends[half:]), label, layout.classes)
     absent = [[name for name in layout.columns if not table.find([name])] for layout in LAYOUTS]
     missing, nearest = min(zip(absent, LAYOUTS, strict=True), key=lambda pair: len(pair[0]))
     raise DataError(
@@ -180,10 +178,9 @@ def write_csv(path: Path, points: Sequence[Point]) -> None:
         writer = csv.writer(file)
         writer.writerow((*COLUMNS, "score"))
         for p in points:
-            score = "" if p.score is None else _short(p.score)
-            writer.writerow((p.image, _short(p.x), _short(p.y), p.label, score))
-
-
-def _short(number: float) -> str:
-    """The shortest text that is read as the same number."""
-    return repr(float(number)).removesuffix(".0")
+            # The shortest texts that are read as the same numbers.
+            x, y, score = (
+                "" if number is None else repr(float(number)).removesuffix(".0")
+                for number in (p.x, p.y, p.score)
+            )
+            writer.writerow((p.image, x, y, p.label, score))

@@ -1,6 +1,5 @@
 """Points of maps to pixels of images, and back."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from rasterio.crs import CRS
 
-from tltool.annotations.images import match_images, none_on, warn_left_out
+from tltool.annotations.images import group_by_image, match_images
 from tltool.annotations.point import Point, as_score, make_point
 from tltool.errors import DataError, UsageError
 from tltool.raster import AnyRaster, Raster
@@ -111,17 +110,7 @@ def to_points(
                 " none. Add it, or give one image"
             )
         names.append(paths[0].name if name is None else str(name))
-    meant = match_images(names, paths, path)
-    groups: dict[Path, list[int]] = defaultdict(list)
-    for index, name in enumerate(names):
-        own = meant[name]
-        if own is not None:
-            groups[own].append(index)
-    placed = sum(map(len, groups.values()))
-    if found and not placed:
-        raise none_on(paths, meant, path)
-    if placed < len(found):
-        warn_left_out(len(found) - placed, path)
+    groups = group_by_image(names, paths, path) if found else {}
     positions = np.empty((len(found), 2))
     sources = dict(zip(paths, images, strict=True))
     for own, group in groups.items():
@@ -137,13 +126,13 @@ def to_points(
                 there = np.array([(found[index].x, found[index].y) for index in alike])
                 positions[alike] = to_image_pixels(there, named, path, raster)
     points = []
-    for point, name, position in zip(found, names, positions.tolist(), strict=True):
-        own = meant[name]
-        if own is not None:
-            score = _find(point.properties, _SCORE_FIELDS)
-            sure = as_score(point.properties[score[0]], point.where) if score else None
-            label = point.properties.get(label_field)
-            points.append(make_point(point.where, own.name, position, label, sure))
+    owners = {index: own.name for own, group in groups.items() for index in group}
+    for index, name in sorted(owners.items()):
+        point, position = found[index], positions[index].tolist()
+        score = _find(point.properties, _SCORE_FIELDS)
+        sure = as_score(point.properties[score[0]], point.where) if score else None
+        label = point.properties.get(label_field)
+        points.append(make_point(point.where, name, position, label, sure))
     return points
 
 

@@ -124,17 +124,31 @@ class _Pasting:
     # Why masks, boxes and keypoints of an image do not hold any more.
     new_content = ""
 
-    def __init__(self, settings: SuperimposeEntry | SwapBackgroundEntry, where: str):
-        self._settings, self._classes = settings, settings.classes
-        self._where = where
+    def __init__(self, settings: SuperimposeEntry | SwapBackgroundEntry, where: str, key: str):
+        self._settings, self._classes, self._where = settings, settings.classes, where
+        self._folder = getattr(settings, key)
+        self._cutouts = Pictures(self._folder, f"{where}.{key}", cutouts=True)
+        # Names of classes by the keys of the recipe that have them.
+        self._named = {"classes": self._classes or []}
 
-    def _check_named(self, named: Sequence[str] | None, known: Sequence[str], key: str) -> None:
-        unknown = [name for name in named or () if name not in known]
-        if unknown:
+    def _use_classes(self, key: str, told_by: str) -> None:
+        """Take cut-outs by class, from the folders inside."""
+        self._named[key] = self._cutouts.classes
+        if not self._cutouts.classes:
             raise RecipeError(
-                f"{self._where}.{key}: the data has no class {', '.join(unknown)}. It has"
-                f" {', '.join(known)}"
+                f"{self._where}.{told_by}: expected a folder for each class in {self._folder},"
+                " found images alone"
             )
+
+    def check_classes(self, known: Sequence[str]) -> None:
+        """Raise `RecipeError` for a class that the data does not have."""
+        for key, named in self._named.items():
+            unknown = [name for name in named if name not in known]
+            if unknown:
+                raise RecipeError(
+                    f"{self._where}.{key}: the data has no class {', '.join(unknown)}. It has"
+                    f" {', '.join(known)}"
+                )
 
     def _is_for(self, image: np.ndarray, label: str | None) -> bool:
         if self._classes is not None and label not in self._classes:
@@ -200,32 +214,22 @@ class Superimpose(_Pasting):
     new_content = "it lays objects over the image that the targets do not have"
 
     def __init__(self, settings: SuperimposeEntry, where: str):
-        super().__init__(settings, f"{where}.superimpose")
+        super().__init__(settings, f"{where}.superimpose", "targets")
         self._number, self._by_class = settings.number, settings.by_class
-        self._targets = Pictures(settings.targets, f"{self._where}.targets", cutouts=True)
-        if self._by_class and not self._targets.classes:
-            raise RecipeError(
-                f"{self._where}.by_class: expected a folder for each class in {settings.targets},"
-                " found images alone"
-            )
-
-    def check_classes(self, known: Sequence[str]) -> None:
-        """Raise `RecipeError` for a class that the data does not have."""
-        self._check_named(self._classes, known, "classes")
         if self._by_class:
-            self._check_named(self._targets.classes, known, "targets")
+            self._use_classes("targets", "by_class")
 
     def __call__(
         self, image: np.ndarray, rng: np.random.Generator, label: str | None
     ) -> np.ndarray:
         """Transform a (h, w, bands) uint8 image of class `label`."""
-        apart = self._by_class and label not in self._targets.classes
+        apart = self._by_class and label not in self._cutouts.classes
         if apart or not self._is_for(image, label):
             return image
         ground = image.astype(np.float32)
         sun = self._sun(rng)
         for _ in range(rng.integers(*self._number, endpoint=True)):
-            pixels = self._targets.draw(rng, label if self._by_class else None)
+            pixels = self._cutouts.draw(rng, label if self._by_class else None)
             centre = rng.uniform(0, image.shape[:2])
             self._lay(ground, self._shape(pixels, rng), centre, sun)
         return saturate(ground)
@@ -261,26 +265,16 @@ class SwapBackground(_Pasting):
     new_content = "it replaces the whole image"
 
     def __init__(self, settings: SwapBackgroundEntry, where: str):
-        super().__init__(settings, f"{where}.swap_background")
+        super().__init__(settings, f"{where}.swap_background", "cutouts")
         self._jitter = settings.jitter
-        self._cutouts = Pictures(settings.cutouts, f"{self._where}.cutouts", cutouts=True)
         self._grounds = Pictures(settings.backgrounds, f"{self._where}.backgrounds", cutouts=False)
-        if not self._cutouts.classes:
-            raise RecipeError(
-                f"{self._where}.cutouts: expected a folder for each class in {settings.cutouts},"
-                " found images alone"
-            )
+        self._use_classes("cutouts", "cutouts")
         missing = [name for name in self._classes or () if name not in self._cutouts.classes]
         if missing:
             raise RecipeError(
                 f"{self._where}.classes: no cut-outs of {', '.join(missing)}; there are folders of"
                 f" {', '.join(self._cutouts.classes)}"
             )
-
-    def check_classes(self, known: Sequence[str]) -> None:
-        """Raise `RecipeError` for a class that the data does not have."""
-        self._check_named(self._classes, known, "classes")
-        self._check_named(self._cutouts.classes, known, "cutouts")
 
     def __call__(
         self, image: np.ndarray, rng: np.random.Generator, label: str | None
@@ -292,10 +286,8 @@ class SwapBackground(_Pasting):
         pixels = self._grounds.draw(rng)
         factor = max(height / pixels.shape[0], width / pixels.shape[1])
         if factor > 1:
-            size = (
-                max(width, round(pixels.shape[1] * factor)),
-                max(height, round(pixels.shape[0] * factor)),
-            )
+            high, wide = (round(side * factor) for side in pixels.shape[:2])
+            size = max(width, wide), max(height, high)
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
         top = rng.integers(pixels.shape[0] - height, endpoint=True)
         left = rng.integers(pixels.shape[1] - width, endpoint=True)

@@ -63,9 +63,9 @@ def _range(low: float = -math.inf, high: float = math.inf, kind: type = float) -
 
 
 def _brightness(value: Any) -> Any:
-    if value is not None and _pair_of(value, 0, math.inf, float) is None:
-        raise ValueError("expected [lowest, highest] factor, from 0")
-    return value
+    if value is None or _pair_of(value, 0, math.inf, float):
+        return value
+    raise ValueError("expected [lowest, highest] factor, from 0")
 
 
 def _shift(value: Any) -> Any:
@@ -80,10 +80,9 @@ def _shift(value: Any) -> Any:
 def _zoom(value: Any) -> Any:
     if _is_number(value) and 0 <= value < 1:
         return value
-    pair = _pair_of(value, 0, math.inf, float)
-    if pair is None or pair[0] == 0:
-        raise ValueError("expected z from 0 to below 1 for [1 - z, 1 + z], or [lowest, highest]")
-    return value
+    if _pair_of(value, 0, math.inf, float) and value[0] > 0:
+        return value
+    raise ValueError("expected z from 0 to below 1 for [1 - z, 1 + z], or [lowest, highest]")
 
 
 Number = Annotated[float, BeforeValidator(_number)]
@@ -328,27 +327,24 @@ def _split(entry: Any, where: str) -> tuple[str, Any]:
     )
 
 
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    # A misspelt key that is required is missing too: the misspelling says more.
-    errors = error.errors()
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    path = ".".join([where, *map(str, first["loc"])])
-    if first["type"] == "extra_forbidden":
-        allowed = sorted(model.model_fields)
-        near = _nearest(first["loc"][-1], allowed)
-        return f"{path}: no such key. Allowed: {', '.join(allowed)}.{near}"
-    if first["type"] == "missing":
-        return f"{path}: expected a value, received none"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    said = isinstance(first["input"], dict) or "received" in message
-    return f"{path}: {message}" if said else f"{path}: {message}, received {first['input']!r}"
-
-
 def _check_settings(model: type[Entry], settings: dict[str, Any], where: str) -> Any:
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise RecipeError(_explain(error, model, where)) from error
+        # A misspelt key that is required is missing too: the misspelling says more.
+        errors = error.errors()
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+        path, received = ".".join([where, *map(str, first["loc"])]), first["input"]
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        if first["type"] == "extra_forbidden":
+            allowed = sorted(model.model_fields)
+            near = _nearest(first["loc"][-1], allowed)
+            message = f"no such key. Allowed: {', '.join(allowed)}.{near}"
+        elif first["type"] == "missing":
+            message = "expected a value, received none"
+        elif not isinstance(received, dict) and "received" not in message:
+            message = f"{message}, received {received!r}"
+        raise RecipeError(f"{path}: {message}") from error
 
 
 def _transform_class(name: str, where: str) -> type:

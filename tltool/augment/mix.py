@@ -1,6 +1,6 @@
 """Batches whose images are mixed with each other, and their targets likewise: mixup and cutmix."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,12 +128,6 @@ def cutmix(
     return mixed, weights
 
 
-_MIXES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
-    "mixup": mixup,
-    "cutmix": cutmix,
-}
-
-
 class Mixer:
     """The batch entries of an ``augment`` list, one after another.
 
@@ -163,7 +157,8 @@ class Mixer:
                 f"{wrong.where}: expected {' or '.join(BATCH_ENTRIES)}, received {wrong.name}"
             )
         self._entries, self.margin = list(entries), margin
-        self._steps = [(_MIXES[node.name], node.settings) for node in nodes]
+        mixes = {"mixup": mixup, "cutmix": cutmix}
+        self._steps = [(mixes[node.name], node.settings) for node in nodes]
 
     def with_margin(self, margin: int) -> "Mixer":
         """Copy the mixer for images with `margin` px of context on each side."""

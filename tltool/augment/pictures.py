@@ -126,9 +126,7 @@ class Pictures:
 
     def draw(self, rng: np.random.Generator, label: str | None = None) -> np.ndarray:
         """One of them at random; with `label` from the folder of that name."""
-        if label is None:
-            return self[int(rng.integers(len(self)))]
-        choices = self._by_class[label]
+        choices = range(len(self)) if label is None else self._by_class[label]
         return self[choices[rng.integers(len(choices))]]
 
     def __getitem__(self, index: int) -> np.ndarray:

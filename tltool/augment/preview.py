@@ -57,9 +57,8 @@ def _choose(dataset: Dataset, recipe: Recipe, number: int | None, seed: int) -> 
         if len(rows) == wanted:
             break
         with suppress(ImageError):
-            rows.append(
-                _Row(sample.read(recipe.bands), _classes(dataset, sample), sample.path.name)
-            )
+            image = sample.read(recipe.bands)
+            rows.append(_Row(image, _classes(dataset, sample), sample.path.name))
     if not rows:
         raise DataError(f"{dataset.source}: not one image of the training split can be read")
     return rows
@@ -106,9 +105,7 @@ def _sheet(
     foot : sequence of str
         Lines beneath the images.
     """
-    lines = [describe_entry(entry) for entry in entries]
-    if not lines:
-        lines = [("nothing", "the augment list is empty")]
+    lines = list(map(describe_entry, entries)) or [("nothing", "the augment list is empty")]
     if len(lines) > MOST_LINES:
         more = len(lines) - MOST_LINES + 1
         lines = [*lines[: MOST_LINES - 1], ("...", f"and {more} more")]
@@ -163,18 +160,13 @@ def _sheet(
             for edge, ink in ((1, INK), (0, PAPER)):
                 for x, to_x in ((first, first + arm), (last - arm, last)):
                     for at in (first, last):
-                        box = (left + x, y + at, left + to_x, y + at)
-                        draw.rectangle(_grown(box, edge), fill=ink)
-                        box = (left + at, y + x, left + at, y + to_x)
-                        draw.rectangle(_grown(box, edge), fill=ink)
+                        near, far, low, high = x - edge, to_x + edge, at - edge, at + edge
+                        draw.rectangle((left + near, y + low, left + far, y + high), ink)
+                        draw.rectangle((left + low, y + near, left + high, y + far), ink)
     for number, line in enumerate(foot):
         y = end + (0.9 + 1.4 * number) * EM
         write(left, y, line, width - left - EM, 0.85, FAINT_INK)
     return page
-
-
-def _grown(box: tuple[float, float, float, float], edge: int) -> tuple[float, ...]:
-    return box[0] - edge, box[1] - edge, box[2] + edge, box[3] + edge
 
 
 def preview(
@@ -282,13 +274,9 @@ def preview(
     augmenter.check_bands(rows[0].image.shape[2], side)
     drawn = []
     for number in range(variants):
-        keyed = [((seed, number, index), row) for index, row in enumerate(rows)]
-        mixed = np.stack(
-            [
-                augmenter(row.image, key, row.classes[0] if len(row.classes) == 1 else None)
-                for key, row in keyed
-            ]
-        )
+        single = [row.classes[0] if len(row.classes) == 1 else None for row in rows]
+        keys = [(seed, number, index) for index in range(len(rows))]
+        mixed = np.stack(list(map(augmenter, [row.image for row in rows], keys, single)))
         if augmenter.mixer is not None:
             mix = augmenter.mixer.with_margin(context)
             floats, _ = mix(mixed.astype(np.float32), {}, (seed, number))

@@ -4,7 +4,6 @@ Images are (height, width, channels) arrays of any number type.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -18,12 +17,12 @@ FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 SPLINE_FILL_MODES = ("mirror", "grid-mirror", "grid-constant", "grid-wrap")
 
 # Where OpenCV's borders mean what SciPy's do; the other fill modes go through coordinates.
-_BORDERS = {"nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
+BORDERS = {"nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT}
 # OpenCV interpolates in full precision with these numbers of channels only, else in 1/32 px.
 _PRECISE_CHANNELS = (1, 3, 4)
 # OpenCV counts pixels in 16 bits.
 _LONGEST_SIDE = 32766
-_INVERSE_LINEAR = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+INVERSE_LINEAR = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _FAR = np.float32(-9)
 # What rounding in 32 bits may do: a white pixel just above 255, a level just below itself.
 _RELATIVE_ERROR = 2.0**-20
@@ -117,10 +116,6 @@ def _outside(coordinates: list[np.ndarray], size: tuple[int, int]) -> np.ndarray
     return outside
 
 
-def _clamp(x: np.ndarray, side: int) -> np.ndarray:
-    return np.clip(x, 0, side - 1)
-
-
 def _reflect(x: np.ndarray, side: int) -> np.ndarray:
     # Step by step as SciPy does: half-way coordinates round by the last bit.
     turns = 2 * side * np.floor(np.abs(x) / (2 * side))
@@ -143,92 +138,46 @@ def _wrap(x: np.ndarray, side: int) -> np.ndarray:
     return x - turns
 
 
-# "constant" has no fold: what lies outside is overwritten.
-_FOLDS = {"nearest": _clamp, "constant": _clamp, "reflect": _reflect, "wrap": _wrap}
-
-
-def _fold(coordinates: list[np.ndarray], size: tuple[int, int], mode: str) -> list[np.ndarray]:
-    return [_FOLDS[mode](c, side) for c, side in zip(coordinates, size, strict=True)]
-
-
-def _per_plane(image: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    if image.shape[2] in _PRECISE_CHANNELS:
-        return function(image).reshape(image.shape)
-    planes = np.ascontiguousarray(np.moveaxis(image, 2, 0))
-    return np.stack([function(plane) for plane in planes], axis=2)
-
-
-def _to_type(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    rounded = image if np.issubdtype(dtype, np.inexact) else np.rint(image)
-    return rounded.astype(dtype, copy=False)
-
-
-def _linear_by_border(image: np.ndarray, matrix: np.ndarray, mode: str) -> np.ndarray:
-    swapped = matrix[_SWAPPED][:2]
-    size, border = image.shape[1::-1], _BORDERS[mode]
-    return _per_plane(
-        image,
-        lambda p: cv2.warpAffine(p, swapped, size, flags=_INVERSE_LINEAR, borderMode=border),
-    )
-
-
-def _linear_constant(image: np.ndarray, matrix: np.ndarray, cval: float) -> np.ndarray:
-    # OpenCV blends the edge with `cval` over a pixel, SciPy cuts: so what lies outside is
-    # sent where there is nothing to blend with.
-    size = image.shape[:2]
-    coordinates = _coordinates(matrix, size)
-    rows, columns = (c.astype(np.float32) for c in coordinates)
-    np.copyto(rows, _FAR, where=_outside(coordinates, size))
-    linear, border, fill = cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, (cval,) * 4
-    return _per_plane(
-        image,
-        lambda p: cv2.remap(p, columns, rows, linear, borderMode=border, borderValue=fill),
-    )
-
-
-def _linear_wrap(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    size = image.shape[:2]
-    rows, columns = (c.astype(np.float32) for c in _fold(_coordinates(matrix, size), size, "wrap"))
-    border = cv2.BORDER_REPLICATE
-    return _per_plane(
-        image, lambda p: cv2.remap(p, columns, rows, cv2.INTER_LINEAR, borderMode=border)
-    )
-
-
 def _linear(image: np.ndarray, matrix: np.ndarray, mode: str, cval: float) -> np.ndarray:
-    pixels = np.ascontiguousarray(image, np.float32)
-    if mode in _BORDERS:
-        warped = _linear_by_border(pixels, matrix, mode)
-    elif mode == "constant":
-        warped = _linear_constant(pixels, matrix, cval)
+    pixels, size = np.ascontiguousarray(image, np.float32), image.shape[:2]
+    coordinates = [] if mode in BORDERS else _coordinates(matrix, size)
+    if mode == "wrap":
+        coordinates = [_wrap(c, side) for c, side in zip(coordinates, size, strict=True)]
+    there: list[Any] = [c.astype(np.float32) for c in coordinates]
+    if mode == "constant":
+        # OpenCV blends the edge with `cval` over a pixel, SciPy cuts: so what lies outside is
+        # sent where there is nothing to blend with.
+        np.copyto(there[0], _FAR, where=_outside(coordinates, size))
+    border = cv2.BORDER_CONSTANT if mode == "constant" else cv2.BORDER_REPLICATE
+    borders: dict[str, Any] = {"borderMode": BORDERS.get(mode, border), "borderValue": (cval,) * 4}
+
+    def move(plane: np.ndarray) -> np.ndarray:
+        if there:
+            return cv2.remap(plane, there[1], there[0], cv2.INTER_LINEAR, **borders)
+        matrix_xy = matrix[_SWAPPED][:2]
+        return cv2.warpAffine(plane, matrix_xy, size[::-1], flags=INVERSE_LINEAR, **borders)
+
+    if image.shape[2] in _PRECISE_CHANNELS:
+        warped = move(pixels).reshape(image.shape)
     else:
-        warped = _linear_wrap(pixels, matrix)
-    return _to_type(warped, image.dtype)
+        warped = np.stack([move(p) for p in np.ascontiguousarray(np.moveaxis(pixels, 2, 0))], 2)
+    whole = not np.issubdtype(image.dtype, np.inexact)
+    return (np.rint(warped) if whole else warped).astype(image.dtype, copy=False)
 
 
 def _nearest(image: np.ndarray, matrix: np.ndarray, mode: str, cval: float) -> np.ndarray:
     size = image.shape[:2]
     coordinates = _coordinates(matrix, size)
+    # What lies outside is clipped in the other modes; for "constant" it is overwritten.
+    fold = {"reflect": _reflect, "wrap": _wrap}.get(mode, lambda x, side: x)
     rows, columns = (
-        np.clip(np.floor(c + 0.5), 0, side - 1).astype(np.intp)
-        for c, side in zip(_fold(coordinates, size, mode), size, strict=True)
+        np.clip(np.floor(fold(c, side) + 0.5), 0, side - 1).astype(np.intp)
+        for c, side in zip(coordinates, size, strict=True)
     )
     picked = image[rows, columns]
     if mode == "constant":
         picked[_outside(coordinates, size)] = cval
     return picked
-
-
-def _spline(
-    image: np.ndarray, matrix: np.ndarray, mode: str, cval: float, order: int
-) -> np.ndarray:
-    planes = [
-        scipy.ndimage.affine_transform(
-            image[..., c], matrix[:2, :2], matrix[:2, 2], order=order, mode=mode, cval=cval
-        )
-        for c in range(image.shape[2])
-    ]
-    return np.stack(planes, axis=2)
 
 
 def warp(
@@ -261,7 +210,13 @@ def warp(
         return _nearest(image, matrix, fill_mode, cval)
     if order == 1 and fill_mode in FILL_MODES and max(image.shape[:2]) <= _LONGEST_SIDE:
         return _linear(image, matrix, fill_mode, cval)
-    return _spline(image, matrix, fill_mode, cval, order)
+    planes = [
+        scipy.ndimage.affine_transform(
+            image[..., c], matrix[:2, :2], matrix[:2, 2], order=order, mode=fill_mode, cval=cval
+        )
+        for c in range(image.shape[2])
+    ]
+    return np.stack(planes, axis=2)
 
 
 def flip(image: np.ndarray, horizontal: bool, vertical: bool) -> np.ndarray:
@@ -277,16 +232,6 @@ def flip(image: np.ndarray, horizontal: bool, vertical: bool) -> np.ndarray:
 def shift_channels(image: np.ndarray, amount: float) -> np.ndarray:
     """Add `amount` everywhere, within the range that the image has."""
     return np.clip(image + amount, image.min(), image.max())
-
-
-def _levels(image: np.ndarray, stretch: bool) -> np.ndarray:
-    if not stretch:
-        return (image + _LEVEL_ERROR).astype(np.uint8)
-    # Step by step as Keras does: the levels are cut, not rounded.
-    image = image - image.min()
-    image /= image.max() or 1
-    image *= 255
-    return image.astype(np.uint8)
 
 
 def brighten(image: np.ndarray, factor: float) -> np.ndarray:
@@ -307,7 +252,14 @@ def brighten(image: np.ndarray, factor: float) -> np.ndarray:
     image = np.ascontiguousarray(image, np.float32)
     low, high = float(image.min()), float(image.max())
     stretch = low < -high * _RELATIVE_ERROR or high > 255 * (1 + _RELATIVE_ERROR)
-    levels = _levels(image, stretch)
+    if stretch:
+        # Step by step as Keras does: the levels are cut, not rounded.
+        shifted = image - image.min()
+        shifted /= shifted.max() or 1
+        shifted *= 255
+    else:
+        shifted = image + _LEVEL_ERROR
+    levels = shifted.astype(np.uint8)
     table = np.trunc(np.clip(_LEVELS * np.float32(factor), 0, 255))
     bright: np.ndarray = cv2.LUT(levels, table).reshape(image.shape)
     if image.shape[2] == 4:

@@ -19,8 +19,7 @@ from tltool.runtime import quiet_import
 # Keras is imported with the standard error turned away: by one thread at a time.
 _IMPORTING = threading.Lock()
 
-# Order and fill mode of the warps that OpenCV does on levels, to its name of the border.
-_IN_LEVELS = {(1, "nearest"): cv2.BORDER_REPLICATE, (1, "reflect"): cv2.BORDER_REFLECT}
+
 # OpenCV's code of (horizontal, vertical).
 _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}
 
@@ -63,8 +62,8 @@ class RandomTransformation:
         name = settings.preprocessing_function
         self._function = None if name is None else _import_function(name, self._where)
         colours = settings.brightness_range or settings.channel_shift_range or name
-        warp = (settings.interpolation_order, settings.fill_mode)
-        self._moves_alone = not colours and warp in _IN_LEVELS
+        linear = settings.interpolation_order == 1 and settings.fill_mode in affine.BORDERS
+        self._moves_alone = linear and not colours
 
     @cached_property
     def _generator(self) -> Any:
@@ -85,14 +84,12 @@ class RandomTransformation:
         """Transform a (h, w, bands) uint8 image."""
         if not (self._moves_alone and image.shape[2] in (1, 3, 4)):
             moved = self._generator.apply_transform(image.astype(np.float32), drawn)
-            return saturate(moved if self._function is None else self._preprocess(moved))
+            return saturate(self._preprocess(moved))
         # Without the way over float32: OpenCV computes in it and rounds once.
         matrix = affine.quick_matrix(image.shape[:2], **{k: drawn[k] for k in affine.MOVES})
-        border = _IN_LEVELS[self._settings.interpolation_order, self._settings.fill_mode]
-        size, flags = image.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpAffine(
-            np.ascontiguousarray(image), matrix, size, flags=flags, borderMode=border
-        )
+        pixels, size = np.ascontiguousarray(image), image.shape[1::-1]
+        border, flags = affine.BORDERS[self._settings.fill_mode], affine.INVERSE_LINEAR
+        moved = cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=border)
         flips = drawn["flip_horizontal"], drawn["flip_vertical"]
         if any(flips):
             moved = cv2.flip(moved, _FLIPS[flips])
@@ -125,7 +122,8 @@ class RandomTransformation:
 
     def _preprocess(self, image: np.ndarray) -> np.ndarray:
         name, shape = self._settings.preprocessing_function, image.shape
-        assert self._function is not None
+        if self._function is None:
+            return image
         # A copy of its own, in the range that it is promised: splines overshoot.
         given = np.clip(image, 0, 255)
         try:

@@ -58,13 +58,11 @@ class _FileIterator(Iterator):
         self.target_size = tuple(settings["target_size"])
         check_choice(self.color_mode, _CHANNELS, "color_mode")
         check_choice(self.interpolation, _RESAMPLING, "interpolation")
-        if len(self.target_size) != 2:
-            raise UsageError(
-                f"`target_size`: expected (height, width), received {self.target_size}"
-            )
-        channels = (_CHANNELS[self.color_mode],)
+        size, channels = self.target_size, (_CHANNELS[self.color_mode],)
+        if len(size) != 2:
+            raise UsageError(f"`target_size`: expected (height, width), received {size}")
         last = generator.data_format == "channels_last"
-        self.image_shape = self.target_size + channels if last else channels + self.target_size
+        self.image_shape = size + channels if last else channels + size
         self.filepaths = [os.path.join(self.directory, name) for name in self.filenames]
         super().__init__(generator, len(self.filenames), settings)
 
@@ -74,12 +72,9 @@ class _FileIterator(Iterator):
         return len(self.class_indices)
 
     def _read(self, index: int) -> np.ndarray:
-        path = self.filepaths[index]
-        size, resampling = self.target_size, self.interpolation
+        path, how = self.filepaths[index], (self.interpolation, self.keep_aspect_ratio)
         try:
-            image = keras.utils.load_img(
-                path, self.color_mode, size, resampling, self.keep_aspect_ratio
-            )
+            image = keras.utils.load_img(path, self.color_mode, self.target_size, *how)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ImageError(f"{path} cannot be read as an image: {error}") from error
         return keras.utils.img_to_array(image, self.data_format, self.dtype)
@@ -90,17 +85,14 @@ class _FileIterator(Iterator):
         if self.class_mode == "input":
             return images.copy()
         if self.class_mode == "categorical":
-            return self._one_hot(chosen)
+            hot = np.zeros((len(chosen), self.num_classes), self.dtype)
+            for row, index in zip(hot, chosen, strict=True):
+                row[self.classes[index]] = 1
+            return hot
         if self.class_mode == "multi_output":
             return tuple(values[chosen] for values in self.labels)
         labels = np.asarray(self.labels)[chosen]
         return labels if self.class_mode == "raw" else labels.astype(self.dtype)
-
-    def _one_hot(self, chosen: np.ndarray) -> np.ndarray:
-        hot = np.zeros((len(chosen), self.num_classes), self.dtype)
-        for row, index in zip(hot, chosen, strict=True):
-            row[self.classes[index]] = 1
-        return hot
 
 
 def _list_images(folder: str, name: str, follow_links: bool) -> list[str]:
@@ -120,7 +112,15 @@ class DirectoryIterator(_FileIterator):
     def __init__(self, generator: "ImageDataGenerator", settings: Settings):
         check_choice(settings["class_mode"], _FOLDER_MODES, "class_mode")
         self.directory = os.fspath(settings["directory"])
-        names = list(settings["classes"] or self._class_folders())
+        names = list(settings["classes"] or ())
+        if not names and not os.path.isdir(self.directory):
+            raise DataError(f"{self.directory}: expected a folder of class folders, found none")
+        names = names or sorted(e.name for e in os.scandir(self.directory) if e.is_dir())
+        if not names:
+            raise DataError(
+                f"{self.directory}: expected a folder for each class, found none. For images"
+                " without classes pass classes=['.'] and class_mode=None"
+            )
         found = [_list_images(self.directory, name, settings["follow_links"]) for name in names]
         found = [files[part_of(len(files), settings["subset"], generator)] for files in found]
         self.filenames = [name for files in found for name in files]
@@ -129,17 +129,6 @@ class DirectoryIterator(_FileIterator):
         self.classes = self.labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
         _announce(f"Found {len(self.filenames)} images belonging to {len(names)} classes.")
         super().__init__(generator, settings)
-
-    def _class_folders(self) -> list[str]:
-        if not os.path.isdir(self.directory):
-            raise DataError(f"{self.directory}: expected a folder of class folders, found none")
-        names = sorted(entry.name for entry in os.scandir(self.directory) if entry.is_dir())
-        if not names:
-            raise DataError(
-                f"{self.directory}: expected a folder for each class, found none. For images"
-                " without classes pass classes=['.'] and class_mode=None"
-            )
-        return names
 
 
 def _column(table: Any, name: Any) -> list[Any]:
@@ -201,17 +190,22 @@ class DataFrameIterator(_FileIterator):
             found = sorted({name for row in rows for name in _names(labels[row])})
             known = dict.fromkeys(settings["classes"] or found)
             self.class_indices = {name: i for i, name in enumerate(known)}
-            if self.class_mode == "binary" and self.num_classes != 2:
-                raise DataError(
-                    f"class_mode 'binary': expected 2 classes, found {self.num_classes}"
-                )
+            if self.class_mode == "binary" and len(known) != 2:
+                raise DataError(f"class_mode 'binary': expected 2 classes, found {len(known)}")
             rows = [row for row in rows if not known.keys().isdisjoint(_names(labels[row]))]
         elif settings["classes"]:
             warnings.warn(f"`classes`: unused with class_mode={self.class_mode!r}", stacklevel=2)
         rows = rows[part_of(len(rows), settings["subset"], generator)]
         self.filenames = [paths[row] for row in rows]
         if self.class_mode in _LABELLED:
-            self.classes = self.labels = [self._index(labels[row]) for row in rows]
+            # A list of indices where there is one of names.
+            index = self.class_indices
+            self.classes = self.labels = [
+                index[labels[row]]
+                if isinstance(labels[row], str)
+                else [index[name] for name in labels[row] if name in index]
+                for row in rows
+            ]
         elif self.class_mode == "multi_output":
             if not several:
                 raise UsageError(f"`y_col`: 'multi_output' expects a list, received {wanted!r}")
@@ -228,8 +222,3 @@ class DataFrameIterator(_FileIterator):
         classes = f" belonging to {self.num_classes} classes" if self.class_indices else ""
         _announce(f"Found {len(self.filenames)} image filenames{classes}.")
         super().__init__(generator, settings)
-
-    def _index(self, label: Any) -> int | list[int]:
-        if isinstance(label, str):
-            return self.class_indices[label]
-        return [self.class_indices[name] for name in label if name in self.class_indices]

@@ -326,12 +326,7 @@ class ImageDataGenerator:
         """
         if np.ndim(x) != 3:
             raise UsageError(f"`x`: expected one image of three axes, received shape {np.shape(x)}")
-        if self.data_format == "channels_last":
-            return self._transformed(np.asarray(x), transform_parameters)
-        image = self._transformed(np.moveaxis(x, 0, -1), transform_parameters)
-        return np.moveaxis(image, -1, 0)
-
-    def _transformed(self, image: np.ndarray, wanted: dict[str, Any]) -> np.ndarray:
+        image, wanted = np.moveaxis(x, self.channel_axis - 1, -1), transform_parameters
         moves = {k: wanted[k] for k in affine.MOVES if k in wanted}
         if any(value != (key in ("zx", "zy")) for key, value in moves.items()):
             matrix = affine.affine_matrix(image.shape[:2], **moves)
@@ -342,8 +337,9 @@ class ImageDataGenerator:
                 image = affine.shift_channels(image, wanted[key])
         flips = [bool(wanted.get(f"flip_{way}")) for way in ("horizontal", "vertical")]
         image = affine.flip(image, *flips)
-        brightness = wanted.get("brightness")
-        return image if brightness is None else affine.brighten(image, brightness)
+        if wanted.get("brightness") is not None:
+            image = affine.brighten(image, wanted["brightness"])
+        return np.moveaxis(image, -1, self.channel_axis - 1)
 
     def random_transform(self, x: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Transform one image at random; see `get_random_transform` and `apply_transform`."""
