@@ -176,17 +176,12 @@ def count(
             inside = coverage.covers(found.x, found.y)
             points = found.take(inside)
             counts = count_labels(points.labels, classes, own.parameters, level, interval)
-            counted.append(
-                ImageCount(
-                    image_map,
-                    points,
-                    {each.label: each for each in counts},
-                    coverage,
-                    int((~inside).sum()),
-                    None if true is None else true.within(coverage),
-                    None if truth is None else radius,
-                )
-            )
+            by_label, outside = {each.label: each for each in counts}, int((~inside).sum())
+            one = ImageCount(image_map, points, by_label, coverage, outside)
+            if truth is not None:
+                true = None if true is None else true.within(coverage)
+                one = replace(one, truth=true, radius=radius)
+            counted.append(one)
     if not counted:
         raise next(iter(failed.values()))
     labels = np.concatenate([each.detections.labels for each in counted])

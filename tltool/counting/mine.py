@@ -314,16 +314,10 @@ def mine(
     animals = sum(row["split"] == "train" and row["label"] != background for row in rows)
     if ratio is None:
         ratio = max(1.0, min(_RATIO, _MOST / max(animals, 1)))
-    ground = Ground(
-        truth,
-        areas,
-        splits,
-        facts.patch,
-        facts.patch + 2 * facts.context,
-        1.5 * facts.patch if distance is None else distance,
-        max(1, round(ratio * animals)),
-        background,
-    )
+    sides = facts.patch, facts.patch + 2 * facts.context
+    distance = 1.5 * facts.patch if distance is None else distance
+    wanted = max(1, round(ratio * animals))
+    ground = Ground(truth, areas, splits, *sides, distance, wanted, background)
     if out.resolve() != data.resolve():
         data = extend_patches(data, [], out).folder
     made: list[MiningRound] = []
@@ -331,16 +325,8 @@ def mine(
         chosen: list[Addition] = []
         with tempfile.TemporaryDirectory(prefix="tltool-mine-") as folder:
             maps = make_maps(run, given, Path(folder), options=options).all()
-            tuned = tune_count(
-                run,
-                given.paths,
-                points,
-                maps=folder,
-                radius=radius,
-                aoi=aoi,
-                ignore=ignore,
-                columns=columns,
-            )
+            known: dict[str, Any] = {"aoi": aoi, "ignore": ignore, "columns": columns}
+            tuned = tune_count(run, given.paths, points, maps=folder, radius=radius, **known)
             if number <= rounds:
                 cut: dict[Path, list[tuple[float, float]]] = {}
                 for row in patch_rows(data):
@@ -354,9 +340,9 @@ def mine(
                 chosen = choose_negatives(found, drawn, ground.number, rng)
         scores = [one.point.score for one in chosen if one.point.score is not None]
         ends = (max(scores), min(scores)) if scores else (None, None)
-        known = tuned.parameters.validation_any or Validation(tp=0, fp=0, fn=0)
+        rates = tuned.parameters.validation_any or Validation(tp=0, fp=0, fn=0)
         numbers = len(scores), len(chosen) - len(scores)
-        made.append(MiningRound(number, known.f1, known.precision, known.recall, *numbers, *ends))
+        made.append(MiningRound(number, rates.f1, rates.precision, rates.recall, *numbers, *ends))
         show(made[-1])
         if not chosen:
             if number <= rounds:

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tltool.errors import DataError, ImageError, MapsError, OutputError, TltoolError, UsageError
 from tltool.files import images_of
-from tltool.inference.image_opening import ImageSource, check_size, open_image, warn_of_distance
+from tltool.inference.image_opening import ImageSource, check_size, warn_of_distance
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.mapping.image_map import HeatMap, write_map
-from tltool.mapping.mapper import load_mapper, network_file
+from tltool.mapping.mapper import load_mapper, network_file, open_as
 from tltool.raster import load_area
 from tltool.raster.geojson import read_polygons
 from tltool.run.folder import MODEL_NAME
@@ -160,16 +161,9 @@ def heatmap(
         if sidecar is None:
             break
         # Percentiles would read pixels, and any numbers open an image as well.
-        scale = (0.0, 1.0) if options.scale == "percentiles" else options.scale
+        unread = replace(options, scale=(0.0, 1.0)) if options.scale == "percentiles" else options
         try:
-            with open_image(
-                image,
-                sidecar,
-                scale=scale,
-                bands=options.bands,
-                resample=options.resample,
-                name=key.name,
-            ) as raster:
+            with open_as(image, sidecar, unread, key.name) as raster:
                 check_size(raster, sidecar)
                 warn_of_distance(raster, sidecar)
                 if options.aoi is not None:
@@ -190,16 +184,8 @@ def heatmap(
                 failed[key] = error
         for key in (key for key in sources if key not in failed):
             try:
-                written = write_map(
-                    mapper,
-                    sources[key],
-                    folder,
-                    output,
-                    model=mapper.file,
-                    overwrite=overwrite,
-                    name=key.name,
-                )
-                made.append(written)
+                how: dict[str, Any] = {"model": mapper.file, "overwrite": overwrite}
+                made.append(write_map(mapper, sources[key], folder, output, name=key.name, **how))
             except (OutputError, UsageError):
                 # The others would meet the same.
                 raise

@@ -23,7 +23,7 @@ from tltool import __version__
 from tltool.conversion.agreement import describe_fidelity
 from tltool.files import atomic_path, write_text
 from tltool.inference.image_opening import ImageSource
-from tltool.mapping.mapper import Mapper
+from tltool.mapping.mapper import Mapper, file_digest
 from tltool.mapping.preview import MAP_SIDE, render_preview, view_extent
 from tltool.pictures.drawing import Extent
 from tltool.pictures.overlay import draw_overlay
@@ -49,6 +49,11 @@ _BESIDE = (".aux.xml", ".ovr")
 
 # Options that decide the bytes of the map; others only what is beside it.
 _WRITTEN = ("dtype", "format", "cog", "classes", "argmax")
+
+# What the JSON of a map takes from the network's.
+_OF_THE_NETWORK = (
+    *("classes", "tasks", "background", "patch", "context", "zoom", "receptive_field", "fidelity"),
+)
 
 # Longest side of the overlay's photograph, px.
 OVERLAY_SIDE = 2500
@@ -91,12 +96,6 @@ class HeatMap:
     full_path: Path | None = None
     preview_path: Path | None = None
     predicted: float = 0.0
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def network_name(model: Path) -> str:
@@ -339,25 +338,14 @@ def write_map(
     with mapper.open(image, name) as raster:
         grid = mapper.grid(raster)
         area = load_area(options.aoi, raster) if options.aoi else None
-        facts = mapper.facts() | {
-            "aoi": file_digest(options.aoi)[:16] if options.aoi else None,
-            "limits": raster.limits,
-        }
+        facts = mapper.facts(raster)
         fingerprint = map_fingerprint(mapper, raster, model, output, facts)
         mapper = with_best_tile(mapper, raster, grid, remembered(files.map), fingerprint)
         fingerprint["tile"] = mapper.tile
         tiles = list(grid.tiles(mapper.tile))
         megapixels = raster.width * raster.height / 1e6
-        made = HeatMap(
-            key,
-            files.map,
-            files.overlay,
-            files.json,
-            seconds=0.0,
-            megapixels=megapixels,
-            full_path=files.full,
-            preview_path=files.preview,
-        )
+        written = (files.map, files.overlay, files.json)
+        made = HeatMap(key, *written, 0.0, megapixels, files.full, files.preview)
         with UnfinishedMap(files.map, tiles, product, fingerprint, files.beside, overwrite) as work:
             if work.ended:
                 logger.info("%s: finished by the call that was interrupted; kept", files.map)
@@ -446,8 +434,8 @@ def map_facts(
     this_run: dict[str, Any],
     facts: Mapping[str, Any],
 ) -> MapFacts:
-    """Put down what made a map; `facts` are those of `Mapper.facts`, `aoi` and `limits`."""
-    sidecar = mapper.sidecar
+    """Put down what made a map; `facts` are those of `Mapper.facts`."""
+    known = {name: getattr(mapper.sidecar, name) for name in _OF_THE_NETWORK}
     return MapFacts(
         image=raster.label,
         model=network,
@@ -455,16 +443,8 @@ def map_facts(
         height=raster.height,
         rows=grid.y.cells,
         columns=grid.x.cells,
-        classes=sidecar.classes,
-        tasks=sidecar.tasks,
-        background=sidecar.background,
-        patch=sidecar.patch,
-        context=sidecar.context,
-        zoom=sidecar.zoom,
         stride=float(grid.x.cell_size),
         offset=grid.x.offset,
-        receptive_field=sidecar.receptive_field,
-        fidelity=sidecar.fidelity,
         method=mapper.method,
         engine=mapper.engine.name,
         difference_from_tensorflow=mapper.difference,
@@ -472,5 +452,6 @@ def map_facts(
         tile=mapper.tile,
         output=asdict(output),
         this_run=this_run,
+        **known,
         **facts,
     )

@@ -15,7 +15,6 @@ from tltool.inference.image_opening import ImageSource
 from tltool.inference.network import LoadedNetwork, Openable, open_network
 from tltool.mapping.image_map import (
     OVERLAY_SIDE,
-    file_digest,
     map_facts,
     map_georeference,
     network_name,
@@ -194,12 +193,8 @@ def map_image(
                     rows = slice(tile.y.cell, tile.y.cell + tile.y.cells)
                     columns = slice(tile.x.cell, tile.x.cell + tile.x.cells)
                     values[rows, columns] = part.transpose(1, 2, 0)
-        decided = mapper.facts() | {
-            "aoi": file_digest(options.aoi)[:16] if options.aoi else None,
-            "limits": raster.limits,
-        }
         name = network_name(mapper.file) if mapper.file else None
-        facts = map_facts(mapper, raster, grid, name, Output(), {}, decided)
+        facts = map_facts(mapper, raster, grid, name, Output(), {}, mapper.facts(raster))
         lies = map_georeference(grid, raster)
     names = product.names
     return Map(values, names, facts, product, grid, lies, lambda: mapper.open(image))

@@ -1,5 +1,6 @@
 """What makes a map: an FCN, its denser rewriting, shift-and-stitch, or the sliding classifier."""
 
+import hashlib
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,18 @@ _COMPARED = 1024
 _SLIDING_TILE = 1024
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_as(image: ImageSource, sidecar: Sidecar, options: MapOptions, name: str) -> AnyRaster:
+    """Open an image as a network wants it, with the options of a map."""
+    how: dict[str, Any] = {"bands": options.bands, "resample": options.resample}
+    return open_image(image, sidecar, scale=options.scale, name=name, **how)
+
+
 @dataclass(frozen=True)
 class Mapper:
     """A network ready to run over images.
@@ -84,15 +97,7 @@ class Mapper:
 
     def open(self, image: ImageSource, name: str = "image") -> AnyRaster:
         """Open an image as the network wants it; errors as those of `open_image`."""
-        options = self.options
-        return open_image(
-            image,
-            self.sidecar,
-            scale=options.scale,
-            bands=options.bands,
-            resample=options.resample,
-            name=name,
-        )
+        return open_as(image, self.sidecar, self.options, name)
 
     def predictor(self) -> TilePredictor:
         """Give what turns tiles into probabilities."""
@@ -102,8 +107,8 @@ class Mapper:
             )
         return EnginePredictor(self.engine, as_zoom(self.sidecar.zoom))
 
-    def facts(self) -> dict[str, Any]:
-        """Collect what decides a map's values beside sidecar, engine, method and tile."""
+    def facts(self, raster: AnyRaster) -> dict[str, Any]:
+        """Collect what decides an image's values beside sidecar, engine, method and tile."""
         options = self.options
         return {
             "precision": self.engine.precision,
@@ -113,6 +118,8 @@ class Mapper:
             "scale": options.scale,
             "bands_read": options.bands,
             "resample": options.resample,
+            "aoi": file_digest(options.aoi)[:16] if options.aoi else None,
+            "limits": raster.limits,
         }
 
     def grid(self, raster: AnyRaster) -> Grid:
@@ -309,14 +316,8 @@ def _load_sliding(network: Path | LoadedNetwork, options: MapOptions) -> Mapper:
     sidecar = sidecar.model_copy(update=update)
     smallest = _smallest_tile(make_grid(sidecar, 1, 1), options.tile)
     engine = SlidingEngine(classifier, cell_size, tasks, pixel_type(zoom), batch_size(classifier))
-    return Mapper(
-        sidecar,
-        engine,
-        options.tile or max(_SLIDING_TILE, smallest),
-        "patches",
-        file or classifier,
-        file=file,
-    )
+    length = options.tile or max(_SLIDING_TILE, smallest)
+    return Mapper(sidecar, engine, length, "patches", file or classifier, file=file)
 
 
 def _own_stride(classifier: keras.Model, sidecar: Sidecar) -> int:

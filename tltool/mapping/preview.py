@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,18 +120,13 @@ def _layers(
     names: Sequence[str], nothing: Sequence[str], packed: Sequence[str], chosen: Sequence[int]
 ) -> list[dict[str, Any]]:
     colours = class_colours(names, list(nothing))
-    layers = []
-    for plane, k in zip(packed, chosen, strict=True):
-        colour = _GREY if math.isnan(colours[k, 0]) else colours[k].round().astype(int).tolist()
-        layers.append(
-            {
-                "name": names[k],
-                "colour": list(colour),
-                "shown": names[k] not in nothing,
-                "plane": plane,
-            }
+    colours = np.where(np.isnan(colours), _GREY, colours).round().astype(int)
+    return [
+        {"name": name, "colour": colour, "shown": name not in nothing, "plane": plane}
+        for name, colour, plane in zip(
+            [names[k] for k in chosen], colours[list(chosen)].tolist(), packed, strict=True
         )
-    return layers
+    ]
 
 
 def render_preview(

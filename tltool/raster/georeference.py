@@ -57,24 +57,16 @@ class Orientation:
         return Affine(0, 1, 0, 1, 0, 0) @ flipped if self.swap else flipped
 
 
-# By the value of the EXIF tag.
+# By the value of the EXIF tag: whether axes are swapped (s), rows and columns flipped (r, c).
 _ORIENTATIONS = {
-    1: Orientation(),
-    2: Orientation(False, False, True),
-    3: Orientation(False, True, True),
-    4: Orientation(False, True, False),
-    5: Orientation(True, False, False),
-    6: Orientation(True, False, True),
-    7: Orientation(True, True, True),
-    8: Orientation(True, True, False),
+    str(value): Orientation("s" in turns, "r" in turns, "c" in turns)
+    for value, turns in enumerate(("", "c", "rc", "r", "s", "sc", "src", "sr"), 1)
 }
 
 
 def find_orientation(path: Path, tag: str) -> Orientation:
     """The orientation of a file whose EXIF tag GDAL found to be `tag`, maybe empty."""
-    value = tag or _pillow_orientation(path)
-    known = value.isdigit() and int(value) in _ORIENTATIONS
-    return _ORIENTATIONS[int(value) if known else 1]
+    return _ORIENTATIONS.get(tag or _pillow_orientation(path), Orientation())
 
 
 def _pillow_orientation(path: Path) -> str:

@@ -10,6 +10,7 @@ from rasterio.transform import Affine
 
 from tltool.errors import ImageError
 from tltool.raster.array import ArrayRaster
+from tltool.raster.georeference import move_gcps
 from tltool.raster.reading import Raster
 from tltool.raster.source import Closing
 
@@ -86,13 +87,7 @@ class ResampledRaster(Closing):
     def gcps(self) -> tuple[list[GroundControlPoint], Any]:
         """Ground control points, in pixels of the result."""
         points, crs = self._raster.gcps
-        moved = [
-            GroundControlPoint(
-                p.row * self._down, p.col * self._across, p.x, p.y, p.z, p.id, p.info
-            )
-            for p in points
-        ]
-        return moved, crs
+        return move_gcps(points, Affine.scale(self._across, self._down)), crs
 
     def to_world(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert pixels of the result as `Raster.to_world` does."""

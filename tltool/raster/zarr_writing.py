@@ -1,7 +1,7 @@
 """Maps written to Zarr, chunk by chunk."""
 
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -93,10 +93,5 @@ class ZarrWriter:
         height, width = values.shape[1:]
         self._array[bands, row : row + height, column : column + width] = values
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._atomic.__exit__(kind, error, trace)

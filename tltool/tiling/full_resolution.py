@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from tltool.raster import AnyRaster, MapGeoreference, MapWriter
 from tltool.raster.source import without_georeference_warning
-from tltool.raster.writing import ENCODINGS, Encoding, MapKind
+from tltool.raster.writing import ENCODINGS, MapKind
 from tltool.tiling.tiles import Axis, Grid
 
 
@@ -58,26 +58,6 @@ def _windows(width: int, height: int, classes: int) -> Iterator[Window]:
             yield Window(left, top, min(side, width - left), min(side, height - top))
 
 
-def _encoding(source: rasterio.DatasetReader) -> Encoding:
-    return ENCODINGS[source.dtypes[0]]
-
-
-def _enlarged(source: rasterio.DatasetReader, grid: Grid, window: Window) -> np.ndarray:
-    top, left, height, width = window.row_off, window.col_off, window.height, window.width
-    rows, down = neighbours(grid.y, top, top + height)
-    columns, right = neighbours(grid.x, left, left + width)
-    first, count = (rows[0], columns[0]), (rows[-1] - rows[0] + 2, columns[-1] - columns[0] + 2)
-    cells = Window(
-        first[1],
-        first[0],
-        min(count[1], source.width - first[1]),
-        min(count[0], source.height - first[0]),
-    )
-    values = _encoding(source).decode(source.read(window=cells))
-    values = interpolate(values, columns - first[1], right, 2)
-    return interpolate(values, rows - first[0], down, 1)
-
-
 def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRaster) -> None:
     """Enlarge a map bilinearly to one value a pixel of its image.
 
@@ -98,11 +78,18 @@ def write_full_resolution(map_path: Path, path: Path, grid: Grid, raster: AnyRas
     """
     with without_georeference_warning(), rasterio.open(map_path) as source:
         size = (raster.height, raster.width)
-        encoding = _encoding(source)
+        encoding = ENCODINGS[source.dtypes[0]]
         kind = MapKind(tuple(source.descriptions), encoding)
         gcps, crs = raster.gcps
         georeference = MapGeoreference(crs or raster.crs, raster.transform, gcps)
         with MapWriter(path, *size, kind, georeference, durable=True) as writer:
             for window in _windows(raster.width, raster.height, source.count):
-                values = _enlarged(source, grid, window)
+                rows, down = neighbours(grid.y, window.row_off, window.row_off + window.height)
+                columns, right = neighbours(grid.x, window.col_off, window.col_off + window.width)
+                top, left = rows[0], columns[0]
+                height = min(rows[-1] + 2, source.height) - top
+                width = min(columns[-1] + 2, source.width) - left
+                values = encoding.decode(source.read(window=Window(left, top, width, height)))
+                values = interpolate(values, columns - left, right, 2)
+                values = interpolate(values, rows - top, down, 1)
                 writer.write(window.row_off, window.col_off, encoding.encode(values))

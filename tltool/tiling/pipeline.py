@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -60,12 +59,7 @@ class Behind(Generic[T]):
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(self._run, item))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._pool.shutdown(wait=True)
         if error is None:
             for future in self._pending:
@@ -203,9 +197,7 @@ class ImageCover:
 
     def skips(self, tile: Tile) -> bool:
         """Whether a tile surely has no data, known without reading its pixels."""
-        left, right = _bounds(self._grid.x, tile.x)
-        top, bottom = _bounds(self._grid.y, tile.y)
-        window = (left, top, right - left, bottom - top)
+        window = self._window(tile)
         outside = self._area is not None and not self._area.overlaps(*window)
         skipped = outside or self._raster.surely_empty(*window)
         self.skipped += skipped
@@ -217,21 +209,27 @@ class ImageCover:
         outside = np.zeros((tile.y.cells, tile.x.cells), bool)
         if self._area is not None:
             x, y = self._grid.x, self._grid.y
-            corner = (
-                float(x.origin + tile.x.cell * x.cell_size),
-                float(y.origin + tile.y.cell * y.cell_size),
-            )
+            left = float(x.origin + tile.x.cell * x.cell_size)
+            top = float(y.origin + tile.y.cell * y.cell_size)
             size = float(x.cell_size), float(y.cell_size)
-            outside |= ~self._area.on_cells(*corner, *size, tile.y.cells, tile.x.cells)
+            outside |= ~self._area.on_cells(left, top, *size, tile.y.cells, tile.x.cells)
         if self._raster.has_mask:
             outside |= ~self._any_valid(tile)
         return outside if outside.any() else None
 
+    def _window(self, tile: Tile) -> tuple[int, int, int, int]:
+        """Left, top, width and height of a tile's kept cells, px of the image."""
+        (left, right), (top, bottom) = (
+            (int(first[0]), int(behind[-1]))
+            for first, behind in (_edges(self._grid.x, tile.x), _edges(self._grid.y, tile.y))
+        )
+        return left, top, right - left, bottom - top
+
     def _any_valid(self, tile: Tile) -> np.ndarray:
-        left, right = _bounds(self._grid.x, tile.x)
-        top, bottom = _bounds(self._grid.y, tile.y)
-        valid = self._raster.valid(left, top, right - left, bottom - top)
-        rows, columns = _squares(self._grid.y, tile.y, top), _squares(self._grid.x, tile.x, left)
+        left, top, width, height = self._window(tile)
+        valid = self._raster.valid(left, top, width, height)
+        rows = [edge - top for edge in _edges(self._grid.y, tile.y)]
+        columns = [edge - left for edge in _edges(self._grid.x, tile.x)]
         # Sums over any square by four look-ups (Crow 1984).
         sums = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)
         sums[1:, 1:] = valid.cumsum(0, dtype=np.int64).cumsum(1)
@@ -251,13 +249,3 @@ def _edges(axis: Axis, extent: Extent) -> tuple[np.ndarray, np.ndarray]:
     stops = [math.ceil(axis.origin + (cell + 1) * axis.cell_size) for cell in cells]
     first = np.clip(starts, 0, axis.length - 1)
     return first, np.maximum(np.clip(stops, 1, axis.length), first + 1)
-
-
-def _bounds(axis: Axis, extent: Extent) -> tuple[int, int]:
-    first, behind = _edges(axis, extent)
-    return int(first[0]), int(behind[-1])
-
-
-def _squares(axis: Axis, extent: Extent, start: int) -> tuple[np.ndarray, np.ndarray]:
-    first, behind = _edges(axis, extent)
-    return first - start, behind - start

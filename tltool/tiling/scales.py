@@ -1,6 +1,6 @@
 """One map of an image seen at several scales."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,7 @@ from tltool.run.sidecar import Sidecar
 from tltool.tiling.engines import Engine
 from tltool.tiling.full_resolution import interpolate
 from tltool.tiling.pipeline import keep, read_tile
-from tltool.tiling.tiles import Axis, Extent, Grid, Tile, extent_of, make_grid
-
-_COMBINED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean": lambda values: values.mean(0),
-    "max": lambda values: values.max(0),
-}
+from tltool.tiling.tiles import Axis, Extent, Tile, extent_of, make_grid
 
 
 @dataclass(frozen=True)
@@ -50,19 +45,15 @@ class ScalesPredictor:
         self, engine: Engine, sidecar: Sidecar, scales: Sequence[float], combine: str = "mean"
     ):
         self._engine, self._sidecar, self._scales = engine, sidecar, tuple(scales)
-        self._combine, self._zoom = _COMBINED[combine], as_zoom(sidecar.zoom)
-
-    def _grid(self, image: Any) -> Grid:
-        return make_grid(self._sidecar, image.width, image.height)
+        self._combine, self._zoom = combine, as_zoom(sidecar.zoom)
 
     def read(self, image: Any, tile: Tile) -> list[_Seen]:
         """Read what each scale needs of a tile."""
         return [self._seen(image, tile, scale) for scale in self._scales]
 
     def _seen(self, image: AnyRaster, tile: Tile, scale: float) -> _Seen:
-        base = self._grid(image)
         resampled = image if scale == 1 else ResampledRaster(image, scale)
-        grid = self._grid(resampled)
+        base, grid = (make_grid(self._sidecar, r.width, r.height) for r in (image, resampled))
         across, down = resampled.width / image.width, resampled.height / image.height
         rows, y = _positions(base.y, tile.y, grid.y, down)
         columns, x = _positions(base.x, tile.x, grid.x, across)
@@ -79,7 +70,8 @@ class ScalesPredictor:
                 weight = (positions - cell).astype(np.float32)
                 values = interpolate(values, cell, weight, axis)
             found.append(values)
-        return self._combine(np.stack(found)).astype(np.float32)
+        combine = np.max if self._combine == "max" else np.mean
+        return combine(np.stack(found), axis=0).astype(np.float32)
 
 
 def _positions(base: Axis, extent: Extent, axis: Axis, scale: float) -> tuple[np.ndarray, Extent]:

@@ -290,23 +290,11 @@ def tile_candidates(grid: Grid, longest: int) -> list[int]:
     longest : int
         What memory allows.
     """
-    axis, bound = grid.y, longest
-    # Smaller ones compute halos above all; the network needs these even beyond the bound.
-    smallest = 2 * axis.input_length(axis.step)
-    lengths = [max(smallest, int(bound * part)) for part in _FRACTIONS]
+    # Smaller ones compute halos above all; the network needs these even beyond the longest.
+    smallest = 2 * grid.y.input_length(grid.y.step)
+    lengths = [max(smallest, int(longest * part)) for part in _FRACTIONS]
     by_tiles = {(grid.y.cells_for(n), grid.x.cells_for(n)): n for n in reversed(lengths)}
     return sorted(by_tiles.values(), reverse=True)
-
-
-def _speed(engine: "Engine", pixels: np.ndarray, kept: float, repeats: int) -> float:
-    engine(pixels)  # the first of a size prepares it
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        engine(pixels)
-        seconds.append(time.perf_counter() - started)
-    # The least disturbed one.
-    return kept / min(seconds)
 
 
 def choose_tile(
@@ -347,8 +335,14 @@ def choose_tile(
     speeds: dict[int, float] = {}
     for length in candidates:
         tile = next(grid.tiles(length))
-        kept = tile.y.cells * tile.x.cells * area
-        speeds[length] = _speed(engine, read(tile), kept, repeats)
+        pixels, seconds = read(tile), []
+        engine(pixels)  # the first of a size prepares it
+        for _ in range(repeats):
+            started = time.perf_counter()
+            engine(pixels)
+            seconds.append(time.perf_counter() - started)
+        # The least disturbed one.
+        speeds[length] = tile.cells * area / min(seconds)
     best = candidates[0]
     for length in candidates[1:]:
         if speeds[length] > _CLEARLY * speeds[best]:
