@@ -50,9 +50,6 @@ def convert(
     out: Path | None,
     stride: float | None,
     adapt: bool,
-    data: Path | None,
-    context: int | None,
-    epochs: int | None,
     **more: Any,
 ) -> None:
     """Turn a classifier into fcn.keras and measure how far it can be trusted.
@@ -62,7 +59,7 @@ def convert(
     say what such a file does not. Nothing is written where the network differs
     from the classifier at the classifier's own input size.
     """
-    every: dict[str, Any] = {"data": data, "context": context, "epochs": epochs}
+    every = {name: more.pop(name) for name in ("data", "context", "epochs")}
     adapting = {name: value for name, value in every.items() if value is not None}
     if not adapt:
         for name in adapting:

@@ -8,29 +8,23 @@ import click
 from tltool.cli import options
 from tltool.cli.count_tune import tune
 
-_SUBCOMMANDS = {"tune": tune}
-
 
 class _Counting(click.Command):
     """A command of its own, whose first word may name another."""
 
-    subcommands = _SUBCOMMANDS
+    subcommands = {"tune": tune}  # noqa: RUF012
 
     def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> click.Context:
-        if args and args[0] in _SUBCOMMANDS:
+        if args and args[0] in self.subcommands:
             name = f"{info_name} {args[0]}"
-            return _SUBCOMMANDS[args[0]].make_context(name, args[1:], parent, **extra)
+            return self.subcommands[args[0]].make_context(name, args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_usage(ctx, formatter)
-        for command in _SUBCOMMANDS.values():
+        for command in self.subcommands.values():
             pieces = command.collect_usage_pieces(ctx)
             name = f"{ctx.command_path} {command.name}"
             formatter.write_usage(name, " ".join(pieces), prefix="   or: ")
@@ -38,7 +32,7 @@ class _Counting(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Commands"):
-            rows = [(name, c.get_short_help_str(80)) for name, c in _SUBCOMMANDS.items()]
+            rows = [(name, c.get_short_help_str(80)) for name, c in self.subcommands.items()]
             formatter.write_dl(rows)
 
 

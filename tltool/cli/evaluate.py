@@ -95,11 +95,6 @@ def evaluate(
     check_requirements(done.metrics, requirements)
 
 
-def _tasks(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Task or empty name to its numbers."""
-    return numbers.get("tasks", {"": numbers})
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
@@ -107,8 +102,8 @@ def _number(value: float | None) -> str:
 def _show(metrics: Mapping[str, Any]) -> None:
     from tltool.metrics.paths import find
 
-    averaged = _tasks(metrics["averaged"]) if "averaged" in metrics else {}
-    for task, numbers in _tasks(metrics).items():
+    averaged = show.by_task(metrics["averaged"]) if "averaged" in metrics else {}
+    for task, numbers in show.by_task(metrics).items():
         title = f"{metrics['split']}, {task}" if task else metrics["split"]
         rows: list[Sequence[Any]] = [
             (name, each["samples"], *(_number(each[key]) for key in _CLASS_COLUMNS))
@@ -162,7 +157,7 @@ def _show_remarks(metrics: Mapping[str, Any]) -> None:
     several = "tasks" in metrics
     for task, names in metrics["lacking"].items():
         show.line(f"without an image: {', '.join(names)}" + (f" ({task})" if several else ""))
-    for task, numbers in _tasks(metrics).items():
+    for task, numbers in show.by_task(metrics).items():
         if (after := numbers.get("calibrated")) is not None:
             fitted = after["fitted_on"]
             how = f"fitted on {fitted} validation images" if fitted else "stored before"

@@ -1,5 +1,6 @@
 """`tltool explain`."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +20,14 @@ def _run(ctx: click.Context) -> Path:
     return Path(ctx.params.get("run") or next(iter(ctx.args), "."))
 
 
-def _complete_layer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in stored_layers(_run(ctx)) if name.startswith(incomplete)]
-
-
-def _complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in stored_tasks(_run(ctx)) if name.startswith(incomplete)]
-
-
-def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def _classes(ctx: click.Context) -> list[str]:
     tasks, task = stored_tasks(_run(ctx)), ctx.params.get("task")
-    classes = tasks.get(task, []) if task else [name for own in tasks.values() for name in own]
-    return [name for name in classes if name.startswith(incomplete)]
+    return tasks.get(task, []) if task else [name for own in tasks.values() for name in own]
+
+
+def _among(names: Callable[[click.Context], Iterable[str]]) -> Any:
+    """Complete a word by the names that begin with it."""
+    return lambda ctx, param, begun: [name for name in names(ctx) if name.startswith(begun)]
 
 
 @click.command(short_help="Show where in images the network sees what it predicts.")
@@ -46,16 +43,19 @@ def _complete_class(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--class label",
     "Class to explain [of each image the most probable].",
     "NAME",
-    shell_complete=_complete_class,
+    shell_complete=_among(_classes),
 )
 @options.option(
-    "--task", "Name of the task, where the run has several.", "NAME", shell_complete=_complete_task
+    "--task",
+    "Name of the task, where the run has several.",
+    "NAME",
+    shell_complete=_among(lambda ctx: stored_tasks(_run(ctx))),
 )
 @options.option(
     "--layer",
     "Whose map is looked at [the last before the head with 5 cells or more a side].",
     "NAME",
-    shell_complete=_complete_layer,
+    shell_complete=_among(lambda ctx: stored_layers(_run(ctx))),
 )
 @options.flag("--list-layers", "List the layers that have maps, and end.")
 @options.option(
@@ -129,16 +129,10 @@ def _list_layers(run: Path, task: str | None) -> None:
     quiet_import("keras")
     from tltool.explanation.explainer import list_layers
 
-    rows = [
-        (
-            layer.path,
-            layer.kind,
-            " x ".join(map(str, layer.shape)),
-            f"{layer.cell_size:g}",
-            "default" if layer.default else "",
-        )
-        for layer in list_layers(run, task)
-    ]
+    rows = []
+    for layer in list_layers(run, task):
+        size, default = " x ".join(map(str, layer.shape)), "default" if layer.default else ""
+        rows.append((layer.path, layer.kind, size, f"{layer.cell_size:g}", default))
     show.table(("layer", "class", "map", "px a cell", ""), rows, numbers=(2, 3))
 
 
@@ -179,17 +173,11 @@ def _show_unreadable(read: int, unreadable: int) -> None:
 def _show_comparison(done: "MethodComparison") -> None:
     first = done.methods[0]
     header = ("method", "insertion", "deletion", "points at it", "ms", "layer")
-    rows = [
-        (
-            each.method,
-            f"{each.insertion:.3f}",
-            f"{each.deletion:.3f}",
-            show.percent(each.pointing),
-            f"{1000 * each.seconds:.0f}",
-            each.layer,
-        )
-        for each in done.methods
-    ]
+    rows = []
+    for each in done.methods:
+        curves = f"{each.insertion:.3f}", f"{each.deletion:.3f}"
+        time = f"{1000 * each.seconds:.0f}"
+        rows.append((each.method, *curves, show.percent(each.pointing), time, each.layer))
     show.table(header, rows, numbers=(1, 2, 3, 4))
     show.line(
         f"{first.images} images, {first.things} of things; high insertion and low deletion are"

@@ -73,11 +73,6 @@ def _show_report(report: Any) -> None:
     show.line("")
 
 
-def _tasks(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Task or empty name to its numbers."""
-    return metrics.get("tasks", {"": metrics})
-
-
 def _show(run: Any) -> None:
     from tltool.tasks.kinds import metric_text
 
@@ -86,7 +81,7 @@ def _show(run: Any) -> None:
         show.line(f"{run.folder}: trained; there is no valid or test split to evaluate it on")
         return
     last = list(evaluated)[-1]
-    for task, numbers in _tasks(evaluated[last]).items():
+    for task, numbers in show.by_task(evaluated[last]).items():
         rows = [
             (name, each["samples"], show.percent(each["precision"]), show.percent(each["recall"]))
             for name, each in numbers.get("classes", {}).items()
@@ -94,12 +89,12 @@ def _show(run: Any) -> None:
         if rows:
             title = f"{last}, {task}" if task else last
             show.table((title, "samples", "precision", "recall"), rows, numbers=(1, 2, 3))
-    for task, numbers in _tasks(evaluated[last]).items():
+    for task, numbers in show.by_task(evaluated[last]).items():
         texts = []
         for split, metrics in evaluated.items():
-            text = f"{split} {metric_text(_tasks(metrics)[task])[1]}"
+            text = f"{split} {metric_text(show.by_task(metrics)[task])[1]}"
             if "averaged" in metrics:
-                mean = metric_text(_tasks(metrics["averaged"])[task])[1]
+                mean = metric_text(show.by_task(metrics["averaged"])[task])[1]
                 text += f" ({mean} averaged over flips and rotations)"
             texts.append(text)
         show.line(f"{task} {metric_text(numbers)[0]}: {', '.join(texts)}".lstrip())

@@ -27,10 +27,6 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 def lr_find(
     data: Path,
     out: Path,
-    stage: int,
-    low: float,
-    high: float,
-    steps: int,
     overwrite: bool,
     **choices: Any,
 ) -> None:
@@ -39,17 +35,9 @@ def lr_find(
     The suggestion is where the loss falls fastest. Nothing is kept of the
     weights; stages before the one asked for are not run.
     """
-    recipe = read_recipe(**choices)
-
-    found = tltool.lr_find(
-        data, out, recipe, stage=stage, low=low, high=high, steps=steps, overwrite=overwrite
-    )
-    show.table(
-        ("", "rate"),
-        [
-            ("suggested: the loss falls fastest", f"{found.steepest:.1e}"),
-            ("too high: the loss is lowest", f"{found.lowest:.1e}"),
-        ],
-        numbers=(1,),
-    )
+    range_test = {name: choices.pop(name) for name in ("stage", "low", "high", "steps")}
+    found = tltool.lr_find(data, out, read_recipe(**choices), overwrite=overwrite, **range_test)
+    suggested = ("suggested: the loss falls fastest", f"{found.steepest:.1e}")
+    too_high = ("too high: the loss is lowest", f"{found.lowest:.1e}")
+    show.table(("", "rate"), (suggested, too_high), numbers=(1,))
     show.line(f"{out} and {out.with_suffix('.csv')} written after {len(found.rates)} steps")

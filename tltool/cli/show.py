@@ -1,6 +1,6 @@
 """Results as short tables and lines on standard output."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +30,11 @@ def table(
 def percent(share: float | None) -> str:
     """A share as a percentage; a dash where there is none."""
     return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def by_task(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Task, or an empty name where there is one, to its numbers."""
+    return numbers.get("tasks", {"": numbers})
 
 
 def line(text: str) -> None:

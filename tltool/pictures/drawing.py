@@ -116,14 +116,18 @@ def names_of(background: Background) -> set[str]:
     return {background} if isinstance(background, str) else {*(background or ())}
 
 
-def check_map(
+def prepare_map(
     photograph: np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
     background: Background,
     extent: Extent,
-) -> None:
-    """Raise a `ValueError` where shapes, background or extent of a map do not fit together."""
+    title: str,
+) -> tuple[np.ndarray, Extent, list[str], str, Style]:
+    """Bring a photograph to a size for text; with it extent, names and title on a line, style.
+
+    Raises a `ValueError` where shapes, background or extent of a map do not fit together.
+    """
     if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype != np.uint8:
         raise ValueError(
             "photograph: expected uint8 RGB of shape (H, W, 3), "
@@ -143,6 +147,11 @@ def check_map(
             "extent: expected (left, top, right, bottom) that overlaps the photograph of "
             f"{width} x {height} px, received {extent}"
         )
+    larger = enlarge_tiny(photograph)
+    extent = scaled(extent, (width, height), (larger.shape[1], larger.shape[0]))
+    names, title = [" ".join(name.split()) for name in classes], " ".join(title.split())
+    style = Style.suited(max(larger.shape), "".join([*names, title]))
+    return larger, extent, names, title, style
 
 
 def scaled(extent: Extent, old: tuple[int, int], new: tuple[int, int]) -> Extent:

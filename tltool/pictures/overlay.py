@@ -21,14 +21,13 @@ from tltool.pictures.drawing import (
     Extent,
     Resampler,
     Style,
-    check_map,
     compose,
     dim,
-    enlarge_tiny,
     hatch,
     is_tall,
     names_of,
     outlined,
+    prepare_map,
     scaled,
     to_image,
     valid_cells,
@@ -102,11 +101,9 @@ def draw_overlay(
     ValueError
         If a shape, the background or the extent does not fit the rest.
     """
-    check_map(photograph, probabilities, classes, background, extent)
-    larger = enlarge_tiny(photograph)
-    extent, photograph = scaled(extent, photograph.shape[1::-1], larger.shape[1::-1]), larger
-    names, title = [" ".join(name.split()) for name in classes], " ".join(title.split())
-    style = Style.suited(max(photograph.shape), "".join([*names, title]))
+    photograph, extent, names, title, style = prepare_map(
+        photograph, probabilities, classes, background, extent, title
+    )
     colours = class_colours(classes, background)
     main = Image.fromarray(tint_photograph(photograph, probabilities, colours, extent, exclusive))
     valid, tone = valid_cells(probabilities), dim(photograph).mean(axis=(0, 1))

@@ -10,14 +10,11 @@ from tltool.pictures.drawing import (
     PAPER,
     Extent,
     Resampler,
-    Style,
-    check_map,
     compose,
     dim,
-    enlarge_tiny,
     hatch,
     outlined,
-    scaled,
+    prepare_map,
     to_image,
     valid_cells,
 )
@@ -75,11 +72,9 @@ def draw_value_overlay(
     PIL.Image.Image
         RGB. Colours go from the 1st to the 99th percentile of the map.
     """
-    check_map(photograph, values, names, None, extent)
-    larger = enlarge_tiny(photograph)
-    extent, photograph = scaled(extent, photograph.shape[1::-1], larger.shape[1::-1]), larger
-    names, title = [" ".join(name.split()) for name in names], " ".join(title.split())
-    style = Style.suited(max(photograph.shape), "".join([*names, title]))
+    photograph, extent, names, title, style = prepare_map(
+        photograph, values, names, None, extent, title
+    )
     height, width = photograph.shape[:2]
     resample, sections = Resampler(valid_cells(values), extent, (width, height)), []
     for plane, name in zip(values, names, strict=True):

@@ -149,7 +149,6 @@ def tune(
     distances: Sequence[float] | None = None,
     per_class: bool = True,
     surface: Surface = "any",
-    averaging: float | None = None,
     block: float | None = None,
     folds: int = 1,
 ) -> DetectionParameters:
@@ -175,9 +174,6 @@ def tune(
         chosen by matches of the same label. Else one for all, by matches of
         any label.
     surface : 'any' or 'class'
-    averaging : float, optional
-        Radius of the candidates' means, see `find_candidates`, where it is
-        called `radius`.
     block : float, optional
         See `count_blocks`.
     folds : int
@@ -237,7 +233,6 @@ def tune(
             surface=surface,
             rule=rule,
             classes={names[label]: rules[label] for label in own},
-            radius=averaging,
             goal=goal,
             matching_radius=radius,
         )

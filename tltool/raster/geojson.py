@@ -207,20 +207,14 @@ def _ring(positions: Any, where: str) -> np.ndarray:
             f" {len(corners)}"
         )
     if (corners[0] != corners[-1]).any():
+        first, last = (f"({x:.10g}, {y:.10g})" for x, y in corners[[0, -1]])
         raise DataError(
-            f"{where}: expected a closed ring, received one that begins at {_point(corners[0])} and"
-            f" ends at {_point(corners[-1])}. Repeat the first position at the end"
+            f"{where}: expected a closed ring, received one that begins at {first} and ends at"
+            f" {last}. Repeat the first position at the end"
         )
-    if len(np.unique(corners, axis=0)) < 3:
-        raise DataError(
-            f"{where}: expected at least 3 different corners, received"
-            f" {len(np.unique(corners, axis=0))}"
-        )
+    if (different := len(np.unique(corners, axis=0))) < 3:
+        raise DataError(f"{where}: expected at least 3 different corners, received {different}")
     return corners
-
-
-def _point(corner: np.ndarray) -> str:
-    return f"({corner[0]:.10g}, {corner[1]:.10g})"
 
 
 def short(thing: Any) -> str:

@@ -74,7 +74,15 @@ def as_zoom(zoom: float) -> Fraction:
     return ratio
 
 
-def _interpolate(pixels: np.ndarray, zoom: Fraction, axis: int) -> np.ndarray:
+def interpolate(values: np.ndarray, low: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
+    """Interpolate between `low` and the next along an axis; beyond its ends their value goes on."""
+    last, shape = values.shape[axis] - 1, [1] * values.ndim
+    shape[axis] = -1
+    first = values.take(np.clip(low, 0, last), axis)
+    return first + (values.take(np.clip(low + 1, 0, last), axis) - first) * weight.reshape(shape)
+
+
+def _enlarged(pixels: np.ndarray, zoom: Fraction, axis: int) -> np.ndarray:
     # Half-pixel centres: enlarged pixel i lies at (i + 1/2) / zoom - 1/2. In whole numbers,
     # so that a window enlarged alone equals the same window of the enlarged whole.
     size = pixels.shape[axis]
@@ -82,11 +90,7 @@ def _interpolate(pixels: np.ndarray, zoom: Fraction, axis: int) -> np.ndarray:
     doubled -= zoom.numerator
     low, remainder = np.divmod(doubled, 2 * zoom.numerator)
     weight = (remainder / (2 * zoom.numerator)).astype(np.float32)
-    shape = [1] * pixels.ndim
-    shape[axis] = -1
-    first = pixels.take(np.clip(low, 0, size - 1), axis)
-    second = pixels.take(np.clip(low + 1, 0, size - 1), axis)
-    return first + (second - first) * weight.reshape(shape)
+    return interpolate(pixels, low, weight, axis)
 
 
 def enlarge(pixels: np.ndarray, zoom: Fraction) -> np.ndarray:
@@ -106,7 +110,7 @@ def enlarge(pixels: np.ndarray, zoom: Fraction) -> np.ndarray:
     """
     if zoom == 1:
         return pixels
-    return _interpolate(_interpolate(pixels.astype(np.float32), zoom, 0), zoom, 1)
+    return _enlarged(_enlarged(pixels.astype(np.float32), zoom, 0), zoom, 1)
 
 
 class Image(Protocol):

@@ -208,7 +208,10 @@ class Source:
             with self._lock, rasterio.Env(**ENVIRONMENT):
                 yield
         except RasterioError as error:
-            where = " as an image" if window is None else f" in the window {_describe(window)}"
+            where = " as an image"
+            if window is not None:
+                x, y, width, height = window.flatten()
+                where = f" in the window x {x}, y {y}, {width} x {height} px"
             raise ImageError(f"{self.path} cannot be read{where}: {_reason(error)}") from error
 
     def read(self, bands: Sequence[int], window: Window | None = None, **options: Any) -> Planes:
@@ -260,10 +263,6 @@ class Source:
         """Release the file, when no other thread reads it any more."""
         with self._lock:
             self.dataset.close()
-
-
-def _describe(window: Window) -> str:
-    return f"x {window.col_off}, y {window.row_off}, {window.width} x {window.height} px"
 
 
 def _reason(error: BaseException) -> str:

@@ -258,21 +258,18 @@ class MapWriter:
         try:
             with without_georeference_warning():
                 self._file = rasterio.open(self._written, "w", **self._profile)
-            self._describe()
+            kind = self._kind
+            self._file.descriptions = kind.names
+            if kind.encoding.scale != 1:
+                self._file.scales = (kind.encoding.scale,) * len(kind.names)
+            if kind.legend is not None:
+                self._file.write_colormap(1, dict(enumerate(kind.legend.colours)))
+                self._file.update_tags(classes="\n".join(kind.legend.names))
         except RasterioError as error:
             wrapped = self._failure(error)
             self._leave(wrapped)
             raise wrapped from error
         return self
-
-    def _describe(self) -> None:
-        kind = self._kind
-        self._file.descriptions = kind.names
-        if kind.encoding.scale != 1:
-            self._file.scales = (kind.encoding.scale,) * len(kind.names)
-        if kind.legend is not None:
-            self._file.write_colormap(1, dict(enumerate(kind.legend.colours)))
-            self._file.update_tags(classes="\n".join(kind.legend.names))
 
     def write(self, row: int, column: int, values: np.ndarray, band: int | None = None) -> None:
         """Write a window, as whole blocks where that is possible.
@@ -321,17 +318,14 @@ class MapWriter:
                     written.build_overviews(self._factors, self._resampling)
             if self._cog or self._factors:
                 _read_back(self._partial, len(self._factors))
-            self._name_classes()
+            # What another map of this name had beside it is forgotten.
+            beside = self._path.with_name(f"{self._path.name}.aux.xml")
+            if self._kind.legend is None:
+                remove(beside)
+            else:
+                beside.write_text(category_names(self._kind.legend), encoding="utf-8")
         except (RasterioError, CPLE_BaseError) as error:
             raise self._failure(error) from error
-
-    def _name_classes(self) -> None:
-        """Write the names of classes, and forget what another map of this name had beside it."""
-        beside = self._path.with_name(f"{self._path.name}.aux.xml")
-        if self._kind.legend is None:
-            remove(beside)
-        else:
-            beside.write_text(category_names(self._kind.legend), encoding="utf-8")
 
     def _leave(self, error: BaseException | None) -> None:
         self._environment.__exit__(None, None, None)

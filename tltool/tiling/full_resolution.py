@@ -8,19 +8,10 @@ import rasterio
 from rasterio.windows import Window
 
 from tltool.raster import AnyRaster, MapGeoreference, MapWriter
+from tltool.raster.reading import interpolate
 from tltool.raster.source import without_georeference_warning
 from tltool.raster.writing import ENCODINGS, MapKind
 from tltool.tiling.tiles import Axis, Grid
-
-
-def interpolate(values: np.ndarray, cell: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
-    """Interpolate between `cell` and the next along an axis of (classes, rows, columns) values."""
-    after = np.minimum(cell + 1, values.shape[axis] - 1)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    first = values.take(cell, axis)
-    return first + (values.take(after, axis) - first) * weight.reshape(shape)
-
 
 # What a window's values may take, bytes, and the blocks that it is made of, px.
 _WINDOW_BYTES = 32 << 20

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tltool.raster import AnyRaster, as_zoom
+from tltool.raster.reading import interpolate
 from tltool.raster.resampling import ResampledRaster
 from tltool.run.sidecar import Sidecar
 from tltool.tiling.engines import Engine
-from tltool.tiling.full_resolution import interpolate
 from tltool.tiling.pipeline import keep, read_tile
 from tltool.tiling.tiles import Axis, Extent, Tile, extent_of, make_grid
 

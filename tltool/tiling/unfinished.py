@@ -350,21 +350,15 @@ class UnfinishedMap:
         self._flushed = time.monotonic()
 
     def __enter__(self) -> "UnfinishedMap":
-        try:
+        with self._as_output_error():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(self._journal_path)
-        except OutputError:
-            raise
-        except OSError as error:
-            raise output_error(self.path, error) from error
-        try:
-            self._take_up()
-        except OSError as error:
-            # What another map left is not ours to remove.
-            self._leave(forget=not self._journal.checksums)
-            if isinstance(error, OutputError):
+            try:
+                self._take_up()
+            except OSError:
+                # What another map left is not ours to remove.
+                self._leave(forget=not self._journal.checksums)
                 raise
-            raise output_error(self.path, error) from error
         return self
 
     def _take_up(self) -> None:
@@ -426,6 +420,8 @@ class UnfinishedMap:
     def _as_output_error(self) -> Iterator[None]:
         try:
             yield
+        except OutputError:
+            raise
         except OSError as error:
             raise output_error(self.path, error) from error
 
