@@ -106,7 +106,7 @@ def count_map(path: Path, side: int, stride: int, number: int) -> Taken:
     """Read, detect and score, and measure."""
     from tltool.counting.maps import RasterMap
     from tltool.points.cell_maps import MapGeometry, cut_windows
-    from tltool.points.detections import detect
+    from tltool.points.detections import find_candidates, suppress
     from tltool.points.scoring import Scene, score_points
     from tltool.run.detection_parameters import DetectionParameters, PeakRule
 
@@ -114,13 +114,14 @@ def count_map(path: Path, side: int, stride: int, number: int) -> Taken:
     xy, label = place_animals(side, number)
     with RasterMap(path) as cells:
         started = time.perf_counter()
-        for row, column, rows, columns in cut_windows(cells):
+        for row, column, rows, columns in cut_windows(cells, 0):
             for band in range(len(NAMES)):
                 cells.read(band, row, column, rows, columns)
         reading, before = time.perf_counter() - started, _peak()
         started = time.perf_counter()
         geometry = MapGeometry(0, 0, stride, side, side)
-        found = detect(cells, geometry, parameters, background=NAMES[0])
+        found = find_candidates(cells, geometry, background=NAMES[0], floor=parameters.floor)
+        found = suppress(found, parameters)
         detecting = time.perf_counter() - started
     started = time.perf_counter()
     scene = Scene(found.xy, found.labels, found.score, xy, np.array(NAMES)[label])

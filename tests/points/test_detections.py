@@ -15,7 +15,6 @@ from tltool.points.cell_maps import ArrayMap, MapGeometry, cut_windows
 from tltool.points.detections import (
     Seeker,
     choose_surface,
-    detect,
     find_candidates,
     suppress,
 )
@@ -27,6 +26,12 @@ from tltool.tiling.tiles import make_grid
 
 NAMES = ("sea", "pup", "bull")
 FIELDS = ("x", "y", "score", "height", "label", "probabilities")
+
+
+def detect(cells, geometry, parameters, **more):
+    """The points of a map by its rules, as `ImageMap.detect` finds them."""
+    more |= {"floor": parameters.floor, "surface": parameters.surface, "radius": parameters.radius}
+    return suppress(find_candidates(cells, geometry, **more), parameters)
 
 
 def geometry_of(cells, cell_size=4.0, origin=0.0):
