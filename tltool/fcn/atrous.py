@@ -17,14 +17,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops, tree
+from keras import layers, ops
 
 from tltool.errors import UsageError
-from tltool.fcn.geometry import POOLS, along, refuse, same_padding
-from tltool.fcn.surgery import converts, scale_and_shift
+from tltool.fcn.geometry import POOLS, SLIDING, refuse, same_padding, window_of
+from tltool.fcn.surgery import arguments_of, converts, scale_and_shift
 from tltool.models.graph import Step, UniqueNames, give_weights, steps
 
-_SLIDING = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 # How the converter repeats a map's edge cells.
 _EDGES = ("GetItem", "Concatenate")
 # Less than any feature, in half precision too once it is cast.
@@ -70,15 +69,8 @@ class _Window:
         return self.stride == 1 and (self.before, self.after) == (total // 2, total - total // 2)
 
 
-def _strides(layer: Any) -> Pair:
-    strides = getattr(layer, "strides", 1)
-    return along(strides, 0), along(strides, 1)
-
-
 def _window(layer: Any, axis: int, size: int, step: int, wanted: int) -> _Window:
-    kernel = along(getattr(layer, "kernel_size", getattr(layer, "pool_size", 1)), axis)
-    stride = along(layer.strides, axis)
-    dilation = along(getattr(layer, "dilation_rate", 1), axis)
+    kernel, stride, dilation = window_of(layer, axis)
     before = after = 0
     if layer.padding == "same":
         before, after = same_padding(size, kernel, stride, dilation)
@@ -121,7 +113,7 @@ def _foldable(fcn: keras.Model) -> dict[int, layers.BatchNormalization]:
         before: Any = made_by.get(id(step.inputs[0]))
         if (
             type(step.layer) is layers.BatchNormalization
-            and type(before) in _SLIDING
+            and type(before) in SLIDING
             and before.activation is keras.activations.linear
             and uses[id(step.inputs[0])] == calls[id(before)] == calls[id(step.layer)] == 1
         ):
@@ -154,10 +146,6 @@ class _Rewriting:
             give_weights(self._copies[key], layer.get_weights() if weights is None else weights)
         return result
 
-    def widened(self, step: Pair) -> Pair:
-        """Cells of the dense tensor for each of the FCN's."""
-        return max(1, step[0] // self.stride), max(1, step[1] // self.stride)
-
     def windows(self, layer: Any, place: _Layer) -> tuple[_Window, _Window]:
         """The layer's window along rows and columns."""
         sizes = place.own.shape[1:3]
@@ -168,13 +156,35 @@ class _Rewriting:
 
     def changes_nothing(self, layer: Any, place: _Layer) -> bool:
         """Whether the layer stays as it is: nothing before it is dilated, nor will it be."""
+        strides = (window_of(layer, axis)[1] for axis in (0, 1))
         return all(
-            step * stride <= self.stride
-            for step, stride in zip(place.step, _strides(layer), strict=True)
+            step * stride <= self.stride for step, stride in zip(place.step, strides, strict=True)
         )
 
-
-Rule = Callable[[_Rewriting, Step, list[_Layer]], Any]
+    def dense(self, step: Step, places: list[_Layer]) -> Any:
+        """The dense tensor behind a step."""
+        layer, place, kind = step.layer, places[0], type(step.layer)
+        # Cells of the dense tensor for each of the FCN's.
+        wider = [max(1, each // self.stride) for each in place.step]
+        if isinstance(layer, layers.ZeroPadding2D | layers.Cropping2D):
+            option = "padding" if isinstance(layer, layers.ZeroPadding2D) else "cropping"
+            sides = zip(getattr(layer, option), wider, strict=True)
+            widened = tuple((before * by, after * by) for (before, after), by in sides)
+            return self.call(layer, {option: widened}, place.dense)
+        if kind in SLIDING:
+            return _convolution(self, step, place)
+        if kind in POOLS:
+            return _pool(self, layer, place)
+        if kind is layers.BatchNormalization and id(step.inputs[0]) in self.folds:
+            return place.dense
+        if kind.__name__ == "Repeat":
+            return self.call(layer, {"repeats": layer.repeats * wider[layer.axis - 1]}, place.dense)
+        if not converts(layer) and kind.__name__ not in _EDGES:
+            reason = "it is not known how to dilate it. Expected a network of tltool convert"
+            raise refuse(layer, reason)
+        # It treats every position by itself.
+        args, kwargs = arguments_of(step, [each.dense for each in places])
+        return self.call(layer, {}, *args, **kwargs)
 
 
 def _padded(tensor: Any, windows: tuple[_Window, _Window], name: str, value: float = 0) -> Any:
@@ -191,8 +201,8 @@ def _padded(tensor: Any, windows: tuple[_Window, _Window], name: str, value: flo
     return layers.ZeroPadding2D(pad, name=f"{name}_pad")(tensor)
 
 
-def _convolution(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    layer, place = step.layer, places[0]
+def _convolution(rewriting: _Rewriting, step: Step, place: _Layer) -> Any:
+    layer = step.layer
     norm = rewriting.folds.get(id(step.outputs[0]))
     weights = None if norm is None else _folded(layer, norm)
     changes: dict[str, Any] = {} if norm is None else {"use_bias": True}
@@ -209,13 +219,7 @@ def _convolution(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any
     return rewriting.call(layer, changes, tensor, weights=weights)
 
 
-def _normalisation(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    folded = id(step.inputs[0]) in rewriting.folds
-    return places[0].dense if folded else _alike(rewriting, step, places)
-
-
-def _pool(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    layer, place = step.layer, places[0]
+def _pool(rewriting: _Rewriting, layer: Any, place: _Layer) -> Any:
     if rewriting.changes_nothing(layer, place):
         return rewriting.call(layer, {}, place.dense)
     windows = rewriting.windows(layer, place)
@@ -240,69 +244,17 @@ def _pool_padded(
         size, strides = tuple(w.size for w in windows), tuple(w.stride for w in windows)
         return kind(size, strides=strides, name=name)(tensor)
     merge = layers.Maximum if kind is layers.MaxPooling2D else layers.Average
-    for axis, word in enumerate(("rows", "columns")):
-        tensor = _slide(tensor, windows[axis], axis, merge, f"{name}_{word}")
+    # A map is merged with itself moved by each step of the dilated window.
+    for axis, (window, word) in enumerate(zip(windows, ("rows", "columns"), strict=True)):
+        total = window.dilation * (window.size - 1)
+        views = []
+        for start in range(0, total + 1, window.dilation) if total else ():
+            crop = [(0, 0), (0, 0)]
+            crop[axis] = (start, total - start)
+            cropping = layers.Cropping2D(tuple(crop), name=f"{name}_{word}_{start}")
+            views.append(cropping(tensor))
+        tensor = merge(name=f"{name}_{word}")(views) if views else tensor
     return tensor
-
-
-def _slide(tensor: Any, window: _Window, axis: int, merge: type[keras.Layer], name: str) -> Any:
-    """Merge a map with itself moved by each step of a dilated window."""
-    if window.size == 1:
-        return tensor
-    total = window.dilation * (window.size - 1)
-    views = []
-    for start in range(0, total + 1, window.dilation):
-        crop = [(0, 0), (0, 0)]
-        crop[axis] = (start, total - start)
-        views.append(layers.Cropping2D(tuple(crop), name=f"{name}_{start}")(tensor))
-    return merge(name=name)(views)
-
-
-def _borders(option: str) -> Rule:
-    def rule(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-        sides = zip(getattr(step.layer, option), rewriting.widened(places[0].step), strict=True)
-        wider = tuple((before * by, after * by) for (before, after), by in sides)
-        return rewriting.call(step.layer, {option: wider}, places[0].dense)
-
-    return rule
-
-
-def _repeat(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    by = rewriting.widened(places[0].step)[step.layer.axis - 1]
-    return rewriting.call(step.layer, {"repeats": step.layer.repeats * by}, places[0].dense)
-
-
-def _alike(rewriting: _Rewriting, step: Step, places: list[_Layer]) -> Any:
-    """Layers that treat every position by itself."""
-    args, kwargs = _arguments(step, [place.dense for place in places])
-    return rewriting.call(step.layer, {}, *args, **kwargs)
-
-
-def _arguments(step: Step, tensors: list[Any]) -> Any:
-    values = {id(own): tensor for own, tensor in zip(step.inputs, tensors, strict=True)}
-
-    def value_of(item: Any) -> Any:
-        return values[id(item)] if isinstance(item, keras.KerasTensor) else item
-
-    return tree.map_structure(value_of, (step.args, step.kwargs))
-
-
-def _rule_of(layer: Any) -> Rule:
-    if isinstance(layer, layers.ZeroPadding2D):
-        return _borders("padding")
-    if isinstance(layer, layers.Cropping2D):
-        return _borders("cropping")
-    if type(layer) in _SLIDING:
-        return _convolution
-    if type(layer) in POOLS:
-        return _pool
-    if type(layer) is layers.BatchNormalization:
-        return _normalisation
-    if type(layer).__name__ == "Repeat":
-        return _repeat
-    if converts(layer) or type(layer).__name__ in _EDGES:
-        return _alike
-    raise refuse(layer, "it is not known how to dilate it. Expected a network of tltool convert")
 
 
 def _walk(fcn: keras.Model, side: int, rule: Callable[[Step, list[_Layer]], Any]) -> list[_Layer]:
@@ -313,11 +265,10 @@ def _walk(fcn: keras.Model, side: int, rule: Callable[[Step, list[_Layer]], Any]
     places = {id(source): _Layer(inputs, own, (1, 1))}
     for step in steps(fcn):
         before = [places[id(tensor)] for tensor in step.inputs]
-        args, kwargs = _arguments(step, [place.own for place in before])
+        args, kwargs = arguments_of(step, [place.own for place in before])
         output = step.layer.compute_output_spec(*args, **kwargs)
-        rows, columns = _strides(step.layer)
-        cell_size = (before[0].step[0] * rows, before[0].step[1] * columns)
-        places[id(step.outputs[0])] = _Layer(rule(step, before), output, cell_size)
+        rows, columns = (before[0].step[axis] * window_of(step.layer, axis)[1] for axis in (0, 1))
+        places[id(step.outputs[0])] = _Layer(rule(step, before), output, (rows, columns))
     ends = [places[id(tensor)] for tensor in (source, *fcn.outputs)]
     return [*ends, *places.values()]
 
@@ -409,10 +360,7 @@ def to_dense(fcn: keras.Model, side: int, stride: int) -> keras.Model:
     choose_stride(stride, Fraction(1), possible)
     if stride == possible[0]:
         return fcn
-    rewriting = _Rewriting(fcn, stride)
-    start, end, *_ = _walk(
-        fcn, side, lambda step, places: _rule_of(step.layer)(rewriting, step, places)
-    )
+    start, end, *_ = _walk(fcn, side, _Rewriting(fcn, stride).dense)
     return keras.Model(start.dense, end.dense, name=f"{fcn.name}_stride{stride}")
 
 

@@ -10,7 +10,7 @@ Networks", Distill 2019, eq. 1 to 4):
     last' = last + (dilation * (kernel - 1) - padding) * step
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,6 @@ class Span:
     step: int
     first: int
     last: int
-
-    def moved(self, cells: int) -> "Span":
-        """The span of the cell `cells` further."""
-        return Span(self.step, self.first + cells * self.step, self.last + cells * self.step)
 
     def window(self, kernel: int, stride: int = 1, dilation: int = 1, padding: int = 0) -> "Span":
         """The span behind a window that slides over the tensor."""
@@ -80,13 +76,7 @@ def shape_of(tensor: Any) -> tuple[int, ...]:
     return tuple(tensor.shape[1:])
 
 
-def _spatial(tensor: Any) -> bool:
-    shape = shape_of(tensor)
-    return len(shape) == 3 and shape[0] * shape[1] > 1
-
-
-Rule = Callable[[Step, Span, int, bool | None], Span]
-
+SLIDING = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 GLOBAL_POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 POOLS = (layers.AveragePooling2D, layers.MaxPooling2D)
 
@@ -127,7 +117,8 @@ def whole_map_pools(model: keras.Model) -> dict[int, bool]:
         own = [origins.get(id(tensor), set()) for tensor in step.inputs]
         found = set().union(*own)
         for tensor, known in zip(step.inputs, own, strict=True):
-            if _spatial(tensor):
+            shape = shape_of(tensor)
+            if len(shape) == 3 and shape[0] * shape[1] > 1:
                 inner.update(dict.fromkeys(found - known, True))
         output = id(step.outputs[0])
         if _covers_map(step) and (isinstance(step.layer, GLOBAL_POOLS) or output not in slid_over):
@@ -163,6 +154,14 @@ def along(value: Any, axis: int) -> int:
     return int(value if isinstance(value, int) else value[axis])
 
 
+def window_of(layer: Any, axis: int) -> tuple[int, int, int]:
+    """Kernel, stride and dilation of a layer along an axis; 1 where it has none."""
+    kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", 1))
+    options = kernel, getattr(layer, "strides", 1), getattr(layer, "dilation_rate", 1)
+    size, stride, dilation = (along(option, axis) for option in options)
+    return size, stride, dilation
+
+
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Cells that ``padding="same"`` adds before and after an axis of `size` cells."""
     cells = -(-size // stride)
@@ -170,52 +169,25 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
-def _window_rule(kernel: str) -> Rule:
-    def rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
-        layer = step.layer
-        size = along(getattr(layer, kernel), axis)
-        stride = along(layer.strides, axis)
-        dilation = along(getattr(layer, "dilation_rate", 1), axis)
+def _behind(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
+    """The span of what a layer makes of a tensor; most layers leave it as it is."""
+    layer, kind, shape = step.layer, type(step.layer), shape_of(step.inputs[0])
+    if kind in (*SLIDING, *POOLS):
+        size, stride, dilation = window_of(layer, axis)
         padding = 0
         if layer.padding == "same":
-            padding, _ = same_padding(shape_of(step.inputs[0])[axis], size, stride, dilation)
+            padding, _ = same_padding(shape[axis], size, stride, dilation)
         return span.window(size, 1 if inner is not None else stride, dilation, padding)
-
-    return rule
-
-
-def _global_rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
-    cells = shape_of(step.inputs[0])[axis]
-    return span.window(cells, padding=(cells - 1) // 2 if inner else 0)
-
-
-def _flatten_rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
-    shape = shape_of(step.inputs[0])
+    if kind in GLOBAL_POOLS:
+        return span.window(shape[axis], padding=(shape[axis] - 1) // 2 if inner else 0)
     flattens = len(shape) == 3 and len(shape_of(step.outputs[0])) == 1
-    return span.window(shape[axis]) if flattens else span
-
-
-def _pad_rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
-    return span.moved(-step.layer.padding[axis][0])
-
-
-def _crop_rule(step: Step, span: Span, axis: int, inner: bool | None) -> Span:
-    return span.moved(step.layer.cropping[axis][0])
-
-
-_RULES: dict[type, Rule] = {
-    layers.Conv2D: _window_rule("kernel_size"),
-    layers.DepthwiseConv2D: _window_rule("kernel_size"),
-    layers.SeparableConv2D: _window_rule("kernel_size"),
-    layers.AveragePooling2D: _window_rule("pool_size"),
-    layers.MaxPooling2D: _window_rule("pool_size"),
-    layers.GlobalAveragePooling2D: _global_rule,
-    layers.GlobalMaxPooling2D: _global_rule,
-    layers.Flatten: _flatten_rule,
-    layers.Reshape: _flatten_rule,
-    layers.ZeroPadding2D: _pad_rule,
-    layers.Cropping2D: _crop_rule,
-}
+    if kind in (layers.Flatten, layers.Reshape) and flattens:
+        return span.window(shape[axis])
+    if kind is layers.ZeroPadding2D:
+        return span.window(1, padding=layer.padding[axis][0])
+    if kind is layers.Cropping2D:
+        return span.window(1, padding=-layer.cropping[axis][0])
+    return span
 
 
 def _merge(layer: Any, spans: Iterable[Span]) -> Span:
@@ -230,9 +202,7 @@ def _trace_axis(model: keras.Model, axis: int, pools: dict[int, bool]) -> Span:
     spans = {id(model.inputs[0]): Span(1, 0, 0)}
     for step in steps(model):
         span = _merge(step.layer, [spans[id(tensor)] for tensor in step.inputs])
-        rule = _RULES.get(type(step.layer))
-        if rule is not None:
-            span = rule(step, span, axis, pools.get(id(step.outputs[0])))
+        span = _behind(step, span, axis, pools.get(id(step.outputs[0])))
         spans.update((id(tensor), span) for tensor in step.outputs)
     return _merge(model.layers[-1], [spans[id(tensor)] for tensor in model.outputs])
 

@@ -24,7 +24,6 @@ from keras import layers, ops, tree
 from tltool.errors import ConversionError
 from tltool.fcn.geometry import (
     GLOBAL_POOLS,
-    POOLS,
     check_channels_last,
     refuse,
     shape_of,
@@ -92,14 +91,19 @@ class _Conversion:
 
     def call(self, step: Step, parts: list[Part]) -> Any:
         """Call a copy of the step's layer on the parts, in the structure it was called with."""
-        values = {id(t): part.tensor for t, part in zip(step.inputs, parts, strict=True)}
-
-        def value_of(item: Any) -> Any:
-            return values[id(item)] if isinstance(item, keras.KerasTensor) else item
-
-        arguments, named = tree.map_structure(value_of, (step.args, step.kwargs))
+        arguments, named = arguments_of(step, [part.tensor for part in parts])
         # What a layer is named besides is `training` or a mask, which inference has not.
         return self.copy(step.layer, *arguments, **({} if is_layer(step.layer) else named))
+
+
+def arguments_of(step: Step, tensors: list[Any]) -> Any:
+    """The step's ``args`` and ``kwargs`` with other tensors in place of its inputs."""
+    values = {id(own): tensor for own, tensor in zip(step.inputs, tensors, strict=True)}
+
+    def value_of(item: Any) -> Any:
+        return values[id(item)] if isinstance(item, keras.KerasTensor) else item
+
+    return tree.map_structure(value_of, (step.args, step.kwargs))
 
 
 def _is_vector(tensor: Any) -> bool:
@@ -131,31 +135,22 @@ def _pool(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     if inner is None:
         return _on_map(conversion, step, parts)
     _no_flat(step, parts)
-    layer = step.layer
+    layer, tensor = step.layer, parts[0].tensor
     size = shape_of(step.inputs[0])[:2] if isinstance(layer, GLOBAL_POOLS) else layer.pool_size
     mean = isinstance(layer, layers.GlobalAveragePooling2D | layers.AveragePooling2D)
     kind = layers.AveragePooling2D if mean else layers.MaxPooling2D
-    pool = _clamped_pool if inner else _valid_pool
     name = conversion.copy.unique(layer.name)
-    return Part(pool(parts[0].tensor, kind, size, name), pooled=True)
-
-
-def _valid_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
-    return kind(tuple(size), strides=1, name=name)(tensor)
-
-
-def _clamped_pool(tensor: Any, kind: type[keras.Layer], size: tuple[int, ...], name: str) -> Any:
-    if max(size) <= _SMALL_POOL:
+    if not inner or max(size) <= _SMALL_POOL:
         # At once: the sum is rounded as the classifier rounds it.
-        tensor = _valid_pool(tensor, kind, size, name)
+        tensor = kind(tuple(size), strides=1, name=name)(tensor)
     else:
         # One axis after the other: 2h instead of h * h values a cell.
         tensor = kind((size[0], 1), strides=1, name=f"{name}_rows")(tensor)
         tensor = kind((1, size[1]), strides=1, name=f"{name}_columns")(tensor)
-    for axis, length in enumerate(size, 1):
+    for axis, length in enumerate(size if inner else (), 1):
         before = (length - 1) // 2
         tensor = _repeat_edges(tensor, before, length - 1 - before, axis)
-    return tensor
+    return Part(tensor, pooled=True)
 
 
 def _repeat_edges(tensor: Any, before: int, after: int, axis: int) -> Any:
@@ -237,17 +232,15 @@ def _last_axis(layer: Any, shape: tuple[int, ...]) -> None:
         )
 
 
-def _all_pooled(parts: list[Part]) -> bool:
-    # A pooled part that meets a map (squeeze-and-excitation) is one no longer.
-    return all(part.pooled for part in parts)
-
-
 def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     layer = step.layer
     if parts[0].flat:
         if not isinstance(layer, layers.BatchNormalization):
             _no_flat(step, parts)
-        return _fold_normalisation(layer, parts[0])
+        factor, offset = scale_and_shift(layer)
+        scale = np.ones_like(factor) if parts[0].scale is None else parts[0].scale
+        shift = np.zeros_like(factor) if parts[0].shift is None else parts[0].shift
+        return replace(parts[0], scale=scale * factor, shift=shift * factor + offset)
     _last_axis(layer, shape_of(step.inputs[0]))
     tensors = [part.tensor for part in parts]
     # The rank may have been another: 2 where it is 4 now.
@@ -256,7 +249,7 @@ def _along_last_axis(conversion: _Conversion, step: Step, parts: list[Part]) -> 
     outputs = double(tensors if len(tensors) > 1 else tensors[0])
     if layer.weights:
         double.set_weights(layer.get_weights())
-    return Part(outputs, pooled=_all_pooled(parts))
+    return Part(outputs, pooled=all(part.pooled for part in parts))
 
 
 def scale_and_shift(layer: layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
@@ -266,13 +259,6 @@ def scale_and_shift(layer: layers.BatchNormalization) -> tuple[np.ndarray, np.nd
     beta = np.asarray(layer.beta) if layer.center else 0.0
     factor = gamma / deviation
     return factor, beta - np.asarray(layer.moving_mean) * factor
-
-
-def _fold_normalisation(layer: layers.BatchNormalization, part: Part) -> Part:
-    factor, offset = scale_and_shift(layer)
-    scale = np.ones_like(factor) if part.scale is None else part.scale
-    shift = np.zeros_like(factor) if part.shift is None else part.shift
-    return replace(part, scale=scale * factor, shift=shift * factor + offset)
 
 
 def _pointwise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
@@ -285,7 +271,8 @@ def _pointwise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
         if len(parts) > 1 or softmax or parts[0].scale is not None:
             _no_flat(step, parts)
         return replace(parts[0], tensor=conversion.call(step, parts))
-    return Part(conversion.call(step, parts), pooled=_all_pooled(parts))
+    # A pooled part that meets a map (squeeze-and-excitation) is one no longer.
+    return Part(conversion.call(step, parts), pooled=all(part.pooled for part in parts))
 
 
 def _normalise(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
@@ -310,67 +297,24 @@ def _prelu(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
     return replace(parts[0], tensor=outputs)
 
 
+_NAMED_RULES: dict[str, Rule] = {
+    "Conv2D DepthwiseConv2D SeparableConv2D ZeroPadding2D Cropping2D": _on_map,
+    "AveragePooling2D MaxPooling2D GlobalAveragePooling2D GlobalMaxPooling2D": _pool,
+    "Dropout SpatialDropout2D GaussianDropout GaussianNoise AlphaDropout": _skip,
+    # What augments images while training is nothing afterwards.
+    "RandomBrightness RandomContrast RandomFlip RandomRotation RandomTranslation": _skip,
+    "RandomZoom ActivityRegularization": _skip,
+    "Activation ReLU LeakyReLU ELU Rescaling Identity": _pointwise,
+    "Add Multiply Subtract Average Maximum Minimum": _pointwise,
+    "BatchNormalization LayerNormalization Softmax Concatenate": _along_last_axis,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Dense": _dense,
+    "PReLU": _prelu,
+    "Normalization": _normalise,
+}
 _RULES: dict[type, Rule] = {
-    **dict.fromkeys(
-        (
-            layers.Conv2D,
-            layers.DepthwiseConv2D,
-            layers.SeparableConv2D,
-            layers.ZeroPadding2D,
-            layers.Cropping2D,
-        ),
-        _on_map,
-    ),
-    **dict.fromkeys((*POOLS, *GLOBAL_POOLS), _pool),
-    **dict.fromkeys(
-        (
-            layers.Dropout,
-            layers.SpatialDropout2D,
-            layers.GaussianDropout,
-            layers.GaussianNoise,
-            layers.AlphaDropout,
-            layers.ActivityRegularization,
-            # What augments images while training is nothing afterwards.
-            layers.RandomBrightness,
-            layers.RandomContrast,
-            layers.RandomFlip,
-            layers.RandomRotation,
-            layers.RandomTranslation,
-            layers.RandomZoom,
-        ),
-        _skip,
-    ),
-    **dict.fromkeys(
-        (
-            layers.Activation,
-            layers.ReLU,
-            layers.LeakyReLU,
-            layers.ELU,
-            layers.Rescaling,
-            layers.Identity,
-            layers.Add,
-            layers.Multiply,
-            layers.Subtract,
-            layers.Average,
-            layers.Maximum,
-            layers.Minimum,
-        ),
-        _pointwise,
-    ),
-    **dict.fromkeys(
-        (
-            layers.BatchNormalization,
-            layers.LayerNormalization,
-            layers.Softmax,
-            layers.Concatenate,
-        ),
-        _along_last_axis,
-    ),
-    layers.Flatten: _flatten,
-    layers.Reshape: _reshape,
-    layers.Dense: _dense,
-    layers.PReLU: _prelu,
-    layers.Normalization: _normalise,
+    getattr(layers, name): rule for names, rule in _NAMED_RULES.items() for name in names.split()
 }
 
 # Layers of keras.applications that Keras does not export, and operations (x + 3 in a graph).
@@ -389,11 +333,6 @@ def _rule_of(layer: Any) -> Rule | None:
 def converts(layer: Any) -> bool:
     """Whether there is a rule for such a layer or operation."""
     return _rule_of(layer) is not None
-
-
-def _last_layer(model: keras.Model) -> Any:
-    output = id(model.outputs[0])
-    return next(s.layer for s in steps(model) if any(id(t) == output for t in s.outputs))
 
 
 def to_fcn(model: keras.Model) -> keras.Model:
@@ -432,7 +371,8 @@ def to_fcn(model: keras.Model) -> keras.Model:
         parts[id(step.outputs[0])] = conversion.apply(step, parts)
     end = parts[id(flat.outputs[0])]
     if end.flat:
-        raise refuse(_last_layer(flat), "no Dense layer follows the flattened map")
+        last = next(s for s in steps(flat) if any(t is flat.outputs[0] for t in s.outputs))
+        raise refuse(last.layer, "no Dense layer follows the flattened map")
     if not _is_vector(flat.outputs[0]):
         raise ConversionError(
             f"model {model.name}: expected one vector of class scores at the end, received"
