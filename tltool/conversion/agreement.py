@@ -59,13 +59,17 @@ class Comparison:
             start = stop
         return same
 
+    @property
+    def all_agree(self) -> np.ndarray:
+        """Windows of which both say the same in every task: (n,) bool array."""
+        return np.all(list(self.agreed.values()), axis=0)
+
     def numbers(self) -> dict[str, Any]:
         """The fidelity, as `measure_fidelity` gives it."""
         differences = self.differences
         shares = {name: float(agreed.mean()) for name, agreed in self.agreed.items()}
         if len(shares) > 1:
-            every = np.all(list(self.agreed.values()), axis=0)
-            agreement = {"agreement": float(every.mean()), "tasks": shares}
+            agreement = {"agreement": float(self.all_agree.mean()), "tasks": shares}
         else:
             (task,) = tasks_of(self.sidecar)
             agreement = {task.agreement_key: shares[task.name]}

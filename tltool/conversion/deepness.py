@@ -16,8 +16,7 @@ Tile and overlap are chosen in `tltool.conversion.plugin_tiles`.
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,47 +28,26 @@ from tltool.run.sidecar import Sidecar
 from tltool.tasks.kinds import tasks_of
 from tltool.tiling.tiles import make_grid
 
-ModelType = Literal["segmentor", "regressor"]
 MODEL_TYPES = ("segmentor", "regressor")
 
 _OPSET = 17
 
 
-@dataclass(frozen=True)
-class _Between:
-    """Which neighbours each sample lies between, and the weight of the second."""
-
-    low: np.ndarray
-    high: np.ndarray
-    weight: np.ndarray
-
-    @classmethod
-    def of(cls, position: np.ndarray, limit: int) -> "_Between":
-        position = np.clip(position, 0, limit - 1)
-        low = np.minimum(position.astype(np.int64), max(0, limit - 2))
-        weight = (position - low).astype(np.float32)
-        return cls(low, np.minimum(low + 1, limit - 1), weight)
-
-    def __call__(self, values: Any, axis: int) -> Any:
-        """Interpolate (batch, height, width, channels) values along an axis."""
-        first = keras.ops.take(values, self.low, axis)
-        second = keras.ops.take(values, self.high, axis)
-        shape = [1, 1, 1, 1]
-        shape[axis] = -1
-        return first + (second - first) * self.weight.reshape(shape)
+def _interpolated(values: Any, position: np.ndarray, limit: int) -> Any:
+    """Interpolate (batch, height, width, channels) values at the same positions on both axes."""
+    position = np.clip(position, 0, limit - 1)
+    low = np.minimum(position.astype(np.int64), max(0, limit - 2))
+    high, weight = np.minimum(low + 1, limit - 1), (position - low).astype(np.float32)
+    for axis, shape in ((1, (1, -1, 1, 1)), (2, (1, 1, -1, 1))):
+        first, second = (keras.ops.take(values, which, axis) for which in (low, high))
+        values = first + (second - first) * weight.reshape(shape)
+    return values
 
 
-def _pixels(plan: TilePlan) -> _Between:
-    """Where the pixels of a tile lie between its cells."""
+def _in_pixels(cells: Any, plan: TilePlan) -> Any:
+    """The cells of a tile interpolated at its pixels."""
     position = (np.arange(plan.length) + 0.5 - plan.first_centre) / plan.cell_size
-    return _Between.of(position, plan.cells)
-
-
-def _enlarged(tile: Any, plan: TilePlan, zoom: float) -> Any:
-    if zoom == 1:
-        return tile[:, : plan.size, : plan.size]
-    along = _Between.of((np.arange(plan.size) + 0.5) / zoom - 0.5, plan.length)
-    return along(along(tile, 1), 2)
+    return _interpolated(cells, position, plan.cells)
 
 
 def expected_map(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, pixels: np.ndarray) -> Any:
@@ -86,9 +64,7 @@ def expected_map(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, pixels: np.
     """
     zoom = make_grid(sidecar, 1, 1).y.zoom
     tile = enlarge(pixels, zoom)[None, : plan.size, : plan.size].astype("float32")
-    pixels_of = _pixels(plan)
-    cells = pixels_of(pixels_of(fcn(tile, training=False), 1), 2)
-    return np.asarray(cells)[0].transpose(2, 0, 1)
+    return np.asarray(_in_pixels(fcn(tile, training=False), plan))[0].transpose(2, 0, 1)
 
 
 def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
@@ -118,13 +94,6 @@ def choose_type(sidecar: Sidecar, wanted: str | None) -> str:
     return wanted
 
 
-def _class_names(sidecar: Sidecar, model_type: str) -> Any:
-    if model_type == "regressor":
-        return [{"0": name} for name in sidecar.classes]
-    names = tasks_of(sidecar)[0].classes
-    return {str(number): name for number, name in enumerate(names)}
-
-
 def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any]:
     """Collect what the plugin reads of a network, by its keys; each goes into the file as JSON.
 
@@ -133,7 +102,7 @@ def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any
     """
     facts: dict[str, Any] = {
         "model_type": model_type.capitalize(),
-        "class_names": _class_names(sidecar, model_type),
+        "class_names": {str(n): name for n, name in enumerate(tasks_of(sidecar)[0].classes)},
         "tile_size": plan.length,
         "tiles_size": plan.length,
         "tiles_overlap": plan.overlap,
@@ -144,6 +113,7 @@ def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any
     if sidecar.gsd is not None:
         facts["resolution"] = 100 * sidecar.gsd
     if model_type == "regressor":
+        facts["class_names"] = [{"0": name} for name in sidecar.classes]
         facts["reg_output_scaling"] = 1.0
     else:
         # Of several classes the likeliest, however likely; and nothing is smoothed away.
@@ -155,30 +125,22 @@ def metadata(sidecar: Sidecar, plan: TilePlan, model_type: str) -> dict[str, Any
 def _graph(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) -> Any:
     import tensorflow as tf
 
-    pixels_of = _pixels(plan)
+    zoom = float(sidecar.zoom)
     names = [f"output_{number}" for number in range(len(sidecar.classes))]
 
     def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
         tile = tf.transpose(image * 255.0, (0, 2, 3, 1))
-        cells = fcn(_enlarged(tile, plan, float(sidecar.zoom)), training=False)
-        found = tf.transpose(pixels_of(pixels_of(cells, 1), 2), (0, 3, 1, 2))
+        if zoom == 1:
+            tile = tile[:, : plan.size, : plan.size]
+        else:
+            tile = _interpolated(tile, (np.arange(plan.size) + 0.5) / zoom - 0.5, plan.length)
+        found = tf.transpose(_in_pixels(fcn(tile, training=False), plan), (0, 3, 1, 2))
         if model_type == "segmentor":
             return {"probabilities": found}
         return dict(zip(names, tf.split(found, len(names), axis=1), strict=True))
 
     shape = (1, sidecar.bands, plan.length, plan.length)
     return tf.function(run, input_signature=[tf.TensorSpec(shape, "float32", "image")])
-
-
-def _constants_inside(proto: Any, concrete: Any) -> None:
-    """Give the graph the tensors that its function captured, which tf2onnx leaves as inputs."""
-    from onnx import numpy_helper
-
-    captured = {inner.name: outer for outer, inner in concrete.graph.captures}
-    for value in [x for x in proto.graph.input if x.name in captured]:
-        array = np.asarray(captured[value.name])
-        proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
-        proto.graph.input.remove(value)
 
 
 def to_onnx(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str) -> Any:
@@ -199,10 +161,17 @@ def to_onnx(fcn: keras.Model, sidecar: Sidecar, plan: TilePlan, model_type: str)
         ``output_0``, ``output_1`` and so on, (1, 1, length, length) each.
     """
     import tf2onnx
+    from onnx import numpy_helper
 
     function = _graph(fcn, sidecar, plan, model_type)
     proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
-    _constants_inside(proto, function.get_concrete_function())
+    # The tensors that the function captured, which tf2onnx leaves as inputs, become constants.
+    captures = function.get_concrete_function().graph.captures
+    captured = {inner.name: outer for outer, inner in captures}
+    for value in [x for x in proto.graph.input if x.name in captured]:
+        array = np.asarray(captured[value.name])
+        proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
+        proto.graph.input.remove(value)
     for key, value in metadata(sidecar, plan, model_type).items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)

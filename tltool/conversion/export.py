@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tltool.conversion.deepness import choose_type, expected_map, to_onnx
-from tltool.conversion.plugin_tiles import TilePlan, plan_tile, smallest_exact
+from tltool.conversion.plugin_tiles import plan_tile, smallest_exact
 from tltool.errors import ConversionError, ModelError, OutputError, UsageError
 from tltool.files import atomic_path, refuse_existing, write_text
 from tltool.inference.network import Openable, open_network
@@ -80,42 +80,29 @@ def _difference(received: Any, expected: np.ndarray, what: str) -> float:
 
 
 def _write_onnx(source: _Source, path: Path) -> tuple[float, str]:
+    import onnxruntime
+
     model_type = choose_type(source.sidecar, source.model_type)
     plan = plan_tile(source.fcn, source.sidecar, source.tile)
-    _warn(source.sidecar, plan)
-    proto = to_onnx(source.fcn, source.sidecar, plan, model_type)
-    path.write_bytes(proto.SerializeToString())
-    pixels = source.pixels(plan.length)
-    expected = expected_map(source.fcn, source.sidecar, plan, pixels)
-    difference = _difference(_run_onnx(path, pixels), expected, "ONNX")
-    size = f"{plan.length} x {plan.length}"
-    return difference, (
-        f"a {model_type} for tiles of {size} px with {plan.overlap} % overlap;"
-        f" (1, {source.sidecar.bands}, {size}) float32 in 0..1 to probabilities of the same size"
-    )
-
-
-def _warn(sidecar: Sidecar, plan: TilePlan) -> None:
-    if sidecar.gsd is None:
+    if source.sidecar.gsd is None:
         logger.warning(
             "the ground sample distance of the training images is unknown: set the resolution in"
             " the plugin by hand"
         )
     if not plan.exact:
+        exact = smallest_exact(source.sidecar)
         logger.warning(
             "a cell sees up to %d px around it, more than tiles of %d px hold: the plugin's map"
             " differs from tltool's where tiles meet. `tile=%d` makes them equal and takes %d"
             " times the memory",
             plan.margin,
             plan.length,
-            smallest_exact(sidecar),
-            round((smallest_exact(sidecar) / plan.length) ** 2),
+            exact,
+            round((exact / plan.length) ** 2),
         )
-
-
-def _run_onnx(path: Path, pixels: np.ndarray) -> np.ndarray:
-    import onnxruntime
-
+    proto = to_onnx(source.fcn, source.sidecar, plan, model_type)
+    path.write_bytes(proto.SerializeToString())
+    pixels = source.pixels(plan.length)
     tile = (pixels.transpose(2, 0, 1)[None] / 255).astype("float32")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -124,7 +111,13 @@ def _run_onnx(path: Path, pixels: np.ndarray) -> np.ndarray:
         # It raises of every kind.
         reason = " ".join(str(error).split())[:300]
         raise ConversionError(f"onnxruntime cannot run the exported network: {reason}") from error
-    return np.concatenate(outputs, 1)[0]
+    expected = expected_map(source.fcn, source.sidecar, plan, pixels)
+    difference = _difference(np.concatenate(outputs, 1)[0], expected, "ONNX")
+    size = f"{plan.length} x {plan.length}"
+    return difference, (
+        f"a {model_type} for tiles of {size} px with {plan.overlap} % overlap;"
+        f" (1, {source.sidecar.bands}, {size}) float32 in 0..1 to probabilities of the same size"
+    )
 
 
 def _write_openvino(source: _Source, path: Path) -> tuple[float, str]:
@@ -157,20 +150,18 @@ def _write_saved_model(source: _Source, path: Path) -> tuple[float, str]:
 
     archive = keras.export.ExportArchive()
     archive.track(fcn)
-    for name, dtype in (("serving_default", "float32"), ("uint8", "uint8")):
+    endpoints = (("serving_default", "float32"), ("uint8", "uint8"))
+    for name, dtype in endpoints:
         spec = tf.TensorSpec((None, *fcn.inputs[0].shape[1:]), dtype, "pixels")
         archive.add_endpoint(name, run, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
     pixels, expected = source.probe()
     signatures = tf.saved_model.load(str(path)).signatures
-    difference = max(
-        _difference(
-            signatures[name](pixels=tf.constant(pixels, dtype))["probabilities"],
-            expected,
-            "SavedModel",
-        )
-        for name, dtype in (("serving_default", "float32"), ("uint8", "uint8"))
-    )
+    answers = [
+        signatures[name](pixels=tf.constant(pixels, dtype))["probabilities"]
+        for name, dtype in endpoints
+    ]
+    difference = max(_difference(answer, expected, "SavedModel") for answer in answers)
     return difference, (
         "signatures serving_default (float32) and uint8: pixels (batch, height, width,"
         f" {source.sidecar.bands}) in 0..255 to probabilities (batch, rows, columns, classes)"

@@ -44,7 +44,8 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
         both answers.
     """
     figure = Figure(figsize=(13, 10.6), dpi=100, layout="constrained")
-    figure.suptitle(_wrapped(describe_fidelity(sidecar)), fontsize=12, x=0.01, ha="left")
+    title = describe_fidelity(sidecar).replace("; ", ";\n", 1)
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=(2.9, 1.25), squeeze=False))
     photograph, curve = upper.subplots(1, 2, width_ratios=(3.4, 1))
     grid = make_grid(sidecar, image.width, image.height)
@@ -56,25 +57,18 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
     return PillowImage.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _wrapped(text: str) -> str:
-    first, _, rest = text.partition("; ")
-    return f"{first};\n{rest}"
-
-
-def _photograph(image: Image) -> np.ndarray:
-    if isinstance(image, Raster):
-        return image.thumbnail(_LONGEST)
-    step = -(-max(image.width, image.height) // _LONGEST)
-    return _seen(image.read(0, 0, image.width, image.height)[::step, ::step])
-
-
 def _seen(pixels: np.ndarray) -> np.ndarray:
     """Three bands to look at."""
     return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
 
 
 def _draw_cells(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> None:
-    pale = 255 - (255 - _photograph(image).astype(float)) * 0.75
+    if isinstance(image, Raster):
+        photograph = image.thumbnail(_LONGEST)
+    else:
+        step = -(-max(image.width, image.height) // _LONGEST)
+        photograph = _seen(image.read(0, 0, image.width, image.height)[::step, ::step])
+    pale = 255 - (255 - photograph.astype(float)) * 0.75
     axes.imshow(pale.astype(np.uint8), extent=(0, image.width, image.height, 0))
     cell_size = float(grid.y.cell_size)
     lefts = float(grid.x.origin) + compared.cells[:, 1] * cell_size
@@ -83,7 +77,7 @@ def _draw_cells(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> N
     cells = PatchCollection(squares, cmap=_COLOURS, norm=LogNorm(*_SHOWN, clip=True), lw=0)
     cells.set_array(compared.differences.max(1).clip(*_SHOWN))
     axes.add_collection(cells)
-    wrong = ~_all_agree(compared)
+    wrong = ~compared.all_agree
     rings = [square for square, ring in zip(squares, wrong, strict=True) if ring]
     axes.add_collection(PatchCollection(rings, facecolor="none", edgecolor=_RING, lw=1.2))
     axes.set_title(
@@ -97,17 +91,11 @@ def _draw_cells(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> N
     bar.ax.tick_params(labelsize=8)
 
 
-def _all_agree(compared: Comparison) -> np.ndarray:
-    return np.all(list(compared.agreed.values()), axis=0)
-
-
 def _draw_curve(axes: Axes, compared: Comparison) -> None:
     largest = np.sort(compared.differences.max(1)).clip(*_SHOWN)
     above = 1 - np.arange(len(largest)) / len(largest)
     axes.step(largest, 100 * above, where="post", color="#b5367a", lw=2)
-    axes.set_xscale("log")
-    axes.set_xlim(*_SHOWN)
-    axes.set_ylim(0, 101)
+    axes.set(xscale="log", xlim=_SHOWN, ylim=(0, 101))
     axes.set_xlabel("difference", fontsize=9)
     axes.set_title("% of windows that differ by at least", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
@@ -116,7 +104,7 @@ def _draw_curve(axes: Axes, compared: Comparison) -> None:
 
 def _worst(compared: Comparison) -> list[int]:
     """Windows that answer otherwise, then those that differ most; no two neighbours if possible."""
-    order = np.lexsort((-compared.differences.max(1), _all_agree(compared)))
+    order = np.lexsort((-compared.differences.max(1), compared.all_agree))
     chosen: list[int] = []
     for apart in (_APART, 0):
         for index in order.tolist():
@@ -134,23 +122,17 @@ def _draw_worst(
         y, x = compared.cells[index]
         left, top = int(grid.x.window_start(x)), int(grid.y.window_start(y))
         axes.imshow(_seen(image.read(left, top, sidecar.window, sidecar.window)))
-        corner = (sidecar.context - 0.5, sidecar.context - 0.5)
+        corner, patch = (sidecar.context - 0.5,) * 2, sidecar.patch
         if sidecar.context:
-            axes.add_patch(
-                Rectangle(corner, sidecar.patch, sidecar.patch, fill=False, ec="white", lw=1)
-            )
-        answers = (
-            _answer(compared.received[index], sidecar),
-            _answer(compared.expected[index], sidecar),
-        )
-        axes.set_title(
-            f"map: {answers[0]}\nclassifier: {answers[1]}\ndifference {largest[index]:.2g}",
-            fontsize=8,
-            loc="left",
-        )
+            axes.add_patch(Rectangle(corner, patch, patch, fill=False, ec="white", lw=1))
+        lines = [
+            f"map: {_answer(compared.received[index], sidecar)}",
+            f"classifier: {_answer(compared.expected[index], sidecar)}",
+            f"difference {largest[index]:.2g}",
+        ]
+        axes.set_title("\n".join(lines), fontsize=8, loc="left")
         axes.set_xlabel(f"x {left}, y {top}", fontsize=7)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
     for axes in row[len(worst) :]:
         axes.set_axis_off()
 

@@ -87,11 +87,6 @@ def _overlaps(axis: Axis, length: int) -> list[int]:
     return enough[:_OVERLAPS]
 
 
-def _one_grid(axis: Axis, length: int, overlap: int) -> bool:
-    step = (length - overlap_pixels(length, overlap)) / axis.cell_size
-    return step.denominator == 1
-
-
 def _lengths(axis: Axis, fcn: keras.Model) -> list[int]:
     """Sizes to look at: the network's own side and whole strides more, in whole pixels."""
     start = math.ceil(axis.side / axis.zoom)
@@ -101,11 +96,6 @@ def _lengths(axis: Axis, fcn: keras.Model) -> list[int]:
     first = max(0, int((wanted - start) / float(axis.cell_size)))
     sizes = [math.ceil((axis.side + (first + k) * axis.stride) / axis.zoom) for k in range(_SIZES)]
     return [size for size in sizes if size <= max(bound, sizes[0])]
-
-
-def _choose(axis: Axis, lengths: list[int]) -> tuple[int, int] | None:
-    found = [(n, overlap) for n in lengths for overlap in _overlaps(axis, n)]
-    return next((pair for pair in found if _one_grid(axis, *pair)), found[0] if found else None)
 
 
 def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> TilePlan:
@@ -127,13 +117,17 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
     """
     axis = make_grid(sidecar, 1, 1).y
     lengths = _lengths(axis, fcn) if length is None else [length]
-    chosen = _choose(axis, lengths)
-    if chosen is None and length is not None:
+    found = [(n, overlap) for n in lengths for overlap in _overlaps(axis, n)]
+    # Neighbouring tiles' cells lie on one grid where whole cells fit between the tiles.
+    on_grid = [
+        (n, o) for n, o in found if ((n - overlap_pixels(n, o)) / axis.cell_size).denominator == 1
+    ]
+    if not found and length is not None:
         raise UsageError(
             f"`tile`: expected {_smallest(axis, length)} px or more, so that tiles with at most"
             f" {_MOST_OVERLAP} % overlap hold what a cell sees around it; received {length}"
         )
-    length, overlap = chosen or (lengths[0], _INEXACT_OVERLAP)
+    length, overlap = [*on_grid, *found, (lengths[0], _INEXACT_OVERLAP)][0]
     cells = _cells(axis, length)
     return TilePlan(
         length,
