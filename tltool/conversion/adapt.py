@@ -21,13 +21,7 @@ from tltool.errors import DataError, UsageError
 from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import to_fcn
 from tltool.inference.image_opening import ImageSource
-from tltool.inference.network import (
-    LoadedNetwork,
-    ModelHints,
-    Openable,
-    fcn_sidecar,
-    open_network,
-)
+from tltool.inference.network import LoadedNetwork, ModelHints, Openable, fcn_sidecar, open_network
 from tltool.models.graph import Copier, replay
 from tltool.models.network import Classifier
 from tltool.raster import as_zoom

@@ -45,7 +45,11 @@ def open_check_image(
     data = Path(folder) if folder else None
     sources: list[ImageSource] = [given] if given is not None else []
     if not sources and data is not None:
-        sources += _source_images(data, "test")
+        # The images that patches were cut from, where `tltool patches` wrote their manifest.
+        rows = patch_rows(data)
+        wanted = [row["image"] for row in rows if row["split"] == "test"]
+        wanted = wanted or [row["image"] for row in rows]
+        sources += [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
     if sources:
         with open_image(sources[0], sidecar, name="check_image") as raster:
             yield raster.name, raster
@@ -61,13 +65,6 @@ def open_check_image(
         what = "the training patches are gone" if data else "no training data are known"
         logger.warning("%s: pass `check_image` for the fidelity", what)
         yield "", None
-
-
-def _source_images(data: Path, split: str) -> list[Path]:
-    """The images that patches were cut from, where `tltool patches` wrote their manifest."""
-    rows = patch_rows(data)
-    wanted = [row["image"] for row in rows if row["split"] == split] or [r["image"] for r in rows]
-    return [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
 
 
 def _mosaic(data: Path, recipe: Recipe, sidecar: Sidecar) -> ArrayRaster:

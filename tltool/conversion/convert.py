@@ -15,13 +15,7 @@ from tltool.fcn.geometry import Geometry, trace
 from tltool.fcn.surgery import check_equal, to_fcn
 from tltool.files import atomic_path, refuse_existing
 from tltool.inference.image_opening import ImageSource, open_image
-from tltool.inference.network import (
-    LoadedNetwork,
-    ModelHints,
-    Openable,
-    fcn_sidecar,
-    open_network,
-)
+from tltool.inference.network import LoadedNetwork, ModelHints, Openable, fcn_sidecar, open_network
 from tltool.raster import as_zoom
 from tltool.run.folder import FCN_NAME, MODEL_NAME
 from tltool.run.sidecar import Sidecar, sidecar_path
@@ -211,14 +205,5 @@ def convert(
         with atomic_path(path) as partial:
             fcn.save(partial)
         sidecar.save(path)
-    return Conversion(
-        path,
-        fcn,
-        sidecar,
-        geometry,
-        difference,
-        _advice(sidecar, geometry),
-        picture,
-        network.mended,
-        network.notes,
-    )
+    advice, mended, notes = _advice(sidecar, geometry), network.mended, network.notes
+    return Conversion(path, fcn, sidecar, geometry, difference, advice, picture, mended, notes)

@@ -128,16 +128,10 @@ def plan_tile(fcn: keras.Model, sidecar: Sidecar, length: int | None = None) -> 
             f" {_MOST_OVERLAP} % overlap hold what a cell sees around it; received {length}"
         )
     length, overlap = [*on_grid, *found, (lengths[0], _INEXACT_OVERLAP)][0]
-    cells = _cells(axis, length)
-    return TilePlan(
-        length,
-        overlap,
-        axis.side + (cells - 1) * axis.stride,
-        cells,
-        float(axis.side / (2 * axis.zoom)),
-        float(axis.cell_size),
-        math.ceil(_margin(axis, length)),
-    )
+    cells, margin = _cells(axis, length), math.ceil(_margin(axis, length))
+    size = axis.side + (cells - 1) * axis.stride
+    first_centre, cell_size = float(axis.side / (2 * axis.zoom)), float(axis.cell_size)
+    return TilePlan(length, overlap, size, cells, first_centre, cell_size, margin)
 
 
 def _smallest(axis: Axis, start: int) -> int:

@@ -77,13 +77,9 @@ def _window(layer: Any, axis: int, size: int, step: int, wanted: int) -> _Window
     # What the FCN's last window leaves over; a smaller stride would find another window there.
     slack = (size + before + after - dilation * (kernel - 1) - 1) % stride
     wider = max(1, step // wanted)
-    return _Window(
-        kernel,
-        stride if step * stride <= wanted else max(1, wanted // step),
-        dilation * wider if kernel > 1 else 1,
-        before * wider,
-        (after - slack) * wider,
-    )
+    dense_stride = stride if step * stride <= wanted else max(1, wanted // step)
+    dense_dilation = dilation * wider if kernel > 1 else 1
+    return _Window(kernel, dense_stride, dense_dilation, before * wider, (after - slack) * wider)
 
 
 def _folded(layer: Any, norm: layers.BatchNormalization) -> list[np.ndarray]:

@@ -22,13 +22,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from tltool.errors import ConversionError
-from tltool.fcn.geometry import (
-    GLOBAL_POOLS,
-    check_channels_last,
-    refuse,
-    shape_of,
-    whole_map_pools,
-)
+from tltool.fcn.geometry import GLOBAL_POOLS, check_channels_last, refuse, shape_of, whole_map_pools
 from tltool.fcn.single import as_single
 from tltool.models.graph import Copier, Step, is_layer, replay, steps
 
