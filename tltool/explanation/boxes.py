@@ -27,12 +27,9 @@ class Box:
 
     def iou(self, other: "Box") -> float:
         """Intersection over union, 0..1."""
-        common = Box(
-            max(self.left, other.left),
-            max(self.top, other.top),
-            min(self.right, other.right),
-            min(self.bottom, other.bottom),
-        ).area
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        common = Box(left, top, right, bottom).area
         union = self.area + other.area - common
         return common / union if union else 0.0
 
@@ -109,9 +106,5 @@ def localise(found: list[tuple[float, bool | None]]) -> Localisation | None:
         return None
     ious = np.array([iou for iou, _ in found])
     right = [iou >= IOU and same for iou, same in found if same is not None]
-    return Localisation(
-        len(ious),
-        float(ious.mean()),
-        float((ious >= IOU).mean()),
-        float(np.mean(right)) if right else None,
-    )
+    accuracy, with_class = (ious >= IOU).mean(), float(np.mean(right)) if right else None
+    return Localisation(len(ious), float(ious.mean()), float(accuracy), with_class)

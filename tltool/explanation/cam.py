@@ -24,19 +24,10 @@ def _behind(flat: Flat, call: Call) -> Call | None:
     return found
 
 
-def _pools_all(call: Call | None) -> bool:
-    if call is None:
-        return False
+def _pools_all(call: Call) -> bool:
     if isinstance(call.layer, layers.AveragePooling2D):
         return call.layer.pool_size == tuple(call.inputs[0].shape[1:3])
     return isinstance(call.layer, layers.GlobalAveragePooling2D)
-
-
-def _is_linear(layer: Any) -> bool:
-    """Whether each output is a weighted sum of the inputs, but for softmax or sigmoid."""
-    return isinstance(layer, layers.Dense) or (
-        isinstance(layer, layers.Conv2D) and tuple(layer.kernel_size) == (1, 1)
-    )
 
 
 def gap_head(flat: Flat, output: Any) -> tuple[Call, np.ndarray | None]:
@@ -59,25 +50,23 @@ def gap_head(flat: Flat, output: Any) -> tuple[Call, np.ndarray | None]:
         Another head, naming the layer in the way.
     """
     last = score_maker(flat, output)
-    linear = last if last is not None and _is_linear(last.layer) else None
-    pool = last if linear is None else _behind(flat, linear)
-    if pool is None or not _pools_all(pool):
-        raise _no_gap_head(pool)
-    pooled = _behind(flat, pool)
-    if pooled is None:
-        raise _no_gap_head(pool)
-    if linear is None:
-        return pooled, None
-    kernel = linear.layer.get_weights()[0]
-    return pooled, kernel.reshape(-1, kernel.shape[-1])
-
-
-def _no_gap_head(call: Call | None) -> UsageError:
-    found = f"{call.path} ({type(call.layer).__name__})" if call else "several branches"
-    return UsageError(
-        "`method='cam'`: expected a head of global average pooling and one linear layer; received"
-        f" {found} where the pooling should be. `method='gradcam'` takes any head"
+    # Each of its outputs is a weighted sum of the inputs, but for softmax or sigmoid.
+    linear = last is not None and (
+        isinstance(last.layer, layers.Dense)
+        or (isinstance(last.layer, layers.Conv2D) and tuple(last.layer.kernel_size) == (1, 1))
     )
+    pool = _behind(flat, last) if last is not None and linear else last
+    pooled = _behind(flat, pool) if pool is not None and _pools_all(pool) else None
+    if last is None or pooled is None:
+        found = f"{pool.path} ({type(pool.layer).__name__})" if pool else "several branches"
+        raise UsageError(
+            "`method='cam'`: expected a head of global average pooling and one linear layer;"
+            f" received {found} where the pooling should be. `method='gradcam'` takes any head"
+        )
+    if not linear:
+        return pooled, None
+    kernel = last.layer.get_weights()[0]
+    return pooled, kernel.reshape(-1, kernel.shape[-1])
 
 
 def at_pool(subject: Subject) -> Subject:
@@ -121,17 +110,14 @@ def cam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.ndarray
 _BATCH = 32
 
 
-def _masks(features: np.ndarray) -> np.ndarray:
-    """Each channel scaled to 0..1, one that is the same everywhere to 0: (h, w, k) -> (k, h, w)."""
+def _masked_scores(
+    subject: Subject, image: np.ndarray, target: int, features: np.ndarray
+) -> np.ndarray:
+    """The score of the image under each channel as a mask, (k,); empty masks share one pass."""
     maps = np.moveaxis(features, -1, 0)
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
-    return (maps - low) / np.where(high > low, high - low, 1)
-
-
-def _masked_scores(
-    subject: Subject, image: np.ndarray, target: int, masks: np.ndarray
-) -> np.ndarray:
-    """The score of the image under each mask, (k,); empty masks share one pass."""
+    # Scaled to 0..1, one that is the same everywhere to 0.
+    masks = (maps - low) / np.where(high > low, high - low, 1)
     empty = ~masks.any(axis=(1, 2))
     scores = np.empty(len(masks), np.float32)
     places = [*np.flatnonzero(~empty).tolist(), *np.flatnonzero(empty)[:1].tolist()]
@@ -161,7 +147,7 @@ def scorecam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.nd
     """
     features, _ = subject.see(images, targets)
     weights = [
-        softmax(_masked_scores(subject, image, int(target), _masks(own)))
+        softmax(_masked_scores(subject, image, int(target), own))
         for image, target, own in zip(images, targets, features, strict=True)
     ]
     return np.maximum(weighted(features, np.stack(weights)), 0)

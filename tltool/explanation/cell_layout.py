@@ -11,23 +11,16 @@ px with ImageNet's weights.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from keras import layers
 
 from tltool.explanation.flat import Call, Flat
-from tltool.fcn.geometry import along
+from tltool.fcn.geometry import POOLS, SLIDING, along
 
 # Along a side of the map that is looked at where no layer is given.
 FEWEST_CELLS = 5
-_WINDOWS = (
-    layers.Conv2D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv2D,
-    layers.AveragePooling2D,
-    layers.MaxPooling2D,
-)
+_WINDOWS = (*SLIDING, *POOLS)
 
 
 @dataclass(frozen=True)
@@ -113,16 +106,15 @@ def layout_of(flat: Flat, call: Call) -> CellLayout:
     Where a layer on the way changes the size in a way that is not known here,
     the map is taken to cover the image.
     """
-    cropped = any(_cuts_off(flat.calls[index].layer) for index in call.before)
+    crops = [flat.calls[n].layer for n in call.before]
+    crops = [layer for layer in crops if isinstance(layer, layers.Cropping2D)]
+    # Networks that shift by a cell crop one side only.
+    cropped = any(min(map(min, layer.cropping)) > 0 for layer in crops)
 
     def axis(which: int) -> Axis:
         cells, side = call.shape[which], flat.inputs.shape[1 + which]
-        cell_size = cell_sizes(flat, which)[id(call.output)]
-        return (
-            Axis(cells, side, side / cells)
-            if cell_size is None
-            else Axis(cells, side, cell_size, cropped)
-        )
+        known = cell_sizes(flat, which)[id(call.output)]
+        return Axis(cells, side, known or side / cells, cropped and known is not None)
 
     return CellLayout(axis(0), axis(1))
 
@@ -153,13 +145,6 @@ def default_map(flat: Flat, task: str | int | None = None) -> Call:
     wanted = min(covered) / FEWEST_CELLS
     fine = [call for call in flat.maps(task) if 1 < coarsest(call) <= wanted]
     return fine[-1] if fine else last
-
-
-def _cuts_off(layer: Any) -> bool:
-    """Whether it cuts the context off; networks that shift by a cell crop one side only."""
-    if not isinstance(layer, layers.Cropping2D):
-        return False
-    return all(min(pair) > 0 for pair in layer.cropping)
 
 
 def cell_sizes(flat: Flat, axis: int) -> dict[int, float | None]:

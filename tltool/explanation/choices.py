@@ -16,16 +16,9 @@ METHOD_NAMES = ("cam", "gradcam", "gradcam++", "augmented-gradcam", "scorecam", 
 DEFAULT_METHOD = "gradcam"
 
 # Layers whose output is never a map.
-_WITHOUT_MAP = {
-    "InputLayer",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "Reshape",
-    "Softmax",
-}
+_WITHOUT_MAP = """
+    InputLayer Dense Dropout Flatten GlobalAveragePooling2D GlobalMaxPooling2D Reshape Softmax
+"""
 
 
 def _model_of(run: Path) -> Path:
@@ -41,7 +34,8 @@ def _paths(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _paths(inner, f"{path}/")
             continue
         shape = (layer.get("build_config") or {}).get("input_shape")
-        if layer.get("class_name") not in _WITHOUT_MAP and (shape is None or len(shape) == 4):
+        known = layer.get("class_name") in _WITHOUT_MAP.split()
+        if not known and (shape is None or len(shape) == 4):
             yield path
 
 

@@ -116,13 +116,8 @@ def _makers(allowed: dict[str, Subject], default: Subject, batch_size: int) -> d
     return makers | {CENTRE: centre, CHANCE: chance}
 
 
-@dataclass(frozen=True)
-class _Pointing:
-    """Things of one class in an image, that the map of their class may point at."""
-
-    row: int
-    target: int
-    boxes: list[tuple[Box, float]]
+# Image's row, class, and its things there, that the map of the class may point at.
+_Pointing = tuple[int, int, list[tuple[Box, float]]]
 
 
 def _pointings(
@@ -134,7 +129,7 @@ def _pointings(
 ) -> list[_Pointing]:
     """Find the things in the images of a batch; those without a class are of the predicted one."""
     sidecar, names = explainer.network.sidecar, explainer.task.classes
-    found = []
+    found: list[_Pointing] = []
     for row, name in enumerate(batch.names):
         of_class: dict[int, list[tuple[Box, float]]] = {}
         for thing in truth.get(Path(name), []):
@@ -144,7 +139,7 @@ def _pointings(
             near = POINT_TOLERANCE * sidecar.patch if thing.is_point else TOLERANCE * sidecar.window
             window, _ = place_window(Path(name), sidecar, cut)
             of_class.setdefault(target, []).append((window.from_image(thing.box), near))
-        found += [_Pointing(row, target, boxes) for target, boxes in of_class.items()]
+        found += [(row, target, boxes) for target, boxes in of_class.items()]
     return found
 
 
@@ -205,12 +200,8 @@ def compare_methods(
         if thing.label is not None and thing.label not in classes
     )
     if unknown:
-        logger.warning(
-            "%s: labels that the run does not know: %s. They are left out; it knows %s",
-            truth,
-            with_numbers(unknown),
-            ", ".join(classes),
-        )
+        text = "%s: labels that the run does not know: %s. They are left out; it knows %s"
+        logger.warning(text, truth, with_numbers(unknown), ", ".join(classes))
     allowed, refused = allowed_methods(explainer.subject)
     chosen = choose_class(explainer.task, label)
     makers = _makers(allowed, explainer.subject, batch_size)
@@ -228,8 +219,8 @@ def compare_methods(
             scores = explainer.checked_scores(batch)
             shown = scores.argmax(axis=1) if chosen is None else np.full(len(scores), chosen)
             pointings = _pointings(batch, shown, explainer, true, cut)
-            rows = np.array([each.row for each in pointings], int)
-            targets = np.array([each.target for each in pointings], int)
+            rows = np.array([row for row, _, _ in pointings], int)
+            targets = np.array([target for _, target, _ in pointings], int)
             other = targets != shown[rows]
             for name, make in makers.items():
                 started = time.perf_counter()
@@ -247,8 +238,8 @@ def compare_methods(
                     own[other] = make(
                         batch.prepared[rows[other]], explainer.targets(targets[other])
                     )
-                for each, heat in zip(pointings, shrink_to_window(own, side), strict=True):
-                    hits[name].append(points_at(heat, each.boxes))
+                for (*_, boxes), heat in zip(pointings, shrink_to_window(own, side), strict=True):
+                    hits[name].append(points_at(heat, boxes))
                 bar.advance(len(batch), name)
     found = [
         Faithfulness(

@@ -246,11 +246,7 @@ def explain(
 
 
 def _locate(
-    window: Window,
-    size: tuple[int, int],
-    inside: Box | None,
-    true: Sequence[Truth],
-    label: str,
+    window: Window, size: tuple[int, int], inside: Box | None, true: Sequence[Truth], label: str
 ) -> Located:
     """Lay a box of the window on the image, beside the true one that it fits best."""
     box, iou, right = window.to_image(inside) if inside else None, None, None

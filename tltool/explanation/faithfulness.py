@@ -24,9 +24,7 @@ def rank_pixels(heat: np.ndarray, seed: int = 0) -> np.ndarray:
     """The pixels' ranks from the highest, (height, width); equal ones in random order."""
     chance = np.random.default_rng(seed).random(heat.size)
     order = np.lexsort((chance, -heat.reshape(-1)))
-    ranks = np.empty(heat.size, int)
-    ranks[order] = np.arange(heat.size)
-    return ranks.reshape(heat.shape)
+    return np.argsort(order).reshape(heat.shape)
 
 
 def _curve(predict: Predict, start: np.ndarray, end: np.ndarray, ranks: np.ndarray) -> np.ndarray:

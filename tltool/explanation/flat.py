@@ -9,19 +9,12 @@ import keras
 from keras import layers, tree
 
 from tltool.errors import ModelError, UsageError
+from tltool.fcn.geometry import POOLS
 from tltool.models.graph import Copier, is_model, replay, steps
 
 # At inference these hand on the map they take, or a coarser or wider copy of it.
-HANDING_ON = (
-    layers.ZeroPadding2D,
-    layers.MaxPooling2D,
-    layers.AveragePooling2D,
-    layers.Dropout,
-    layers.SpatialDropout2D,
-    layers.GaussianDropout,
-    layers.GaussianNoise,
-    layers.Identity,
-)
+_NOISE = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.GaussianNoise)
+HANDING_ON = (layers.ZeroPadding2D, *POOLS, *_NOISE, layers.Identity)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tltool.explanation.boxes import Box
-from tltool.pictures.drawing import load_font, typeface_for
+from tltool.pictures.drawing import FAINT_INK, INK, PAPER, load_font, typeface_for
 
-PAPER, INK, FAINT = (255, 255, 255), (28, 32, 38), (104, 112, 122)
 FOUND, TRUE, PATCH = (53, 197, 232), (124, 224, 92), (235, 235, 235)
 # What the frames are called below the picture.
 _FRAMES = {FOUND: "box", TRUE: "true box", PATCH: "patch"}
@@ -74,18 +73,6 @@ def lay_over(pixels: np.ndarray, heat: np.ndarray, side: int = SIDE) -> np.ndarr
 Colour = tuple[int, int, int]
 
 
-def _frame(draw: ImageDraw.ImageDraw, box: Box, scale: float, left: int, colour: Colour) -> None:
-    x, y, right, bottom = (
-        round(edge * scale) for edge in (box.left, box.top, box.right, box.bottom)
-    )
-    # The smallest that has room for its lines.
-    right, bottom = max(right, x + 6), max(bottom, y + 6)
-    # A dark rim on both sides is seen on any ground.
-    for inset, width, ink in ((0, 4, (0, 0, 0)), (1, 2, colour)):
-        corners = (left + x + inset, y + inset, left + right - 1 - inset, bottom - 1 - inset)
-        draw.rectangle(corners, outline=ink, width=width)
-
-
 def draw_explanation(
     pixels: np.ndarray,
     heat: np.ndarray,
@@ -125,9 +112,23 @@ def draw_explanation(
         left = index * (width + _GAP)
         page.paste(Image.fromarray(panel), (left, 0))
         for box, colour in frames:
-            _frame(draw, box, scale, left, colour)
+            edges = (box.left, box.top, box.right, box.bottom)
+            x, y, right, bottom = (round(edge * scale) for edge in edges)
+            # The smallest that has room for its lines.
+            right, bottom = max(right, x + 6), max(bottom, y + 6)
+            # A dark rim on both sides is seen on any ground.
+            for inset, thick, ink in ((0, 4, (0, 0, 0)), (1, 2, colour)):
+                first = (left + x + inset, y + inset)
+                last = (left + right - 1 - inset, bottom - 1 - inset)
+                draw.rectangle((first, last), outline=ink, width=thick)
     _write(draw, lines, height, page.width)
-    _draw_scale(page, height + round(0.7 * _EM))
+    # The colours from none to the most.
+    length, thick, y = 6 * _EM, _EM // 2 + 2, height + round(0.7 * _EM) + 2
+    bar = np.repeat(_colours()[None, np.linspace(0, 255, length).astype(int)], thick, axis=0)
+    left = page.width - length - 4
+    page.paste(Image.fromarray(bar.astype(np.uint8)), (left, y))
+    font = load_font(round(0.75 * _EM), None)
+    draw.text((left - 4, y + thick // 2), "0", FAINT_INK, font, anchor="rm")
     _draw_key(draw, list(dict.fromkeys(c for _, c in frames)), height + 2.7 * _EM, page.width)
     return page
 
@@ -137,27 +138,17 @@ def _draw_key(draw: ImageDraw.ImageDraw, colours: Sequence[Colour], y: float, ri
     font = load_font(round(0.85 * _EM), None)
     for colour in reversed(colours):
         right -= 4 + font.getlength(_FRAMES[colour])
-        draw.text((right, y), _FRAMES[colour], FAINT, font, anchor="lm")
+        draw.text((right, y), _FRAMES[colour], FAINT_INK, font, anchor="lm")
         square = (right - 18, y - 6, right - 6, y + 6)
-        draw.rectangle(square, fill=colour, outline=FAINT)
+        draw.rectangle(square, fill=colour, outline=FAINT_INK)
         right -= 18 + _GAP
 
 
 def _write(draw: ImageDraw.ImageDraw, lines: Sequence[str], top: int, width: int) -> None:
     for number, line in enumerate(lines):
-        ink, size = (FAINT, round(0.85 * _EM)) if number else (INK, _EM)
+        ink, size = (FAINT_INK, round(0.85 * _EM)) if number else (INK, _EM)
         font = load_font(size, typeface_for(line))
         room = width - (9 if number == 0 else 16) * _EM
         while font.getlength(line) > room and len(line) > 4:
             line = line[:-4].rstrip() + "..."
         draw.text((4, top + _EM * (1.2 + 1.5 * number)), line, ink, font, anchor="lm")
-
-
-def _draw_scale(page: Image.Image, top: int) -> None:
-    """The colours from none to the most."""
-    length, height = 6 * _EM, _EM // 2 + 2
-    bar = np.repeat(_colours()[None, np.linspace(0, 255, length).astype(int)], height, axis=0)
-    left = page.width - length - 4
-    page.paste(Image.fromarray(bar.astype(np.uint8)), (left, top + 2))
-    draw, font = ImageDraw.Draw(page), load_font(round(0.75 * _EM), None)
-    draw.text((left - 4, top + 2 + height // 2), "0", FAINT, font, anchor="rm")

@@ -66,25 +66,19 @@ class Subject:
         return features, tf.where(targets < 0, -chosen, chosen)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        images = tf.TensorSpec((None, *self.shape), tf.float32)
-        return tf.function(function, (images, tf.TensorSpec((None,), tf.int32)))
+        specs = tf.TensorSpec((None, *self.shape), tf.float32), tf.TensorSpec((None,), tf.int32)
+        compiled = tf.function(function, specs)
+
+        def call(images: np.ndarray, targets: np.ndarray) -> Any:
+            given = np.asarray(images, np.float32), np.asarray(targets, np.int32)
+            found = compiled(*map(tf.constant, given))
+            return tuple(np.asarray(tensor, np.float32) for tensor in found)
+
+        return call
 
     @cached_property
-    def _forward(self) -> Callable[..., Any]:
-        return self._compiled(self._seen)
-
-    @cached_property
-    def _backward(self) -> Callable[..., Any]:
-        def differentiate(images: Any, targets: Any) -> tuple[Any, Any, Any]:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(images)
-                features, scores = self._seen(images, targets)
-            return features, tape.gradient(scores, features), scores
-
-        return self._compiled(differentiate)
-
-    def see(self, images: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The layer's map and the score of each image.
+    def see(self) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Makes of images and targets the layer's map and the score of each image.
 
         Parameters
         ----------
@@ -96,18 +90,24 @@ class Subject:
         -------
         (n, rows, columns, channels) and (n,) float32 arrays
         """
-        return _arrays(self._forward(*_tensors(images, targets)))
+        return self._compiled(self._seen)
 
-    def differentiate(
-        self, images: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The layer's map, the gradient of the score by it, and the score.
+    @cached_property
+    def differentiate(self) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+        """Makes of the same the layer's map, the gradient of the score by it, and the score.
 
         Returns
         -------
         two (n, rows, columns, channels) and a (n,) float32 array
         """
-        return _arrays(self._backward(*_tensors(images, targets)))
+
+        def differentiate(images: Any, targets: Any) -> tuple[Any, Any, Any]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                features, scores = self._seen(images, targets)
+            return features, tape.gradient(scores, features), scores
+
+        return self._compiled(differentiate)
 
 
 def open_at(flat: Flat, layer: str | None = None, task: str | int | None = None) -> Subject:
@@ -145,11 +145,3 @@ def open_subject(
         A model whose graph cannot be read.
     """
     return open_at(lay_flat(model, shape), layer, task)
-
-
-def _tensors(images: np.ndarray, targets: np.ndarray) -> tuple[Any, Any]:
-    return tf.constant(np.asarray(images, np.float32)), tf.constant(np.asarray(targets, np.int32))
-
-
-def _arrays(tensors: tuple[Any, ...]) -> Any:
-    return tuple(np.asarray(tensor, np.float32) for tensor in tensors)

@@ -53,9 +53,7 @@ def sources(motion: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.
     """Rows and columns that each pixel of a moved image comes from, reflected at the edges."""
     angle, down, across = motion
     middle = (np.array(shape) - 1) / 2
-    y, x = np.meshgrid(
-        *(np.arange(n) - m for n, m in zip(shape, middle, strict=True)), indexing="ij"
-    )
+    y, x = np.arange(shape[0])[:, None] - middle[0], np.arange(shape[1]) - middle[1]
     rows = np.cos(angle) * y - np.sin(angle) * x + middle[0] + down * shape[0]
     columns = np.sin(angle) * y + np.cos(angle) * x + middle[1] + across * shape[1]
     return _reflected(rows, shape[0]), _reflected(columns, shape[1])
@@ -150,45 +148,29 @@ def observe(layout: CellLayout, number: int, seed: int = 0) -> Observation:
     return Observation(forward, forward.T.tocsr(), step, number, fine, layout)
 
 
-@dataclass(frozen=True)
 class Energy:
     """Energy that is minimised, of fine maps (n, height, width) side by side.
 
-    Attributes
+    Parameters
     ----------
     observation : Observation
     coarse : (number * cells, n) array
         The coarse maps g.
+
+    Attributes
+    ----------
+    tv : float
+        Lambda, for a difference between two squares, which is as long as they
+        are wide.
+    ridge : float
+        Mu, for a square.
     """
 
-    observation: Observation
-    coarse: np.ndarray
-
-    @property
-    def _pixels(self) -> float:
-        rows, columns = self.observation.layout.rows, self.observation.layout.columns
-        return rows.cell_size * columns.cell_size
-
-    @property
-    def tv(self) -> float:
-        """Lambda, for a difference between two squares, which is as long as they are wide."""
-        return LAMBDA * self.observation.number / self._pixels**0.5 * self.observation.step
-
-    @property
-    def ridge(self) -> float:
-        """Mu, for a square."""
-        return MU * self.observation.number / self._pixels * self.observation.step**2
-
-    @property
-    def steepness(self) -> float:
-        """Bound of the Lipschitz constant of the subgradient.
-
-        The largest eigenvalue of a matrix M'M without negative entries is at
-        most its largest row sum; that of the differences' is 8.
-        """
-        every = np.ones(self.observation.forward.shape[1], np.float32)
-        data = (self.observation.backward @ (self.observation.forward @ every)).max()
-        return float(data) + 8 * self.tv / KINK + self.ridge
+    def __init__(self, observation: Observation, coarse: np.ndarray):
+        self.observation, self.coarse = observation, coarse
+        pixels = observation.layout.rows.cell_size * observation.layout.columns.cell_size
+        self.tv = LAMBDA * observation.number / pixels**0.5 * observation.step
+        self.ridge = MU * observation.number / pixels * observation.step**2
 
     def __call__(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The energy of each map, (n,), and a subgradient of it.
@@ -211,23 +193,7 @@ class Energy:
         return energy, slope
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """Fine maps, and the energy on the way to them.
-
-    Attributes
-    ----------
-    maps : (n, height, width) float32 array
-        One value for each square of `Observation.step` px.
-    energies : (iterations + 1, n) array
-        Energies from that of the start to that of `maps`.
-    """
-
-    maps: np.ndarray
-    energies: np.ndarray
-
-
-def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
+def reconstruct(observation: Observation, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the fine maps of least energy, by subgradient descent with momentum.
 
     The start is the first coarse map enlarged. A step is the subgradient
@@ -242,12 +208,24 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
     observation : Observation
     coarse : (n, number, cells down, cells across) array
         Maps of all moved copies of each image, the first unmoved.
+
+    Returns
+    -------
+    (n, height, width) float32 array
+        One value for each square of `Observation.step` px.
+    (iterations + 1, n) array
+        Energies from that of the start to that of the maps.
     """
     highest = coarse.max(axis=(1, 2, 3))
     scale = np.where(highest > 0, highest, 1).astype(np.float32)[:, None, None]
     energy = Energy(observation, coarse.reshape(len(coarse), -1).T / scale[:, 0].T)
     maps = best = observation.reduce(observation.layout.enlarge(coarse[:, 0])) / scale
-    ahead, momentum, energies, length = maps, 1.0, [], 1 / energy.steepness
+    # The largest eigenvalue of a matrix M'M without negative entries is at most its largest row
+    # sum; that of the differences' is 8. So this bounds the subgradient's Lipschitz constant.
+    every = np.ones(observation.forward.shape[1], np.float32)
+    data = float((observation.backward @ (observation.forward @ every)).max())
+    length = 1 / (data + 8 * energy.tv / KINK + energy.ridge)
+    ahead, momentum, energies = maps, 1.0, []
     least = np.full(len(coarse), np.inf)
     for _ in range(ITERATIONS + 1):
         value, slope = energy(ahead)
@@ -257,7 +235,7 @@ def reconstruct(observation: Observation, coarse: np.ndarray) -> Reconstruction:
         after, heavier = ahead - length * slope, (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead, maps = after + (momentum - 1) / heavier * (after - maps), after
         momentum = heavier
-    return Reconstruction(np.maximum(best, 0) * scale, np.stack(energies))
+    return np.maximum(best, 0) * scale, np.stack(energies)
 
 
 COPIES, _BATCH = 64, 32
@@ -277,16 +255,17 @@ def moved_copies(image: np.ndarray, number: int) -> np.ndarray:
 
 def reconstruct_maps(
     subject: Subject, images: np.ndarray, targets: np.ndarray, number: int = COPIES
-) -> tuple[Reconstruction, Observation]:
-    """Fine maps of images, with the energy on the way to them."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fine maps of images, of the images' size, and the energies on the way to them."""
     observation = observe(subject.layout, number)
     coarse = np.empty((len(images), number, *subject.cells), np.float32)
-    for maps, image, target in zip(coarse, images, targets, strict=True):
+    for own, image, target in zip(coarse, images, targets, strict=True):
         copies, wanted = moved_copies(image, number), np.full(number, target)
         for start in range(0, number, _BATCH):
             part = slice(start, start + _BATCH)
-            maps[part] = gradcam(subject, copies[part], wanted[part])
-    return reconstruct(observation, coarse), observation
+            own[part] = gradcam(subject, copies[part], wanted[part])
+    maps, energies = reconstruct(observation, coarse)
+    return observation.enlarge(maps), energies
 
 
 def augmented_gradcam(subject: Subject, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -306,15 +285,10 @@ def augmented_gradcam(subject: Subject, images: np.ndarray, targets: np.ndarray)
     "Augmented Grad-CAM: Heat-Maps Super Resolution Through Augmentation",
     ICASSP 2020, pp. 4067-4071.
     """
-    found, observation = reconstruct_maps(subject, images, targets)
-    means = found.energies.mean(axis=1)
+    maps, energies = reconstruct_maps(subject, images, targets)
+    means = energies.mean(axis=1)
     for step in range(0, len(means), 10):
         logger.debug("augmented-gradcam: step %d, mean energy %.4g", step, means[step])
-    logger.info(
-        "augmented-gradcam: energy %.4g at the start, %.4g after %d steps (mean of %d images)",
-        means[0],
-        means[-1],
-        len(means) - 1,
-        len(images),
-    )
-    return observation.enlarge(found.maps)
+    text = "augmented-gradcam: energy %.4g at the start, %.4g after %d steps (mean of %d images)"
+    logger.info(text, means[0], means[-1], len(means) - 1, len(images))
+    return maps

@@ -58,7 +58,15 @@ def read_truth(path: Path, images: Sequence[Path]) -> dict[Path, list[Truth]]:
         The file is neither, a box has no inside, or nothing in it lies on any
         of the images.
     """
-    named = _read(path, images)
+    corners: list[str | None] = []
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        table = read_table(path)
+        corners = [table.find([name, name[0] + "_" + name[1:]]) for name in _CORNERS]
+    if any(corners):
+        named = _boxes(table, corners)
+    else:
+        points = read_points(path, images=list(images))
+        named = [(p.image, Truth(Box(p.x, p.y, p.x, p.y), p.label)) for p in points]
     meant = match_images((name for name, _ in named), images, path)
     found: dict[Path, list[Truth]] = {}
     for name, truth in named:
@@ -71,16 +79,6 @@ def read_truth(path: Path, images: Sequence[Path]) -> dict[Path, list[Truth]]:
             f" {', '.join(sorted({name for name, _ in named})[:3])}"
         )
     return found
-
-
-def _read(path: Path, images: Sequence[Path]) -> list[tuple[str, Truth]]:
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        table = read_table(path)
-        corners = [table.find([name, name[0] + "_" + name[1:]]) for name in _CORNERS]
-        if any(corners):
-            return _boxes(table, corners)
-    points = read_points(path, images=list(images))
-    return [(p.image, Truth(Box(p.x, p.y, p.x, p.y), p.label)) for p in points]
 
 
 def _boxes(table: Table, corners: list[str | None]) -> list[tuple[str, Truth]]:
