@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import shlex
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,7 +165,12 @@ def test_functions_in_the_documents_take_what_they_are_given(page):
             if isinstance(node.func.value, ast.Name) and node.func.value.id == "tltool":
                 function = getattr(tltool, node.func.attr)
                 keywords = {keyword.arg: None for keyword in node.keywords}
-                inspect.signature(function).bind(*node.args, **keywords)
+                signature = inspect.signature(function)
+                signature.bind(*node.args, **keywords)
+                rest = [p for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+                typed = [each for p in rest for each in typing.get_args(p.annotation)]
+                known = {*signature.parameters}.union(*map(typing.get_type_hints, typed))
+                assert not typed or {*keywords} <= known
 
 
 @pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", ROOT / "docs/design.md"], ids=page_id)

@@ -1,9 +1,7 @@
 """`tltool.open`: a network with everything that tltool does with it."""
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tltool.conversion.agreement import describe_fidelity, measure_fidelity
 from tltool.counting.count import count_image
@@ -13,7 +11,7 @@ from tltool.explanation.choices import DEFAULT_METHOD
 from tltool.explanation.explain import explain
 from tltool.explanation.explained import Explained
 from tltool.inference.image_opening import ImageSource
-from tltool.inference.network import LoadedNetwork, Openable, open_network
+from tltool.inference.network import AllHints, LoadedNetwork, Openable, open_network
 from tltool.inference.predict import Predictions, predict
 from tltool.inference.predict_batches import Images
 from tltool.mapping.map_image import Map, map_image
@@ -84,11 +82,7 @@ class Network(LoadedNetwork):
         return float(self.fcn_sidecar.stride or 0)
 
     def predict(
-        self,
-        images: Images,
-        tta: str | int | None = None,
-        calibrated: bool = False,
-        **options: Any,
+        self, images: Images, tta: str | int | None = None, calibrated: bool = False, **options: Any
     ) -> Predictions:
         """Predict the classes of images.
 
@@ -262,7 +256,11 @@ class Network(LoadedNetwork):
         """
         return measure_fidelity(self.fcn, self.model, self.fcn_sidecar, image, windows)
 
-    def _facts(self) -> list[tuple[str, str]]:
+    def __repr__(self) -> str:
+        names = some_of(self.classes, 4)
+        return f"<Network {self.name}: {len(self.classes)} classes ({names}), {self.patch} px>"
+
+    def _repr_html_(self) -> str:
         size = f"{self.patch} px"
         if self.context:
             size += f" and {self.context} px of context around them"
@@ -273,7 +271,7 @@ class Network(LoadedNetwork):
             fidelity = describe_fidelity(self.fcn_sidecar)
         except ConversionError as error:
             stride, fidelity = f"not converted: {error}", "not measured"
-        return [
+        facts = [
             ("network", self.name),
             ("classes", some_of(self.classes, 12)),
             ("patches", size),
@@ -281,27 +279,10 @@ class Network(LoadedNetwork):
             ("fidelity", fidelity),
             *(("note", note) for note in self.notes),
         ]
-
-    def __repr__(self) -> str:
-        names = some_of(self.classes, 4)
-        return f"<Network {self.name}: {len(self.classes)} classes ({names}), {self.patch} px>"
-
-    def _repr_html_(self) -> str:
-        return table_html(self._facts())
+        return table_html(facts)
 
 
-def open(
-    source: Openable,
-    *,
-    classes: str | Sequence[str] | None = None,
-    background: str | None = None,
-    input_size: int | None = None,
-    context: int = 0,
-    zoom: float = 1,
-    pixels: str | None = None,
-    activation: str | None = None,
-    architecture: str | Path | None = None,
-) -> Network:
+def open(source: Openable, **hints: Unpack[AllHints]) -> Network:
     """Open a classifier: of a run folder, of a file of any Keras, or a model in memory.
 
     Parameters
@@ -310,6 +291,9 @@ def open(
         A run folder, a model file of Keras 2 or 3 with or without tltool's
         sidecar, a Sequential or Functional classifier; a network that is open
         already comes back as it is.
+    **hints
+        What a model without tltool's sidecar does not tell; each of these has
+        a default.
     classes : sequence of str or str, optional
         Names in the order of the outputs; of a single output the negative and
         the positive. As text with commas between, or a file with one a line.
@@ -363,17 +347,7 @@ def open(
     >>> network.predict(image[:16, :16]).to_array().shape
     (1, 2)
     """
-    opened = open_network(
-        source,
-        classes=classes,
-        background=background,
-        input_size=input_size,
-        context=context,
-        zoom=zoom,
-        pixels=pixels,
-        activation=activation,
-        architecture=architecture,
-    )
+    opened = open_network(source, **hints)
     if isinstance(opened, Network):
         return opened
     for note in opened.notes:

@@ -22,16 +22,11 @@ from tltool.raster import as_zoom
 from tltool.run.sidecar import Sidecar, TaskFacts
 from tltool.tasks.kinds import kind_of_outputs, make_task
 
-
-def _rescale(scale: float, offset: float, image: Any) -> Any:
-    return layers.Rescaling(scale, offset, name="preprocessing")(image)
-
-
 # What a model wants of its pixels -> how they become that from 0..255.
 PIXELS: dict[str, Callable[[Any], Any]] = {
     "0..255": lambda image: image,
-    "0..1": partial(_rescale, 1 / 255, 0.0),
-    "-1..1": partial(_rescale, 1 / 127.5, -1.0),
+    "0..1": lambda image: layers.Rescaling(1 / 255, 0.0, name="preprocessing")(image),
+    "-1..1": lambda image: layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(image),
     "caffe": partial(preprocess, mode="caffe"),
     "torch": partial(preprocess, mode="torch"),
 }
@@ -39,15 +34,7 @@ ACTIVATIONS = ("softmax", "sigmoid")
 
 # Layers that leave numbers as they are at the end of a classifier.
 _TRANSPARENT = (layers.Reshape, layers.Flatten, layers.Identity, layers.Dropout, layers.Cropping2D)
-_SCALING = {
-    "Rescaling",
-    "Normalization",
-    "BatchNormalization",
-    "Multiply",
-    "Divide",
-    "TrueDivide",
-    "Subtract",
-}
+_SCALING = "Rescaling Normalization BatchNormalization Multiply Divide TrueDivide Subtract"
 
 
 def read_names(text: str) -> list[str]:
@@ -101,7 +88,7 @@ def describe(
     name : str
         For errors.
     classes, background, input_size, context, zoom, pixels, activation
-        As of `tltool.inference.network.open_network`.
+        As of `tltool.open`.
 
     Returns
     -------
@@ -131,8 +118,9 @@ def describe(
     if wanted in ("caffe", "torch") and bands != 3:
         raise UsageError(f"`pixels={wanted!r}` is for RGB; {name} takes {bands} bands")
     inputs, copy = keras.Input((side, side, bands), name="image"), Copier()
-    front = keras.Model(inputs, PIXELS[wanted](inputs))
-    whole = keras.Model(inputs, replay(model, replay(front, inputs, copy), copy), name=model.name)
+    scaling = keras.Model(inputs, PIXELS[wanted](inputs))
+    outputs = replay(model, replay(scaling, inputs, copy), copy)
+    whole = keras.Model(inputs, outputs, name=model.name)
     names = _output_names(whole, name)
     if activation is not None:
         if activation not in ACTIVATIONS:
@@ -182,7 +170,10 @@ def describe(
         bands=bands,
     )
     notes = []
-    if pixels is None and not _scales_its_image(model):
+    slides = (layers.Conv2D, layers.SeparableConv2D, layers.Dense)
+    front = takewhile(lambda step: not isinstance(step.layer, slides), flat_steps(model))
+    scaled = any(type(step.layer).__name__ in _SCALING.split() for step in front)
+    if pixels is None and not scaled:
         notes.append(
             "nothing in front of the network scales its pixels, and it gets them as they are,"
             " 0..255. If it was trained on others, say so: `pixels='0..1'`, -1..1, caffe or torch"
@@ -259,16 +250,13 @@ def _kind(model: keras.Model, tensor: Any) -> str:
     step = _maker(model, tensor)
     if step is None:
         return "scores"
-    kinds = {_kind(model, each) for each in step.inputs} if _passes_on(step.layer) else set()
+    passes_on = isinstance(step.layer, (*_TRANSPARENT, layers.Concatenate))
+    kinds = {_kind(model, each) for each in step.inputs} if passes_on else set()
     if isinstance(step.layer, _TRANSPARENT) or kinds == {"sigmoid"}:
         return kinds.pop()
     function = getattr(step.layer, "activation", None) or step.layer
     name = getattr(function, "__name__", type(function).__name__.lower())
     return name if name in ACTIVATIONS else "scores"
-
-
-def _passes_on(layer: Any) -> bool:
-    return isinstance(layer, (*_TRANSPARENT, layers.Concatenate))
 
 
 def _tasks(
@@ -301,9 +289,3 @@ def _width(model: str, tensor: Any) -> int:
             " fully convolutional already?"
         )
     return number
-
-
-def _scales_its_image(model: keras.Model) -> bool:
-    slides = (layers.Conv2D, layers.SeparableConv2D, layers.Dense)
-    before = takewhile(lambda step: not isinstance(step.layer, slides), flat_steps(model))
-    return any(type(step.layer).__name__ in _SCALING for step in before)

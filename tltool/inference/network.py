@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from keras import Model
@@ -87,11 +87,6 @@ class LoadedNetwork:
         """Enlargement of an image before the network sees it."""
         return self.sidecar.zoom
 
-    @property
-    def scores(self) -> bool:
-        """Whether the outputs are scores, to be made probabilities."""
-        return self.sidecar.scores
-
     @cached_property
     def model(self) -> Model:
         """The classifier flat, from one image to the outputs of all tasks side by side."""
@@ -148,7 +143,7 @@ class LoadedNetwork:
         found = {}
         for task, part in zip(self.tasks, parts, strict=True):
             values = part.reshape(len(prepared), -1)[:count]
-            if self.scores:
+            if self.sidecar.scores:
                 values = task.from_scores(values)
             found[task.name] = values
         return found
@@ -210,7 +205,7 @@ Openable: TypeAlias = str | Path | Model | LoadedNetwork
 
 
 class ModelHints(TypedDict, total=False):
-    """Hints on a model without tltool's sidecar; see `open_network`."""
+    """Hints on a model without tltool's sidecar; see `tltool.open`."""
 
     classes: str | Sequence[str] | None
     background: str | None
@@ -221,18 +216,13 @@ class ModelHints(TypedDict, total=False):
     architecture: str | Path | None
 
 
-def open_network(
-    source: Openable,
-    *,
-    classes: str | Sequence[str] | None = None,
-    background: str | None = None,
-    input_size: int | None = None,
-    context: int = 0,
-    zoom: float = 1,
-    pixels: str | None = None,
-    activation: str | None = None,
-    architecture: str | Path | None = None,
-) -> LoadedNetwork:
+class AllHints(ModelHints, total=False):
+    """The same with the context, which `tltool.convert` and its like do not take."""
+
+    context: int
+
+
+def open_network(source: Openable, **hints: Unpack[AllHints]) -> LoadedNetwork:
     """Open a classifier: of a run folder, of a file of any Keras, or a model in memory.
 
     Parameters
@@ -241,25 +231,8 @@ def open_network(
         A run folder, a model file of Keras 2 or 3 with or without tltool's
         sidecar, a Sequential or Functional classifier; a network that is open
         already comes back as it is.
-    classes : sequence of str or str, optional
-        Names in the order of the outputs; of a single output the negative and
-        the positive. As text with commas between, or a file with one a line.
-        Default: ``class_0``, ``class_1``, ...
-    background : str, optional
-        The class that means "nothing here".
-    input_size : int, optional
-        Side of the input, px, where the model takes any.
-    context : int
-        Margin of the input around the patch, px before the enlargement.
-    zoom : float
-        How much images were enlarged to fill the input.
-    pixels : str, optional
-        What the model wants of its pixels: ``0..255``, ``0..1``, ``-1..1``,
-        ``caffe`` or ``torch``. Default: 0..255.
-    activation : 'softmax' or 'sigmoid', optional
-        Put behind outputs that are scores.
-    architecture : str or Path, optional
-        JSON of ``model.to_json()``, for a file that has weights only.
+    **hints
+        What a model without sidecar does not tell, as of `tltool.open`.
 
     Returns
     -------
@@ -274,19 +247,12 @@ def open_network(
     UsageError
         What was given does not fit the model, or is known from its sidecar.
     """
-    hints: dict[str, Any] = {
-        "classes": read_names(classes) if isinstance(classes, str) else classes,
-        "background": background,
-        "input_size": input_size,
-        "context": context,
-        "zoom": zoom,
-        "pixels": pixels,
-        "activation": activation,
-    }
-    hinted = architecture is not None or any(
-        value != (1 if name == "zoom" else 0 if name == "context" else None)
-        for name, value in hints.items()
-    )
+    defaults = {"zoom": 1, "context": 0}
+    hinted = any(value != defaults.get(name) for name, value in hints.items())
+    known: dict[str, Any] = {**hints}
+    architecture = known.pop("architecture", None)
+    if isinstance(known.get("classes"), str):
+        known["classes"] = read_names(known["classes"])
     if isinstance(source, LoadedNetwork):
         if hinted:
             raise UsageError("`source`: expected no hints beside a network that is open already")
@@ -295,7 +261,7 @@ def open_network(
     if isinstance(source, Model):
         if architecture is not None:
             raise UsageError("`architecture`: expected a file of weights, received a model")
-        model, sidecar, notes = describe(source, f"`source` (model {source.name})", **hints)
+        model, sidecar, notes = describe(source, f"`source` (model {source.name})", **known)
         return LoadedNetwork(None, sidecar, tasks_of(sidecar), model, foreign=True, notes=notes)
     if not isinstance(source, str | Path):
         raise UsageError(
@@ -312,7 +278,7 @@ def open_network(
             )
     elif not _has_sidecar(path):
         opened = open_model(path, architecture=architecture)
-        model, sidecar, notes = describe(opened.model, str(path), **hints)
+        model, sidecar, notes = describe(opened.model, str(path), **known)
         tasks = tasks_of(sidecar)
         return LoadedNetwork(path, sidecar, tasks, model, None, True, opened.mended, notes)
     if hinted:

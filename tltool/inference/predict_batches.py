@@ -22,7 +22,6 @@ from tltool.inference.network import LoadedNetwork, Probabilities
 from tltool.inference.views import Views
 from tltool.prefetch import default_workers, prefetch
 from tltool.raster import Scale
-from tltool.run.sidecar import Sidecar
 
 logger = logging.getLogger(__name__)
 
@@ -113,53 +112,6 @@ def each_image(images: Images) -> Iterator[Path | np.ndarray | PillowImage.Image
         )
 
 
-class WindowReader:
-    """Reads an image to what a network takes before its enlargement.
-
-    Parameters
-    ----------
-    sidecar : Sidecar
-        Sidecar of the network.
-    crop : callable
-        Whether the middle of an image is cut, by its path: that of patches cut
-        with more context than the network sees. Every other image is resized,
-        as in training.
-    scale : (float, float) or 'percentiles', optional
-        Numbers of an image in memory that become 0 and 255.
-    """
-
-    def __init__(self, sidecar: Sidecar, crop: Callable[[Path], bool], scale: Scale = None):
-        self._sidecar, self._crop, self._scale = sidecar, crop, scale
-        self._resized = False
-
-    def __call__(
-        self, image: Path | np.ndarray | PillowImage.Image, name: Path | str
-    ) -> np.ndarray:
-        """Read (window, window, bands) uint8; an `ImageError` where that cannot be."""
-        side, bands, crop = self._sidecar.window, self._sidecar.bands, False
-        if isinstance(image, Path):
-            pixels = read_image(image, self._sidecar.band_numbers)
-            if pixels.shape[2] != bands:
-                raise ImageError(
-                    f"{name}: expected {bands} bands, which the network was trained on;"
-                    f" received {pixels.shape[2]}"
-                )
-            crop = self._crop(image)
-        else:
-            pixels = as_pixels(image, bands, self._scale, "images")
-        if not crop and pixels.shape[:2] != (side, side) and not self._resized:
-            self._resized = True
-            logger.warning(
-                "%s is %d x %d px; every image is resized to the %d px that the network sees, as in"
-                " training (of a photograph tltool heatmap makes a map)",
-                name,
-                pixels.shape[1],
-                pixels.shape[0],
-                side,
-            )
-        return to_window(pixels, Path(name), side, crop)
-
-
 def predict_batches(
     network: LoadedNetwork,
     images: Iterable[Path | np.ndarray | PillowImage.Image],
@@ -181,7 +133,9 @@ def predict_batches(
     views : sequence of Views or None
         What to predict: None the image as it is, views the mean over them.
     crop : callable, optional
-        As of `WindowReader`. Default: by the file that `tltool.patches` left.
+        Whether the middle of an image is cut, by its path: that of patches cut
+        with more context than the network sees. Every other image is resized,
+        as in training. Default: by the file that `tltool.patches` left.
     strict : bool
         Raise for the first unreadable file instead of counting it.
     scale : (float, float) or 'percentiles', optional
@@ -194,7 +148,32 @@ def predict_batches(
     UsageError
         An array that is no image for the network.
     """
-    reader = WindowReader(network.sidecar, crop or is_cut(), scale)
+    sidecar, is_patch, resized = network.sidecar, crop or is_cut(), False
+    side, bands = sidecar.window, sidecar.bands
+
+    def read_window(image: Any, name: Path | str) -> np.ndarray:
+        nonlocal resized
+        if isinstance(image, Path):
+            pixels = read_image(image, sidecar.band_numbers)
+            if pixels.shape[2] != bands:
+                raise ImageError(
+                    f"{name}: expected {bands} bands, which the network was trained on;"
+                    f" received {pixels.shape[2]}"
+                )
+        else:
+            pixels = as_pixels(image, bands, scale, "images")
+        cropped = isinstance(image, Path) and is_patch(image)
+        if not cropped and pixels.shape[:2] != (side, side) and not resized:
+            resized = True
+            logger.warning(
+                "%s is %d x %d px; every image is resized to the %d px that the network sees, as in"
+                " training (of a photograph tltool heatmap makes a map)",
+                name,
+                pixels.shape[1],
+                pixels.shape[0],
+                side,
+            )
+        return to_window(pixels, Path(name), side, cropped)
 
     def read(chunk: tuple[int, list[Any]]) -> Batch:
         first, given = chunk
@@ -202,7 +181,7 @@ def predict_batches(
         for index, image in enumerate(given, first):
             name = image if isinstance(image, Path) else f"image {index}"
             try:
-                pixels.append(reader(image, name))
+                pixels.append(read_window(image, name))
             except ImageError as error:
                 if strict:
                     raise

@@ -7,7 +7,7 @@ counts in the former alone.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,31 +19,21 @@ from tltool.errors import UsageError
 _FOREIGN = ("superimpose", "swap_background")
 
 
-class Views(Protocol):
-    """Ways to see an image.
+class FlipsAndRotations:
+    """The eight flips and rotations of a square.
 
     Attributes
     ----------
     kind : str
-        ``d4`` or ``draws``.
+        ``d4`` or, of the draws, ``draws``.
     number : int
+        Number of views.
     """
-
-    kind: str
-    number: int
-
-    def __call__(self, images: np.ndarray, view: int, indices: Sequence[int]) -> np.ndarray:
-        """Turn some images to a view; `indices` are theirs among all images."""
-        ...
-
-
-class FlipsAndRotations:
-    """The eight flips and rotations of a square."""
 
     kind, number = "d4", 8
 
     def __call__(self, images: np.ndarray, view: int, indices: Sequence[int]) -> np.ndarray:
-        """See `Views`."""
+        """Turn some images to a view; `indices` are theirs among all images."""
         turned = np.rot90(images, view // 2, axes=(1, 2))
         return turned[:, :, ::-1] if view % 2 else turned
 
@@ -81,13 +71,17 @@ class RandomDraws:
         self._augmenter, self.number, self._seed = Augmenter(kept), number, seed
 
     def __call__(self, images: np.ndarray, view: int, indices: Sequence[int]) -> np.ndarray:
-        """See `Views`."""
+        """As of `FlipsAndRotations`."""
         return np.stack(
             [
                 self._augmenter(pixels, (self._seed, view, index))
                 for pixels, index in zip(images, indices, strict=True)
             ]
         )
+
+
+# Ways to see an image.
+Views = FlipsAndRotations | RandomDraws
 
 
 def parse_tta(tta: str | int | None) -> int | None:
