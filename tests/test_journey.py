@@ -75,7 +75,7 @@ def test_stopping_by_hand_is_one_line(survey, tmp_path, capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(points, "_cut_images", stop)
+    monkeypatch.setattr(points, "PatchWriter", stop)
     image, csv = survey
     assert run("patches", image, csv, "-o", tmp_path / "d") == 1
     error = capsys.readouterr().err.lstrip("\n")
