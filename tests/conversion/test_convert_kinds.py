@@ -9,7 +9,7 @@ from PIL import Image
 
 import tltool
 from tltool.data.images import read_image
-from tltool.data.patches import MANIFEST_COLUMNS
+from tltool.data.patch_folder import MANIFEST_COLUMNS
 from tltool.errors import ImageError, ModelError
 from tltool.raster import ArrayRaster
 from tltool.recipe import Recipe

@@ -14,7 +14,8 @@ from rasters import write_raster
 
 from tltool import patches
 from tltool.annotations import Point, write_points
-from tltool.data.patches import MANIFEST_COLUMNS, draw_backgrounds
+from tltool.data.patch_folder import MANIFEST_COLUMNS
+from tltool.data.patches import draw_backgrounds
 from tltool.errors import DataError, ImageError, OutputError, UsageError
 from tltool.run.sidecar import Sidecar
 

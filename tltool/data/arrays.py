@@ -1,18 +1,19 @@
 """Labelled images that a caller has in hand: arrays, `tf.data`, `keras.utils.PyDataset`."""
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tltool.data.dataset import Dataset, Sample
+from tltool.data.images import fit_side
 from tltool.data.splits import SPLITS, stratified_split
-from tltool.data.stream import Augment, for_model, to_window
+from tltool.data.stream import Augment, for_model, mixed
 from tltool.errors import DataError, UsageError
 from tltool.prefetch import default_workers, prefetch
 from tltool.raster import enlarge
@@ -218,9 +219,8 @@ def collected(data: Any, name: str) -> tuple[Any, Any]:
     stream = Stream(data, name)
     if stream.length is None:
         raise UsageError(f"`{name}`: expected images that end, received a stream without a length")
-    images, labels, *_ = _join(
-        list(stream.elements()), np.concatenate if stream.batched else np.stack
-    )
+    join = np.concatenate if stream.batched else np.stack
+    images, labels, *_ = _join(list(stream.elements()), join)
     return images, labels
 
 
@@ -255,42 +255,38 @@ def read_arrays(
         raise UsageError("`group`: expected a manifest, whose columns it names; received arrays")
     tasks = _learn_tasks(y, recipe, classes, "data")
     samples = _samples(x, y, tasks, scale, "data")
-    what = f"arrays in memory: {len(samples)} images"
     if validation_data is not None:
-        divided = {
-            "train": samples,
-            "valid": _valid(validation_data, tasks, scale),
-            "test": [],
-        }
-        return Dataset(
-            Path(what), tasks, divided, given_background=recipe.background, in_memory=True
-        )
-    columns = [
-        task.strata([tuple(task.label_text(s.labels[place] or ()).split("|")) for s in samples])
-        for place, task in enumerate(tasks)
-    ]
-    strata = [str(each) for each in zip(*columns, strict=True)]
-    drawn = stratified_split(strata, recipe.split, recipe.training.seed)
-    for place, task in enumerate(tasks):
-        # Rows that are alike in all labels may be few: train gets one of every class.
-        members = [task.members(sample.labels[place] or ()) for sample in samples]
-        for index in range(len(task.classes)):
-            having = [i for i, of_sample in enumerate(members) if index in of_sample]
-            if having and not (drawn[having] == 0).any():
-                drawn[having[0]] = 0
-    divided = {
-        split: [samples[i] for i in np.flatnonzero(drawn == number)]
-        for number, split in enumerate(SPLITS)
-    }
+        valid = _valid(validation_data, tasks, scale)
+        divided = {"train": samples, "valid": valid, "test": []}
+    else:
+        columns = [
+            task.strata([tuple(task.label_text(s.labels[place] or ()).split("|")) for s in samples])
+            for place, task in enumerate(tasks)
+        ]
+        strata = [str(each) for each in zip(*columns, strict=True)]
+        drawn = stratified_split(strata, recipe.split, recipe.training.seed)
+        for place, task in enumerate(tasks):
+            # Rows that are alike in all labels may be few: train gets one of every class.
+            members = [task.members(sample.labels[place] or ()) for sample in samples]
+            for index in range(len(task.classes)):
+                having = [i for i, of_sample in enumerate(members) if index in of_sample]
+                if having and not (drawn[having] == 0).any():
+                    drawn[having[0]] = 0
+        parts = [np.flatnonzero(drawn == number) for number in range(len(SPLITS))]
+        divided = dict(zip(SPLITS, ([samples[i] for i in part] for part in parts), strict=True))
     return Dataset(
-        Path(what), tasks, divided, given_background=recipe.background, divided=True, in_memory=True
+        Path(f"arrays in memory: {len(samples)} images"),
+        tasks,
+        divided,
+        given_background=recipe.background,
+        divided=validation_data is None,
+        in_memory=True,
     )
 
 
 def _valid(data: Any, tasks: Sequence[Task], scale: Scale) -> list[Sample]:
     x, y = collected(data, "validation_data")
-    missing = {task.name for task in tasks} - set(y if isinstance(y, Mapping) else ["label"])
-    if missing:
+    if missing := {t.name for t in tasks} - set(y if isinstance(y, Mapping) else ["label"]):
         raise DataError(
             f"`validation_data`: expected labels of {', '.join(sorted(missing))} as `data` has"
         )
@@ -340,22 +336,19 @@ class Stream:
                 f"`{name}`: expected elements (image, label), received"
                 f" {'none' if first is None else type(first).__name__}"
             )
-        self.first = first
-        if np.ndim(self.first[0]) not in (3, 4):
+        if np.ndim(first[0]) not in (3, 4):
             raise DataError(
                 f"`{name}`: expected images (height, width, bands) or batches of them, received"
-                f" shape {np.shape(self.first[0])}"
+                f" shape {np.shape(first[0])}"
             )
-        self.batched = np.ndim(self.first[0]) == 4
+        self.first, self.batched = first, np.ndim(first[0]) == 4
         if isinstance(data, Iterator):
             # It can be gone through once.
-            self._rest = itertools.chain([self.first], elements)
+            self._rest = chain([first], elements)
 
     def __str__(self) -> str:
-        what = "batches" if self.batched else "images"
-        return (
-            f"{type(self._data).__name__.strip('_')}: {self.length or 'no known number of'} {what}"
-        )
+        number = f"{self.length or 'no known number of'} {'batches' if self.batched else 'images'}"
+        return f"{type(self._data).__name__.strip('_')}: {number}"
 
     def elements(self) -> Iterator[Any]:
         """A pass over the elements; of what can be gone through once, the rest."""
@@ -390,18 +383,17 @@ class Stream:
         classes = classes or getattr(self._data, "class_names", None)
         first = self.first[1] if self.batched else _join([self.first])[1]
         every = first.values() if isinstance(first, Mapping) else [first]
-        if classes is not None or all(
-            np.ndim(each) == 2 and np.shape(each)[1] > 1 for each in every
-        ):
+        hot = all(np.ndim(each) == 2 and np.shape(each)[1] > 1 for each in every)
+        if classes is not None or hot:
             return first, classes
-        if self.length is None and (numbers or all(_measured(each) for each in every)):
+        if self.length is not None:
+            return collected(self._data, self._name)[1], None
+        if numbers or all(_measured(each) for each in every):
             return first, None
-        if self.length is None:
-            raise UsageError(
-                "`classes`: expected the names of all classes, since `data` has no known end;"
-                " received None"
-            )
-        return collected(self._data, self._name)[1], None
+        raise UsageError(
+            "`classes`: expected the names of all classes, since `data` has no known end;"
+            " received None"
+        )
 
 
 def _join(elements: Sequence[Any], join: Callable[..., np.ndarray] = np.stack) -> tuple[Any, ...]:
@@ -440,10 +432,6 @@ def read_stream(
     )
 
 
-def _take(elements: Iterator[Any], number: int) -> list[Any]:
-    return list(itertools.islice(elements, number))
-
-
 class StreamBatches:
     """Batches of a stream for `keras.Model.fit`; see `tltool.data.stream.Batches`.
 
@@ -477,8 +465,7 @@ class StreamBatches:
         self._stream, self._tasks, self.batch_size, self._zoom = stream, tasks, batch_size, zoom
         self._augmenter, self._seed, self._side = augmenter, seed, side
         self._scale, self._bands = scale, bands
-        mixer = augmenter.mixer
-        self._mixer = mixer.with_margin(round(context * zoom)) if mixer is not None else None
+        self._mixer = augmenter.mixer and augmenter.mixer.with_margin(round(context * zoom))
 
     def length(self, steps: int | None) -> int:
         """Batches in an epoch: of a pass, or where that has no end, of a tenth of a stage's steps.
@@ -518,12 +505,12 @@ class StreamBatches:
             self._stream.end_epoch()
         # Without end there is one epoch, whose batches count on from pass to pass.
         end, skipped = 0, done * per_epoch if endless else 0
-        for epoch in itertools.count(first + done):
+        for epoch in count(first + done):
             elements = self._stream.elements()
             if not self._stream.batched:
                 # Until there is an empty list.
-                parts = iter(partial(_take, elements, self.batch_size), [])
-                elements = map(_join, parts)
+                take = partial(lambda source: list(islice(source, self.batch_size)), elements)
+                elements = map(_join, iter(take, []))
             begin = end if endless else 0
             for index, batch in enumerate(elements, begin):
                 end = index + 1
@@ -553,24 +540,13 @@ class StreamBatches:
             targets[task.name] = task.encode(read)
             if task is self._tasks[0]:
                 names = [task.class_of(label) for label in read]
-        turn = index * self.batch_size
-        done = [
-            enlarge(
-                self._augmenter(
-                    to_window(image, Path(f"data[{turn + i}]"), self._side, False),
-                    (self._seed, epoch, turn + i),
-                    name,
-                ),
-                self._zoom,
-            )
-            for i, (image, name) in enumerate(zip(pixels, names, strict=True))
-        ]
+        done = []
+        for turn, (image, name) in enumerate(
+            zip(pixels, names, strict=True), index * self.batch_size
+        ):
+            own = fit_side(image, self._side)
+            done.append(enlarge(self._augmenter(own, (self._seed, epoch, turn), name), self._zoom))
         ready = np.stack(done).astype(np.float32)
-        if self._mixer is not None:
-            ready, targets = self._mixer(
-                ready,
-                targets,
-                (self._seed, epoch, index),
-                {t.name: t.unlabelled for t in self._tasks},
-            )
+        key = (self._seed, epoch, index)
+        ready, targets = mixed(self._mixer, ready, targets, key, self._tasks)
         return (ready, for_model(targets), *weights)

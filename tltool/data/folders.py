@@ -37,26 +37,29 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def _given_splits(folder: Path, known: Task | None = None) -> dict[str, Path]:
-    found = {}
-    for split, names in SPLIT_NAMES.items():
-        present = [folder / name for name in names if (folder / name).is_dir()]
-        if present:
-            found[split] = present[0]
+    found = {
+        split: folder / next(name for name in names if (folder / name).is_dir())
+        for split, names in SPLIT_NAMES.items()
+        if any((folder / name).is_dir() for name in names)
+    }
     if known is not None:
         # No split to train on is needed then; but a class may be called like a split.
         return {} if any(path.name in known.classes for path in found.values()) else found
     return found if "train" in found else {}
 
 
-def _check_classes(folder: Path, by_class: dict[str, list[Path]]) -> None:
+def _check_new(
+    folder: Path, given: dict[str, Path], by_split: dict[str, dict[str, list[Path]]]
+) -> None:
+    """Raise a `DataError` where the classes that are to be learnt cannot be."""
+    folder, by_class = given.get("train", folder), by_split["train"]
     if not any(by_class.values()):
         raise DataError(
             f"{folder}: expected a folder for each class with images in it, found no image."
             " Lay them out as DATA/<class>/*.png or DATA/train/<class>/*.png, or list them in"
             f" DATA/{_MANIFEST_NAME} with columns path and label"
         )
-    empty = [name for name, images in by_class.items() if not images]
-    if empty:
+    if empty := [name for name, images in by_class.items() if not images]:
         raise DataError(
             f"{folder}: no image in {', '.join(empty)}. Add some or remove the empty folder"
         )
@@ -65,45 +68,12 @@ def _check_classes(folder: Path, by_class: dict[str, list[Path]]) -> None:
             f"{folder}: expected two classes or more, found only {next(iter(by_class))}."
             " Add a folder for a second class, for example backgrounds"
         )
-
-
-def _check_kind(folder: Path, kind: str, names: Sequence[str]) -> None:
-    problem = kind_of(kind).folder_problem(names)
-    if problem is not None:
-        raise DataError(f"{folder}: {problem}")
-
-
-def _read_new(folder: Path, given: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
-    """Images by split and class, where the classes are to be learnt."""
-    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
-    _check_classes(given.get("train", folder), by_split["train"])
-    classes = sorted(by_split["train"])
-    for split, by_class in by_split.items():
-        unknown = sorted(name for name in set(by_class) - set(classes) if by_class[name])
-        if unknown:
+    for split, others in by_split.items():
+        if unknown := sorted(name for name in set(others) - set(by_class) if others[name]):
             raise DataError(
                 f"{given[split]}: class {', '.join(unknown)} has no folder in {given['train']}."
-                f" Known: {', '.join(classes)}"
+                f" Known: {', '.join(sorted(by_class))}"
             )
-    return by_split
-
-
-def _read_known(
-    folder: Path, given: dict[str, Path], known: Task
-) -> dict[str, dict[str, list[Path]]]:
-    """Images by split and class, where the classes are those of a network."""
-    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
-    found = {name for by_class in by_split.values() for name, images in by_class.items() if images}
-    if not found:
-        raise DataError(
-            f"{folder}: expected images in folders called {', '.join(known.classes)}, found none."
-            " Lay them out as DATA/<class>/*.png or DATA/test/<class>/*.png"
-        )
-    check_known(f"{folder}", known, found)
-    return {
-        split: {name: images for name, images in by_class.items() if images}
-        for split, by_class in by_split.items()
-    }
 
 
 def _divide(samples: list[Sample], fractions: Fractions, seed: int) -> dict[str, list[Sample]]:
@@ -163,13 +133,23 @@ def read_folders(
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of class folders, found none")
     given, facts = _given_splits(folder, known), read_facts(folder)
+    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
+    if known is None:
+        _check_new(folder, given, by_split)
+    names = known.classes if known else list(by_split["train"])
+    kind = known.kind if known else kind or next(iter(KINDS))
+    if problem := kind_of(kind).folder_problem(names):
+        raise DataError(f"{folder}: {problem}")
     if known is not None:
-        _check_kind(folder, known.kind, known.classes)
-        by_split, task = _read_known(folder, given, known), known
+        task = known
+        found = {name for parts in by_split.values() for name, images in parts.items() if images}
+        if not found:
+            raise DataError(
+                f"{folder}: expected images in folders called {', '.join(known.classes)}, found"
+                " none. Lay them out as DATA/<class>/*.png or DATA/test/<class>/*.png"
+            )
+        check_known(f"{folder}", known, found)
     else:
-        by_split = _read_new(folder, given)
-        names, kind = list(by_split["train"]), kind or next(iter(KINDS))
-        _check_kind(folder, kind, names)
         negative = find_background(names, background, facts)
         task = kind_of(kind).learn(TASK_NAME, [(name,) for name in names], negative)
         check_background(background, [task])
@@ -185,9 +165,8 @@ def read_folders(
     if not given:
         samples = _divide(samples["train"], fractions, seed)
     elif not samples["valid"]:
-        samples |= _divide(samples["train"], without_test(fractions), seed) | {
-            "test": samples["test"]
-        }
+        drawn = _divide(samples["train"], without_test(fractions), seed)
+        samples |= {split: drawn[split] for split in ("train", "valid")}
     return Dataset(folder, [task], samples, facts, given_background=background, divided=not given)
 
 
@@ -202,12 +181,13 @@ def _manifest(data: Path, recipe: Recipe) -> Path | None:
     listed = data / _MANIFEST_NAME
     if not listed.is_file():
         return None
-    if recipe.tasks or recipe.group:
-        return listed
-    if recipe.task is not None and not kind_of(recipe.task).from_folders:
-        return listed
     parent = _given_splits(data).get("train", data)
-    if sum(bool(images) for images in _class_folders(parent).values()) < 2:
+    if (
+        recipe.tasks
+        or recipe.group
+        or (recipe.task is not None and not kind_of(recipe.task).from_folders)
+        or sum(bool(images) for images in _class_folders(parent).values()) < 2
+    ):
         return listed
     if not (data / FACTS_NAME).exists():
         logger.warning(

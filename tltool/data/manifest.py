@@ -79,8 +79,7 @@ def _paths(table: Table) -> list[Path]:
             )
         lines[name] = row.line
         found.append(path)
-    rows = zip(table.rows, found, strict=True)
-    missing = [row for row, path in rows if not path.is_file()]
+    missing = [r for r, path in zip(table.rows, found, strict=True) if not path.is_file()]
     if missing:
         shown = ", ".join(f"{row.cells[column]} (line {row.line})" for row in missing[:3])
         raise DataError(
@@ -112,6 +111,7 @@ def _task_names(
             f"{table.path}: task: {kind} is for one column of labels, the file has"
             f" {', '.join(names)}. Name those to learn under tasks in the recipe, with their kinds"
         )
+    numbers = kind is not None and not kind_of(kind).probabilistic
     for name in names:
         values = [row.cells[name] for row in table.rows if row.cells[name]]
         different = len(set(values))
@@ -120,7 +120,6 @@ def _task_names(
                 f"{table.path}, column {name}: expected letters, digits and _ in a task's name."
                 " Rename the column, or name the columns to learn under tasks in the recipe"
             )
-        numbers = kind is not None and not kind_of(kind).probabilistic
         if different > max(_MANY, len(values) / 2) and not numbers:
             raise DataError(
                 f"{table.path}, column {name}: expected labels, received {different} different"
@@ -165,37 +164,11 @@ def _given_splits(table: Table, train: bool) -> list[str] | None:
     return splits
 
 
-def _groups(table: Table, group: str | None) -> list[str] | None:
-    """Group of each row; None where there is no such column."""
-    if group is not None:
-        table.require([group])
-    column = group or table.find([GROUP_COLUMN])
-    if column is None:
-        return None
-    for row in table.rows:
-        if not row.cells[column]:
-            raise table.error(row, column, "expected the name of a group, received nothing")
-    return [row.cells[column] for row in table.rows]
-
-
-def _strata(columns: Sequence[_Column]) -> list[str]:
-    """What rows are alike for a split: the rarest label of the first task that has one."""
-    counts = Counter(
-        (c.name, label) for c in columns for names in c.strata for label in names or ()
-    )
-    strata = []
-    for labels in zip(*(column.strata for column in columns), strict=True):
-        index = next(index for index, names in enumerate(labels) if names is not None)
-        name = columns[index].name
-        rarest = min(labels[index] or ("",), key=lambda label: (counts[name, label], label))
-        strata.append(f"{name}:{rarest}")
-    return strata
-
-
 def _draw(
     columns: Sequence[_Column], groups: Sequence[str] | None, fractions: Fractions, seed: int
 ) -> list[str]:
-    names = sorted({(c.name, label) for c in columns for row in c.strata for label in row or ()})
+    counts = Counter((c.name, label) for c in columns for row in c.strata for label in row or ())
+    names = sorted(counts)
     index = {name: column for column, name in enumerate(names)}
     # (rows, labels of all tasks).
     hot = np.zeros((len(columns[0].cells), len(names)), bool)
@@ -205,7 +178,14 @@ def _draw(
     if groups is not None:
         drawn = split_grouped(groups, hot, fractions, seed)
     else:
-        drawn = stratified_split(_strata(columns), fractions, seed)
+        # Rows are alike by the rarest label of the first task that has one.
+        strata = []
+        for row, _ in enumerate(columns[0].cells):
+            first = next(column for column in columns if column.strata[row] is not None)
+            keys = [(first.name, label) for label in first.strata[row] or ("",)]
+            rarest = min(keys, key=lambda key: (counts[key], key))
+            strata.append(":".join(rarest))
+        drawn = stratified_split(strata, fractions, seed)
         # Alike rows differ in their other labels, so that train may lack one.
         for absent in np.flatnonzero(~hot[drawn == 0].any(axis=0)):
             drawn[np.argmax(hot[:, absent])] = 0
@@ -218,12 +198,23 @@ def _splits(
     group: str | None,
     fractions: Fractions,
     seed: int,
-    given: list[str] | None,
-    groups: list[str] | None,
-) -> list[str]:
-    if given is None:
-        return _draw(columns, groups, fractions, seed)
-    splits, first = list(given), dict[str, str]()
+    train: bool,
+) -> tuple[list[str], list[str] | None, bool]:
+    """Split and group of each row, and whether the splits were drawn.
+
+    `train`: whether there must be rows to train on.
+    """
+    if group is not None:
+        table.require([group])
+    groups, grouping = None, group or table.find([GROUP_COLUMN])
+    if grouping is not None:
+        groups = [row.cells[grouping] for row in table.rows]
+        for row, name in zip(table.rows, groups, strict=True):
+            if not name:
+                raise table.error(row, grouping, "expected the name of a group, received nothing")
+    splits, first = _given_splits(table, train), dict[str, str]()
+    if splits is None:
+        return _draw(columns, groups, fractions, seed), groups, True
     if group is not None and groups is not None:
         for row, name, split in zip(table.rows, groups, splits, strict=True):
             if first.setdefault(name, split) != split:
@@ -234,16 +225,16 @@ def _splits(
                     " column or leave it out, and groups stay in one split",
                 )
     if "valid" not in splits and "train" in splits:
-        train = [row for row, split in enumerate(splits) if split == "train"]
-        own = None if groups is None else [groups[row] for row in train]
+        rows = [row for row, split in enumerate(splits) if split == "train"]
+        own = None if groups is None else [groups[row] for row in rows]
         those = [
-            _Column(c.name, c.kind, [c.cells[r] for r in train], [c.strata[r] for r in train])
+            _Column(c.name, c.kind, [c.cells[r] for r in rows], [c.strata[r] for r in rows])
             for c in columns
         ]
         drawn = _draw(those, own, without_test(fractions), seed)
-        for index, split in zip(train, drawn, strict=True):
+        for index, split in zip(rows, drawn, strict=True):
             splits[index] = split
-    return splits
+    return splits, groups, False
 
 
 def _task(table: Table, column: _Column, splits: Sequence[str], background: str | None) -> Task:
@@ -251,8 +242,7 @@ def _task(table: Table, column: _Column, splits: Sequence[str], background: str 
     learnt = [cell for cell, split in zip(column.cells, splits, strict=True) if split == "train"]
     kind, known = kind_of(column.kind), {label for names in learnt for label in names or ()}
     for row, names, split in zip(table.rows, column.cells, splits, strict=True):
-        unknown = kind.unknown(names or (), known)
-        if unknown:
+        if unknown := kind.unknown(names or (), known):
             shown = ", ".join(sorted(known)) or "none"
             raise table.error(
                 row,
@@ -356,11 +346,8 @@ def read_manifest(
         columns = [
             _column(table, name, asked[name].kind if name in asked else kind) for name in names
         ]
-    blank = [
-        row
-        for index, row in enumerate(table.rows)
-        if all(column.cells[index] is None for column in columns)
-    ]
+    rows = zip(table.rows, *(column.cells for column in columns), strict=True)
+    blank = [row for row, *cells in rows if all(cell is None for cell in cells)]
     if blank:
         more = f", nor in {len(blank) - 1} more rows" if len(blank) > 1 else ""
         raise DataError(
@@ -368,8 +355,7 @@ def read_manifest(
             f" {' or '.join(column.name for column in columns)}, found none{more}. Fill in one, or"
             " remove the row"
         )
-    given, groups = _given_splits(table, not known), _groups(table, group)
-    splits = _splits(table, columns, group, fractions, seed, given, groups)
+    splits, groups, drawn = _splits(table, columns, group, fractions, seed, not known)
     learnt = list(known)
     if not known:
         classes = [label for column in columns for names in column.cells for label in names or ()]
@@ -384,4 +370,4 @@ def read_manifest(
             for task, names in zip(learnt, cells, strict=True)
         )
         samples[split].append(Sample(image, labels, groups[row] if groups else ""))
-    return Dataset(table.path.parent, learnt, samples, facts, table.path, background, given is None)
+    return Dataset(table.path.parent, learnt, samples, facts, table.path, background, drawn)

@@ -1,6 +1,5 @@
 """What the data is like before it is trained on: counts, and what will spoil a score."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tltool.data.dataset import Dataset, Sample
-from tltool.data.duplicates import near_duplicates
+from tltool.data.duplicates import Pair, near_duplicates
 from tltool.data.splits import SPLITS
 from tltool.text import some_of
 
@@ -90,18 +89,33 @@ def data_report(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> DataReport
     loaded : mapping of split to Patches
         Its images, decoded.
     """
-    unreadable = _unreadable(dataset, loaded)
-    rows = _rows(dataset, loaded)
+    unreadable, rows = {}, []
+    for split, part in loaded.items():
+        if part.unreadable:
+            good = {sample.path for sample in part.samples}
+            left_out = [s for s in dataset.samples[split] if s.path not in good]
+            unreadable[split] = [_name(dataset, sample) for sample in left_out]
+    for index, task in enumerate(dataset.tasks):
+        labels = {split: [s.labels[index] for s in part.samples] for split, part in loaded.items()}
+        of_split = {split: task.counts(own) for split, own in labels.items()}
+        labelled = sum(label is not None for own in labels.values() for label in own)
+        for name in task.classes:
+            images = {split: counts[name] for split, counts in of_split.items()}
+            share = sum(images.values()) / max(1, labelled)
+            rows.append(ClassRow(task.name, name, images, share))
     warnings = [
-        *(
-            f"{_images(len(names))} of {split} cannot be read and"
-            f" {'is' if len(names) == 1 else 'are'} left out: {some_of(names, 3)}"
-            for split, names in unreadable.items()
-        ),
-        *_warn_dark(loaded),
-        *_warn_copies(dataset, loaded),
-        *_warn_classes(dataset, rows, loaded),
+        f"{_images(len(names))} of {split} cannot be read and"
+        f" {'is' if len(names) == 1 else 'are'} left out: {some_of(names, 3)}"
+        for split, names in unreadable.items()
     ]
+    looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
+    brightest = max((int(images.max()) for images in looked_at), default=255)
+    if brightest <= _DARK:
+        warnings.append(
+            f"no pixel is brighter than {brightest} of 255: of 16-bit images the high byte is used."
+            " Scale them first, for example with gdal_translate -ot Byte -scale"
+        )
+    warnings += _warn_copies(dataset, loaded) + _warn_classes(dataset, rows, loaded)
     return DataReport(
         rows,
         {split: len(part.samples) for split, part in loaded.items()},
@@ -111,23 +125,6 @@ def data_report(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> DataReport
         unreadable,
         warnings,
     )
-
-
-def _rows(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> list[ClassRow]:
-    rows = []
-    for index, task in enumerate(dataset.tasks):
-        of_split = {
-            split: task.counts([sample.labels[index] for sample in part.samples])
-            for split, part in loaded.items()
-        }
-        labelled = sum(
-            sample.labels[index] is not None for part in loaded.values() for sample in part.samples
-        )
-        for name in task.classes:
-            images = {split: counts[name] for split, counts in of_split.items()}
-            share = sum(images.values()) / max(1, labelled)
-            rows.append(ClassRow(task.name, name, images, share))
-    return rows
 
 
 def _images_labelled(
@@ -149,40 +146,17 @@ def _name(dataset: Dataset, sample: Sample) -> str:
     return (sample.path.relative_to(dataset.folder) if inside else sample.path).as_posix()
 
 
-def _unreadable(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> dict[str, list[str]]:
-    names = {}
-    for split, part in loaded.items():
-        if part.unreadable:
-            good = {sample.path for sample in part.samples}
-            left_out = [s for s in dataset.samples[split] if s.path not in good]
-            names[split] = [_name(dataset, sample) for sample in left_out]
-    return names
-
-
 def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
-def _warn_dark(loaded: Mapping[str, "Patches"]) -> list[str]:
-    looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
-    brightest = max((int(images.max()) for images in looked_at), default=255)
-    if brightest > _DARK:
-        return []
-    return [
-        f"no pixel is brighter than {brightest} of 255: of 16-bit images the high byte is used."
-        " Scale them first, for example with gdal_translate -ot Byte -scale"
-    ]
-
-
 def _warn_copies(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> list[str]:
-    pairs = near_duplicates({split: part.images for split, part in loaded.items()})
-    numbers = Counter((pair.split_b, pair.split_a) for pair in pairs)
+    copies: dict[tuple[str, str], list[Pair]] = {}
+    for pair in near_duplicates({split: part.images for split, part in loaded.items()}):
+        copies.setdefault((pair.split_b, pair.split_a), []).append(pair)
     warnings = []
-    for (split, other), number in numbers.items():
-        first = min(
-            (pair for pair in pairs if (pair.split_b, pair.split_a) == (split, other)),
-            key=lambda pair: pair.distance,
-        )
+    for (split, other), pairs in copies.items():
+        number, first = len(pairs), min(pairs, key=lambda pair: pair.distance)
         own = _name(dataset, loaded[split].samples[first.index_b])
         known = _name(dataset, loaded[other].samples[first.index_a])
         warnings.append(

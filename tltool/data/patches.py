@@ -14,29 +14,13 @@ from tltool.annotations.files import check_is_file
 from tltool.data.blocks import Blocks, cut_into_blocks
 from tltool.data.coverage import Coverage, none_inside
 from tltool.data.dataset import PatchFacts
-from tltool.data.patch_folder import (
-    MANIFEST_COLUMNS,
-    MANIFEST_NAME,
-    PatchSet,
-    PatchWriter,
-    check_target,
-)
+from tltool.data.patch_folder import PatchSet, PatchWriter, check_target
 from tltool.data.splits import SPLITS, Fractions, split_by_group
 from tltool.errors import DataError, UsageError
 from tltool.files import atomic_path, find_images
 from tltool.progress import progress_bar
 from tltool.raster import AnyRaster, Raster
 from tltool.run.sidecar import load_sidecar
-
-__all__ = [
-    "MANIFEST_COLUMNS",
-    "MANIFEST_NAME",
-    "SPLIT_BY",
-    "PatchSet",
-    "PatchWriter",
-    "draw_backgrounds",
-    "patches",
-]
 
 logger = logging.getLogger(__name__)
 

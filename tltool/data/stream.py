@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -112,13 +113,12 @@ def to_window(pixels: np.ndarray, path: Path, side: int, crop: bool) -> np.ndarr
     return cut_middle(pixels, side) if crop else fit_side(pixels, side)
 
 
-def _count_bands(samples: Sequence[Sample], bands: Sequence[int] | None) -> int:
+def first_image(samples: Sequence[Sample], bands: Sequence[int] | None) -> np.ndarray | None:
+    """The first image that can be read, or None."""
     for sample in samples:
-        try:
-            return sample.read(bands).shape[2]
-        except ImageError:
-            continue
-    return 3
+        with suppress(ImageError):
+            return sample.read(bands)
+    return None
 
 
 def load_patches(
@@ -153,7 +153,9 @@ def load_patches(
     DataError
         An image with another number of bands, naming it.
     """
-    number = number or _count_bands(samples, bands)
+    if number is None:
+        first = first_image(samples, bands)
+        number = 3 if first is None else first.shape[2]
     images = room_for((len(samples), side, side, number), np.uint8)
 
     loaded = list(samples)
@@ -268,21 +270,18 @@ class Batches(keras.utils.PyDataset):
         self._placing: list[Any] = [task for task in tasks if hasattr(task, "encode_targets")]
         self._targets = patches.targets(tasks)
         self._augmenter, self._seed, self._sampling = augmenter, seed, sampling
-        mixer = augmenter.mixer if augmenter is not None else None
-        self._mixer = mixer.with_margin(round(context * zoom)) if mixer is not None else None
+        mixer = augmenter and augmenter.mixer
+        self._mixer = mixer and mixer.with_margin(round(context * zoom))
         self.start(0)
 
     def start(self, epoch: int) -> None:
         """Go to the beginning of an epoch, counted from 0."""
         self._epoch = epoch
-        self._order = self._new_order()
-
-    def _new_order(self) -> np.ndarray:
-        if self._augmenter is None:
-            return np.arange(len(self._patches))
-        rng = np.random.default_rng((self._seed, self._epoch))
-        labels = [sample.labels[0] for sample in self._patches.samples]
-        return sample_indices(labels, self._sampling, rng)
+        self._order = np.arange(len(self._patches))
+        if self._augmenter is not None:
+            rng = np.random.default_rng((self._seed, epoch))
+            labels = [sample.labels[0] for sample in self._patches.samples]
+            self._order = sample_indices(labels, self._sampling, rng)
 
     @property
     def differs(self) -> bool:
@@ -301,24 +300,20 @@ class Batches(keras.utils.PyDataset):
         """Shuffle for the next epoch."""
         self.start(self._epoch + 1)
 
-    def _class_name(self, index: int) -> str | None:
-        label = self._patches.samples[index].labels[0]
-        return self._tasks[0].class_of(label)
-
     def _sample(self, turn: int) -> tuple[np.ndarray, Targets | None]:
         index = int(self._order[turn])
-        pixels, targets = self._patches.images[index], self._patches.samples[index].targets
+        pixels, sample = self._patches.images[index], self._patches.samples[index]
+        targets = sample.targets
         if self._augmenter is not None:
-            key, name = (self._seed, self._epoch, turn), self._class_name(index)
+            key = (self._seed, self._epoch, turn)
+            name = self._tasks[0].class_of(sample.labels[0])
             if targets is None:
                 pixels = self._augmenter(pixels, key, name)
             else:
                 pixels, targets = self._augmenter.move(pixels, targets, key, name)
         enlarged = enlarge(pixels, self._zoom)
         if targets is not None and self._zoom != 1:
-            zoom = float(self._zoom)
-            matrix = np.array([[zoom, 0, 0], [0, zoom, 0]])
-            targets = targets.warped(matrix, enlarged.shape[:2])
+            targets = targets.warped(np.eye(2, 3) * float(self._zoom), enlarged.shape[:2])
         return enlarged, targets
 
     def rows(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -330,14 +325,8 @@ class Batches(keras.utils.PyDataset):
         targets = {name: values[chosen] for name, values in self._targets.items()}
         for task in self._placing:
             targets[task.name] = task.encode_targets([own for _, own in drawn], images.shape[1:3])
-        if self._mixer is not None:
-            return self._mixer(
-                images,
-                targets,
-                (self._seed, self._epoch, index),
-                {task.name: task.unlabelled for task in self._tasks},
-            )
-        return images, targets
+        key = (self._seed, self._epoch, index)
+        return mixed(self._mixer, images, targets, key, self._tasks)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
         images, targets = self.rows(index)
@@ -346,6 +335,18 @@ class Batches(keras.utils.PyDataset):
     def stream(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Give all batches of this epoch in order, prepared ahead by the workers."""
         return prefetch(self.rows, range(len(self)), max(1, self.workers))
+
+
+def mixed(
+    mixer: Any,
+    images: np.ndarray,
+    targets: dict[str, np.ndarray],
+    key: tuple[int, ...],
+    tasks: Sequence[Task],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A batch whose images the mixer mixed with each other; as it is without one."""
+    found: tuple[np.ndarray, dict[str, np.ndarray]] = (images, targets)
+    return mixer(*found, key, {t.name: t.unlabelled for t in tasks}) if mixer else found
 
 
 def for_model(targets: dict[str, np.ndarray]) -> Any:

@@ -25,8 +25,8 @@ from tltool.data.dataset import Dataset, Sample
 from tltool.data.folders import read_dataset
 from tltool.data.overview import DataReport, data_report
 from tltool.data.splits import SPLITS
-from tltool.data.stream import Batches, Patches, load_patches
-from tltool.errors import DataError, ImageError, RecipeError, UsageError
+from tltool.data.stream import Batches, Patches, first_image, load_patches
+from tltool.errors import DataError, RecipeError, UsageError
 from tltool.models.network import Classifier, build_classifier, input_side
 from tltool.models.normalisation import normalisation_layers
 from tltool.prefetch import default_workers
@@ -56,15 +56,6 @@ class Sizes:
         return self.patch + 2 * self.context
 
 
-def _first_image(dataset: Dataset, bands: list[int] | None) -> np.ndarray:
-    for sample in dataset.samples["train"]:
-        try:
-            return sample.read(bands)
-        except ImageError:
-            continue
-    raise DataError(f"{dataset.source}: not one image of the training split can be read")
-
-
 def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> Sizes:
     facts = dataset.facts
     if facts is not None:
@@ -80,12 +71,8 @@ def _sizes(recipe: Recipe, dataset: Dataset, first: np.ndarray) -> Sizes:
         return Sizes(patch, context, crop=True)
     context = recipe.context or 0
     height, width = first.shape[:2]
-    if recipe.patch is not None:
-        patch = recipe.patch
-    elif height == width and height > 2 * context:
-        patch = height - 2 * context
-    else:
-        patch = 224
+    own = height - 2 * context if height == width and height > 2 * context else 224
+    patch = recipe.patch or own
     if (height, width) != (patch + 2 * context,) * 2:
         logger.warning(
             "%s: the first image is %d x %d px; every image is resized to %d px"
@@ -112,28 +99,14 @@ def _load(
         )
         for split in SPLITS
     }
-    if dataset.samples["train"]:
-        _check_enough(dataset, loaded["train"])
-    return loaded
-
-
-def _check_sampling(recipe: Recipe, dataset: Dataset) -> None:
-    task = dataset.tasks[0]
-    if recipe.training.sampling != "as-is" and not task.probabilistic:
-        raise RecipeError(
-            f"training.sampling: expected as-is where the first task, {task.name}, is a"
-            f" {task.kind} and has no classes; received {recipe.training.sampling}"
-        )
-
-
-def _check_enough(dataset: Dataset, train: Patches) -> None:
-    for task, targets in zip(dataset.tasks, train.targets(dataset.tasks).values(), strict=True):
-        lacking = task.lacking(targets)
-        if lacking:
+    encoded = loaded["train"].targets(dataset.tasks) if dataset.samples["train"] else {}
+    for task in dataset.tasks:
+        if task.name in encoded and (lacking := task.lacking(encoded[task.name])):
             raise DataError(
                 f"{dataset.source}: the training split has no readable image of"
                 f" {', '.join(lacking)}. Add images, or change the split"
             )
+    return loaded
 
 
 def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
@@ -142,10 +115,9 @@ def _resolved(recipe: Recipe, dataset: Dataset, sizes: Sizes) -> Recipe:
     if len(dataset.tasks) == 1 and not recipe.tasks:
         update["task"] = dataset.tasks[0].kind
     else:
-        told = {task.name: recipe.tasks.get(task.name, TaskRecipe()) for task in dataset.tasks}
         update["tasks"] = {
-            task.name: told[task.name].model_copy(update={"kind": task.kind})
-            for task in dataset.tasks
+            t.name: recipe.tasks.get(t.name, TaskRecipe()).model_copy(update={"kind": t.kind})
+            for t in dataset.tasks
         }
     loss = recipe.training.loss
     if len(dataset.tasks) == 1 and loss.name is None:
@@ -238,17 +210,10 @@ class Prepared:
     def objective(self) -> Objective:
         """The losses, with their weights."""
         targets = self.loaded["train"].targets(self.dataset.tasks)
-        told = {task.name: self.recipe.tasks.get(task.name) for task in self.dataset.tasks}
-        default = self.recipe.training.loss
-        losses = {
-            task.name: task.loss(
-                getattr(told[task.name], "loss", None) or default, targets[task.name]
-            )
-            for task in self.dataset.tasks
-        }
-        return Objective(
-            self.dataset.tasks, losses, {n: r.weight if r else 1.0 for n, r in told.items()}
-        )
+        tasks, default = self.dataset.tasks, self.recipe.training.loss
+        told = {task.name: self.recipe.tasks.get(task.name, TaskRecipe()) for task in tasks}
+        losses = {t.name: t.loss(told[t.name].loss or default, targets[t.name]) for t in tasks}
+        return Objective(tasks, losses, {name: part.weight for name, part in told.items()})
 
 
 # From the tasks and sizes that the data have to a network of one's own.
@@ -278,37 +243,44 @@ def prepare(
         Builds the classifier in place of the recipe's backbone and head.
     """
     keep_freed_memory()
-    augmenter, training, stream = Augmenter(recipe.augment), recipe.training, None
+    augmenter, training = Augmenter(recipe.augment), recipe.training
+    stream = first = None
     if isinstance(data, str | Path):
         more = {"validation_data": validation_data, "classes": classes, "scale": scale}
-        for name, value in more.items():
-            if value is not None:
-                raise UsageError(
-                    f"`{name}`: expected with arrays or a dataset in `data`; {data} has splits,"
-                    " classes and bytes of its own"
-                )
+        if given := next((name for name, value in more.items() if value is not None), None):
+            raise UsageError(
+                f"`{given}`: expected with arrays or a dataset in `data`; {data} has splits,"
+                " classes and bytes of its own"
+            )
         dataset = read_dataset(data, recipe)
-        first = _first_image(dataset, recipe.bands)
     elif is_stream(data):
         stream = Stream(data)
         dataset = read_stream(stream, recipe, validation_data, classes, scale)
         image = stream.first[0] if stream.batched else np.asarray(stream.first[0])[None]
         first = Sample(Path("data[0]"), (), pixels=as_images(image, scale)[0]).read(recipe.bands)
         losses = [training.loss, *(t.loss for t in recipe.tasks.values() if t.loss)]
-        for key, wanted in (
-            ("training.sampling", training.sampling != "as-is"),
-            ("training.loss.class_weights", any(x.class_weights != "none" for x in losses)),
-            ("augment: what normalises every image", bool(augmenter.normalising)),
-        ):
-            if wanted:
-                raise UsageError(
-                    f"{key}: expected images that are known beforehand, but `data` gives them bit"
-                    " by bit. Pass arrays or a folder, or leave it out"
-                )
+        beforehand = {
+            "training.sampling": training.sampling != "as-is",
+            "training.loss.class_weights": any(x.class_weights != "none" for x in losses),
+            "augment: what normalises every image": bool(augmenter.normalising),
+        }
+        if key := next((key for key, wanted in beforehand.items() if wanted), None):
+            raise UsageError(
+                f"{key}: expected images that are known beforehand, but `data` gives them bit by"
+                " bit. Pass arrays or a folder, or leave it out"
+            )
     else:
         dataset = read_arrays(data, recipe, validation_data, classes, scale)
-        first = _first_image(dataset, recipe.bands)
-    _check_sampling(recipe, dataset)
+    if first is None:
+        first = first_image(dataset.samples["train"], recipe.bands)
+    if first is None:
+        raise DataError(f"{dataset.source}: not one image of the training split can be read")
+    task = dataset.tasks[0]
+    if training.sampling != "as-is" and not task.probabilistic:
+        raise RecipeError(
+            f"training.sampling: expected as-is where the first task, {task.name}, is a"
+            f" {task.kind} and has no classes; received {training.sampling}"
+        )
     bands, sizes = first.shape[2], _sizes(recipe, dataset, first)
     augmenter.check_bands(bands, sizes.window)
     augmenter.check_classes([name for task in dataset.tasks for name in task.classes])
@@ -341,9 +313,10 @@ def prepare(
     check_stages(classifier, recipe.training.stages)
     loaded = early or _load(dataset, sizes, recipe, bands, strict)
     report = data_report(dataset, loaded)
-    batches = None
-    if stream is not None:
-        batches = StreamBatches(
+    batches = (
+        None
+        if stream is None
+        else StreamBatches(
             stream,
             dataset.tasks,
             training.batch_size,
@@ -355,6 +328,7 @@ def prepare(
             scale=scale,
             bands=recipe.bands,
         )
+    )
     found = Prepared(
         recipe, dataset, loaded, augmenter, classifier, build, sidecar, report, batches
     )
