@@ -59,17 +59,13 @@ class Blocks:
         """Take what `as_rectangles` gave, with a margin."""
         bounds = np.full((len(SPLITS), 4), np.nan)
         for split, ends in rectangles.items():
-            open_ends = (-np.inf, -np.inf, np.inf, np.inf)
-            bounds[SPLITS.index(split)] = [
-                beyond if end is None else end for end, beyond in zip(ends, open_ends, strict=True)
-            ]
+            given = np.array(ends, float)
+            beyond = (-np.inf, -np.inf, np.inf, np.inf)
+            bounds[SPLITS.index(split)] = np.where(np.isnan(given), beyond, given)
         return cls(bounds, margin)
 
 
-# Which axis train is cut off along and which the rest, the index of the first cut, whether train is
-# above it, the index of the second (the last is none), whether valid and test are exchanged.
-_Layout = tuple[int, int, int, int, int, int]
-
+# Which axis train is cut off along and which the rest.
 _AXES = tuple(product((0, 1), (0, 1)))
 
 
@@ -79,8 +75,17 @@ def _halves(bounds: np.ndarray, axis: int, cut: float) -> tuple[np.ndarray, np.n
     return low, high
 
 
-def _bounds(layout: _Layout, places: Sequence[np.ndarray]) -> np.ndarray:
-    """Rectangles of train, valid and test; NaN where there is none."""
+def _bounds(layout: Sequence[int], places: Sequence[np.ndarray]) -> np.ndarray:
+    """Rectangles of train, valid and test; NaN where there is none.
+
+    Parameters
+    ----------
+    layout : six int
+        One of `_AXES`, the index of the first cut, whether train is above it, the index
+        of the second (the last is none), whether valid and test are exchanged.
+    places : two arrays
+        Where an image may be cut along each axis, px.
+    """
     axis, other, cut, upper, second, swapped = layout
     whole, none = np.array([-np.inf, -np.inf, np.inf, np.inf]), np.full(4, np.nan)
     train, rest = _halves(whole, axis, places[axis][cut])[:: 1 - 2 * upper]
@@ -138,7 +143,7 @@ def _layout_counts(
     Returns
     -------
     (cuts, 2, cuts + 1, 2, 3, classes) array
-        Indices as the last four of `_Layout`, then split and class.
+        Indices as the last four of the layout of `_bounds`, then split and class.
     """
     classes = int(kinds.max(initial=0)) + 1
     counts = np.zeros((cuts, 2, cuts + 1, 2, 3, classes))
@@ -206,21 +211,6 @@ def cut_into_blocks(
         start + np.arange(1, _CUTS) * (side / _CUTS)
         for start, side in zip(origin, size, strict=True)
     ]
-    layout = _best_layout(points, kinds, places, margin, fractions)
-    if layout is None:
-        nothing = np.full((2, 4), np.nan)
-        return Blocks(np.vstack([(-np.inf, -np.inf, np.inf, np.inf), nothing]), margin)
-    return Blocks(_bounds(layout, places), margin)
-
-
-def _best_layout(
-    points: np.ndarray,
-    kinds: np.ndarray,
-    places: Sequence[np.ndarray],
-    margin: float,
-    fractions: Fractions,
-) -> _Layout | None:
-    """The first of the cheapest layouts; None where all is best left to train."""
     cuts, costs = len(places[0]), []
     sides = [_sides(points[:, axis], places[axis], margin) for axis in (0, 1)]
     for axis, other in _AXES:
@@ -233,9 +223,11 @@ def _best_layout(
             found[:, 1, :-1][second >= first] = np.inf
         costs.append(found)
     undivided = np.stack([np.bincount(kinds), *np.zeros((2, kinds.max() + 1))])
+    # The first of the cheapest layouts, unless all is best left to train.
     every = np.stack(costs)
     best = int(every.argmin())
     if every.flat[best] > _costs(undivided, len(points), fractions):
-        return None
+        nothing = np.full((2, 4), np.nan)
+        return Blocks(np.vstack([(-np.inf, -np.inf, np.inf, np.inf), nothing]), margin)
     axes, *rest = map(int, np.unravel_index(best, every.shape))
-    return (*_AXES[axes], rest[0], rest[1], rest[2], rest[3])
+    return Blocks(_bounds((*_AXES[axes], *rest), places), margin)

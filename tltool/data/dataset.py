@@ -184,26 +184,27 @@ class Dataset:
             folder lies; ``counts``: split -> class -> number, or split ->
             task -> class -> number where there are several tasks.
         """
-        lines = [self._line(split, sample) for split in SPLITS for sample in self.samples[split]]
-        digest = hashlib.sha256("".join(sorted(lines)).encode())
-        counts: dict[str, object] = {}
+        lines, counts = [], dict[str, object]()
         for split in SPLITS:
             of_tasks = {task.name: self.counts(split, i) for i, task in enumerate(self.tasks)}
             counts[split] = of_tasks if len(of_tasks) > 1 else next(iter(of_tasks.values()))
+            for sample in self.samples[split]:
+                labels = [
+                    "?" if label is None else task.label_text(label)
+                    for task, label in zip(self.tasks, sample.labels, strict=True)
+                ]
+                if sample.pixels is None:
+                    size = str(sample.path.stat().st_size)
+                else:
+                    size = hashlib.sha256(sample.pixels.tobytes()).hexdigest()
+                lines.append(f"{split}/{self.name_of(sample)}:{size}:{':'.join(labels)}\n")
+        digest = hashlib.sha256("".join(sorted(lines)).encode())
         return {"fingerprint": digest.hexdigest()[:16], "counts": counts}
 
-    def _line(self, split: str, sample: Sample) -> str:
+    def name_of(self, sample: Sample) -> str:
+        """An image's path, relative to the folder where it lies inside."""
         inside = sample.path.is_relative_to(self.folder)
-        name = sample.path.relative_to(self.folder) if inside else sample.path
-        labels = [
-            "?" if label is None else task.label_text(label)
-            for task, label in zip(self.tasks, sample.labels, strict=True)
-        ]
-        if sample.pixels is None:
-            size = str(sample.path.stat().st_size)
-        else:
-            size = hashlib.sha256(np.ascontiguousarray(sample.pixels).tobytes()).hexdigest()
-        return f"{split}/{name.as_posix()}:{size}:{':'.join(labels)}\n"
+        return (sample.path.relative_to(self.folder) if inside else sample.path).as_posix()
 
 
 def find_background(

@@ -48,11 +48,10 @@ def read_image(path: Path, bands: Sequence[int] | None = None) -> np.ndarray:
             return _as_seen(upright, path) if bands is None else _channels(upright, path, bands)
     except ImageError:
         raise
-    except (UnidentifiedImageError, ValueError) as error:
-        if in_bands and path.is_file():
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        foreign = isinstance(error, UnidentifiedImageError | ValueError)
+        if foreign and in_bands and path.is_file():
             return _read_bands(path, None)
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tltool.data.dataset import Dataset, Sample
+from tltool.data.dataset import Dataset
 from tltool.data.duplicates import Pair, near_duplicates
 from tltool.data.splits import SPLITS
 from tltool.text import some_of
@@ -94,7 +94,7 @@ def data_report(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> DataReport
         if part.unreadable:
             good = {sample.path for sample in part.samples}
             left_out = [s for s in dataset.samples[split] if s.path not in good]
-            unreadable[split] = [_name(dataset, sample) for sample in left_out]
+            unreadable[split] = [dataset.name_of(sample) for sample in left_out]
     for index, task in enumerate(dataset.tasks):
         labels = {split: [s.labels[index] for s in part.samples] for split, part in loaded.items()}
         of_split = {split: task.counts(own) for split, own in labels.items()}
@@ -141,11 +141,6 @@ def _images_labelled(
     return {task: of_split for task, of_split in counts.items() if any(of_split.values())}
 
 
-def _name(dataset: Dataset, sample: Sample) -> str:
-    inside = sample.path.is_relative_to(dataset.folder)
-    return (sample.path.relative_to(dataset.folder) if inside else sample.path).as_posix()
-
-
 def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
@@ -157,8 +152,8 @@ def _warn_copies(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> list[str]
     warnings = []
     for (split, other), pairs in copies.items():
         number, first = len(pairs), min(pairs, key=lambda pair: pair.distance)
-        own = _name(dataset, loaded[split].samples[first.index_b])
-        known = _name(dataset, loaded[other].samples[first.index_a])
+        own = dataset.name_of(loaded[split].samples[first.index_b])
+        known = dataset.name_of(loaded[other].samples[first.index_a])
         warnings.append(
             f"{_images(number)} of {split} look{'s' if number == 1 else ''} like images of {other},"
             f" such as {own} and {known}: a score on copies is too good. Remove them, or keep alike"

@@ -41,36 +41,23 @@ def sample_indices(
     UsageError
         A mode that there is not.
     """
-    groups, rest = _groups(labels)
-    counts = np.array([len(group) for group in groups], int)
-    wanted = _wanted(counts, mode)
-    drawn = [_draw(group, int(n), rng) for group, n in zip(groups, wanted, strict=True)]
-    return rng.permutation(np.concatenate([*drawn, rest]))
-
-
-def _groups(labels: Sequence[tuple[int, ...] | None]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Samples of each class that there is, and those not labelled."""
-    frequency = Counter(index for label in labels for index in label or ())
-    members: dict[int, list[int]] = {}
-    rest = []
-    for sample, label in enumerate(labels):
-        if label is None:
-            rest.append(sample)
-        else:
-            own = min(label, key=lambda index: (frequency[index], index), default=-1)
-            members.setdefault(own, []).append(sample)
-    return [np.array(members[key], int) for key in sorted(members)], np.array(rest, int)
-
-
-def _wanted(counts: np.ndarray, mode: str) -> np.ndarray:
-    """How many samples of each class, all above 0, the mode asks for."""
     if mode not in SAMPLINGS:
         raise UsageError(f"sampling: expected one of {', '.join(SAMPLINGS)}; received {mode}")
-    if mode == "as-is" or not len(counts):
-        return counts
-    if mode == "square-root":
-        return _share_out(int(counts.sum()), np.sqrt(counts))
-    return np.full_like(counts, counts.max() if mode == "over" else counts.min())
+    frequency = Counter(index for label in labels for index in label or ())
+    members: dict[int, list[int]] = {}
+    rest = [sample for sample, label in enumerate(labels) if label is None]
+    for sample, label in enumerate(labels):
+        if label is not None:
+            own = min(label, key=lambda index: (frequency[index], index), default=-1)
+            members.setdefault(own, []).append(sample)
+    groups = [np.array(members[key], int) for key in sorted(members)]
+    wanted = counts = np.array([len(group) for group in groups], int)
+    if mode == "square-root" and groups:
+        wanted = _share_out(int(counts.sum()), np.sqrt(counts))
+    elif mode != "as-is" and groups:
+        wanted = np.full_like(counts, counts.max() if mode == "over" else counts.min())
+    drawn = [_draw(group, int(n), rng) for group, n in zip(groups, wanted, strict=True)]
+    return rng.permutation(np.concatenate([*drawn, np.array(rest, int)]))
 
 
 def _share_out(total: int, weights: np.ndarray) -> np.ndarray:

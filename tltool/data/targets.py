@@ -22,9 +22,7 @@ LEAST_VISIBLE = 0.1
 def _array(name: str, value: Any, shape: tuple[int | None, ...], kind: type) -> np.ndarray:
     found = np.asarray(value)
     found = found.reshape(0, *shape[1:]) if found.size == 0 and shape[1:] != (None,) else found
-    fits = found.ndim == len(shape) and all(
-        wanted in (None, side) for wanted, side in zip(shape, found.shape, strict=True)
-    )
+    fits = found.ndim == len(shape) and shape[1] in (None, found.shape[1])
     if not fits or found.dtype.kind not in ("buif" if kind is float else "bui"):
         sides = ", ".join("n" if side is None else str(side) for side in shape)
         raise UsageError(
@@ -65,11 +63,7 @@ class Targets:
     def __post_init__(self) -> None:
         if self.mask is not None:
             mask = _array("mask", self.mask, (None, None), int)
-            if (
-                mask.dtype != np.uint8
-                and mask.size
-                and not (0 <= mask.min() <= mask.max() <= UNLABELLED)
-            ):
+            if mask.size and not 0 <= mask.min() <= mask.max() <= UNLABELLED:
                 raise UsageError(
                     f"`mask`: expected classes in 0..{UNLABELLED}, received {mask.min()} to"
                     f" {mask.max()}"

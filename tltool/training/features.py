@@ -10,11 +10,12 @@ from keras import layers, tree
 
 from tltool.data.stream import Batches, for_model, room_for
 from tltool.models.network import Classifier
-from tltool.progress import Bar, progress_bar
+from tltool.progress import progress_bar
 from tltool.training.stages import FIXED
 
 # What has no weights and draws nothing is computed once too.
 _STILL = (
+    layers.InputLayer,
     layers.Cropping2D,
     layers.GlobalAveragePooling2D,
     layers.GlobalMaxPooling2D,
@@ -40,14 +41,6 @@ class Halves:
     head: keras.Model
 
 
-def _moves(layer: keras.Layer, backbone: set[str]) -> bool:
-    """Whether a layer's answer to the same features changes while training goes on."""
-    if layer.trainable_weights:
-        return True
-    # Of the backbone all is computed as in use, its dropout too.
-    return layer.name not in backbone and not isinstance(layer, (*_STILL, layers.InputLayer))
-
-
 def _cut(classifier: Classifier) -> keras.KerasTensor:
     """The last tensor that all goes through, before anything that moves."""
     backbone = {layer.name for layer in classifier.backbone_layers}
@@ -61,7 +54,9 @@ def _cut(classifier: Classifier) -> keras.KerasTensor:
     cut: keras.KerasTensor = classifier.model.input
     open_ones: dict[int, keras.KerasTensor] = {}
     for place, layer in enumerate(every):
-        if _moves(layer, backbone):
+        # Of the backbone all is computed as in use, its dropout too.
+        still = layer.name in backbone or isinstance(layer, _STILL)
+        if layer.trainable_weights or not still:
             break
         open_ones |= {id(tensor): tensor for tensor in tree.flatten(layer.output)}
         open_ones = {key: t for key, t in open_ones.items() if last_use.get(key, -1) > place}
@@ -104,19 +99,6 @@ class Draw:
     targets: dict[str, np.ndarray]
 
 
-def _compute(frozen: keras.Model, batches: Batches, limit: int, bar: Bar) -> Draw:
-    shape = (batches.samples, *frozen.outputs[0].shape[1:])
-    features = room_for(shape, np.float32, limit)
-    told: list[dict[str, np.ndarray]] = []
-    done = 0
-    for images, targets in batches.stream():
-        features[done : done + len(images)] = frozen.predict_on_batch(images)
-        done += len(images)
-        told.append(targets)
-        bar.advance()
-    return Draw(features, {k: np.concatenate([t[k] for t in told]) for k in told[0]})
-
-
 def compute_draws(
     frozen: keras.Model, batches: Batches, epochs: Sequence[int], title: str
 ) -> list[Draw]:
@@ -135,7 +117,17 @@ def compute_draws(
     with progress_bar(title, len(epochs) * len(batches), "batches") as bar:
         for epoch in epochs:
             batches.start(epoch)
-            draws.append(_compute(frozen, batches, _MEMORY_LIMIT // len(epochs), bar))
+            shape = (batches.samples, *frozen.outputs[0].shape[1:])
+            features = room_for(shape, np.float32, _MEMORY_LIMIT // len(epochs))
+            told: list[dict[str, np.ndarray]] = []
+            done = 0
+            for images, targets in batches.stream():
+                features[done : done + len(images)] = frozen.predict_on_batch(images)
+                done += len(images)
+                told.append(targets)
+                bar.advance()
+            every = {name: np.concatenate([t[name] for t in told]) for name in told[0]}
+            draws.append(Draw(features, every))
     return draws
 
 

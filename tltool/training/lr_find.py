@@ -117,16 +117,11 @@ class _Rise(keras.callbacks.Callback):
         loss = float((logs or {})["loss"])
         self._bar.advance(1, f"rate {self._rates[len(self.losses)]:.1e} loss {loss:.3f}")
         self.losses.append(loss)
-        if self._diverged(loss) or len(self.losses) == len(self._rates):
+        done, number = len(self.losses), len(self._rates)
+        # Divergence is not one bad batch: the median of the last few.
+        high = np.median(self.losses[-5:]) > _DIVERGED * _start_level(np.array(self.losses))
+        if not math.isfinite(loss) or (done >= _START * number and high) or done == number:
             self.model.stop_training = True
-
-    def _diverged(self, loss: float) -> bool:
-        # One bad batch is not it: the median of the last few.
-        enough = len(self.losses) >= _START * len(self._rates)
-        recent = float(np.median(self.losses[-5:]))
-        return not math.isfinite(loss) or (
-            enough and recent > _DIVERGED * _start_level(np.array(self.losses))
-        )
 
 
 def lr_find(
@@ -211,7 +206,13 @@ def lr_find(
             callbacks=[rise],
         )
     found = _found(rates, np.array(rise.losses))
-    _write(found, path, recipe, stage)
+    rows = zip(found.rates, found.losses, found.smoothed, strict=True)
+    with atomic_path(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("rate", "loss", "smoothed"))
+        writer.writerows([f"{number:.6g}" for number in row] for row in rows)
+    with atomic_path(path) as partial:
+        _draw(found, partial, f"{recipe.backbone.name}, stage {stage} of {len(stages)}")
     return found
 
 
@@ -227,17 +228,6 @@ def _found(rates: np.ndarray, losses: np.ndarray) -> FoundRates:
     return FoundRates(rates, losses, smoothed, *suggest(rates, smoothed))
 
 
-def _write(found: FoundRates, path: Path, recipe: Recipe, stage: int) -> None:
-    rows = zip(found.rates, found.losses, found.smoothed, strict=True)
-    with atomic_path(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("rate", "loss", "smoothed"))
-        writer.writerows([f"{number:.6g}" for number in row] for row in rows)
-    title = f"{recipe.backbone.name}, stage {stage} of {len(recipe.training.stages)}"
-    with atomic_path(path) as partial:
-        _draw(found, partial, title)
-
-
 def _draw(found: FoundRates, path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
@@ -245,11 +235,11 @@ def _draw(found: FoundRates, path: Path, title: str) -> None:
     axes = figure.add_subplot()
     axes.plot(found.rates, found.losses, color="0.75", linewidth=1, label="loss of a step")
     axes.plot(found.rates, found.smoothed, color="#1f5fa8", linewidth=2, label="smoothed")
-    place = int(np.argmin(np.abs(found.rates - found.steepest)))
-    axes.plot(found.steepest, found.smoothed[place], "o", color="#c8451b", markersize=8)
+    steepest = found.steepest, found.smoothed[np.argmin(np.abs(found.rates - found.steepest))]
+    axes.plot(*steepest, "o", color="#c8451b", markersize=8)
     axes.annotate(
         f"steepest: {found.steepest:.1e}",
-        (found.steepest, found.smoothed[place]),
+        steepest,
         xytext=(8, 12),
         textcoords="offset points",
         color="#c8451b",
@@ -266,9 +256,7 @@ def _draw(found: FoundRates, path: Path, title: str) -> None:
     top = float(np.max(found.smoothed[: int(np.argmin(found.smoothed)) + 1]))
     bottom = float(np.min(found.smoothed))
     axes.set_ylim(bottom - 0.15 * (top - bottom), top + 0.6 * (top - bottom))
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("training loss")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)

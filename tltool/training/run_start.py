@@ -43,11 +43,8 @@ class RunStart:
 
     def save(self, folder: Path) -> None:
         """Write into the checkpoints of `folder`."""
-        content = {
-            **self.__dict__,
-            "data": str(self.data if self.in_memory else self.data.resolve()),
-        }
-        write_json(folder / CHECKPOINTS / BEGUN_NAME, content)
+        data = str(self.data if self.in_memory else self.data.resolve())
+        write_json(folder / CHECKPOINTS / BEGUN_NAME, {**self.__dict__, "data": data})
 
     def check_data(self, fingerprint: str, folder: Path) -> None:
         """Raise `DataError` where the data are not those that the run began with."""
@@ -86,11 +83,6 @@ def check_same_recipe(begun: dict[str, Any], received: Recipe, folder: Path) -> 
         )
 
 
-def _as_today(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe that an earlier tltool resolved, with the keys of today and defaults of new ones."""
-    return make_recipe(upgrade_keys(recipe)).model_dump(mode="json")
-
-
 def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Recipe, State | None]:
     """Open what is needed to go on with a run.
 
@@ -123,13 +115,13 @@ def open_unfinished(folder: Path, recipe: Recipe | None) -> tuple[RunStart, Reci
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        content |= {"data": Path(content["data"]), "recipe": _as_today(content["recipe"])}
-        begun = RunStart(**content)
+        # With the keys of today and defaults of new ones, where an earlier tltool resolved it.
+        resolved = make_recipe(upgrade_keys(content["recipe"])).model_dump(mode="json")
+        begun = RunStart(**{**content, "data": Path(content["data"]), "recipe": resolved})
     except (ValueError, TypeError, KeyError, RecipeError) as error:
         raise ModelError(f"{path}: expected what a run began with: {error}") from error
     stored = load_recipe(folder / RECIPE_NAME)
-    for given in (stored, recipe):
-        if given is not None:
-            check_same_recipe(begun.recipe, given, folder)
+    for given in filter(None, (stored, recipe)):
+        check_same_recipe(begun.recipe, given, folder)
     state = folder / CHECKPOINTS / STATE_NAME
     return begun, stored, load_state(state) if state.exists() else None

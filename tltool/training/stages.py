@@ -29,12 +29,11 @@ def _from_patterns(
                 f"{where}: {pattern} matches no layer of the backbone. Its layers are"
                 f" {_some(names)}; a pattern matches a whole name, and head is the head"
             )
-    rates = {}
-    for name in names:
-        told = next((v for p, v in patterns.items() if re.fullmatch(p, name)), "frozen")
-        rates[name] = 0.0 if told == "frozen" else float(told)
-    head = patterns.get("head", 1.0)
-    return rates | dict.fromkeys(_head(classifier), 0.0 if head == "frozen" else float(head))
+    told = {
+        name: next((v for p, v in patterns.items() if re.fullmatch(p, name)), "frozen")
+        for name in names
+    } | dict.fromkeys(_head(classifier), patterns.get("head", 1.0))
+    return {name: 0.0 if value == "frozen" else float(value) for name, value in told.items()}
 
 
 def _head(classifier: Classifier) -> list[str]:
@@ -42,21 +41,8 @@ def _head(classifier: Classifier) -> list[str]:
     return [layer.name for layer in classifier.model.layers if layer.name not in inside]
 
 
-def _some(names: Sequence[str], number: int = 8) -> str:
-    if len(names) <= 2 * number:
-        return ", ".join(names)
-    return ", ".join([*names[:number], "...", *names[-number:]])
-
-
-def _since(classifier: Classifier, start: str, where: str) -> set[str]:
-    names = [name for block in classifier.blocks for name in block]
-    for place, name in enumerate(names):
-        if name == start or name.startswith(f"{start}_"):
-            return set(names[place:])
-    raise RecipeError(
-        f"{where}: no block or layer of the backbone is called {start}. Its layers are"
-        f" {_some(names)}"
-    )
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 16 else [*names[:8], "...", *names[-8:]])
 
 
 def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> dict[str, float]:
@@ -78,14 +64,20 @@ def layer_rates(classifier: Classifier, stage: StageRecipe, where: str = "") -> 
     if isinstance(train, dict) and not {"top", "from"} & set(train):
         rates = _from_patterns(classifier, train, where)
     else:
-        inside = {layer.name for layer in classifier.backbone_layers}
-        chosen: set[str] = set()
-        if train == "all":
-            chosen = inside
-        elif isinstance(train, dict) and "from" in train:
-            chosen = _since(classifier, str(train["from"]), where)
+        inside = [layer.name for layer in classifier.backbone_layers]
+        chosen = inside if train == "all" else []
+        if isinstance(train, dict) and "from" in train:
+            names, start = [n for block in classifier.blocks for n in block], str(train["from"])
+            found = (n == start or n.startswith(f"{start}_") for n in names)
+            place = next((place for place, is_it in enumerate(found) if is_it), None)
+            if place is None:
+                raise RecipeError(
+                    f"{where}: no block or layer of the backbone is called {start}. Its layers are"
+                    f" {_some(names)}"
+                )
+            chosen = names[place:]
         elif isinstance(train, dict):
-            chosen = {n for block in classifier.blocks[-int(train["top"]) :] for n in block}
+            chosen = [n for block in classifier.blocks[-int(train["top"]) :] for n in block]
         rates = {name: float(name in chosen) for name in inside}
         rates |= dict.fromkeys(_head(classifier), 1.0)
     for height, block in enumerate(reversed(classifier.blocks), 1):
