@@ -23,7 +23,9 @@ def fill(folder, number, start=0):
 
 
 def names(dataset, split):
-    return sorted(f"{dataset.classes[label(s)]}/{s.path.name}" for s in dataset.samples[split])
+    return sorted(
+        f"{dataset.tasks[0].classes[label(s)]}/{s.path.name}" for s in dataset.samples[split]
+    )
 
 
 def label(sample):
@@ -43,7 +45,7 @@ def test_given_splits_are_taken_as_they_are(tmp_path):
         for name in ("b", "a"):
             fill(tmp_path / split / name, number)
     dataset = read_folders(tmp_path)
-    assert dataset.classes == ["a", "b"]
+    assert list(dataset.tasks[0].classes) == ["a", "b"]
     for split, number in zip(SPLITS, (3, 2, 1), strict=True):
         assert dataset.counts(split) == {"a": number, "b": number}
         assert all(
@@ -110,7 +112,7 @@ def test_other_files_and_hidden_folders_are_nothing(flat):
     (flat / "pup" / "notes.txt").write_text("x")
     (flat / "README").write_text("x")
     dataset = read_folders(flat)
-    assert dataset.classes == ["adult", "pup"]
+    assert list(dataset.tasks[0].classes) == ["adult", "pup"]
     assert sum(len(dataset.samples[split]) for split in SPLITS) == 30
 
 
@@ -248,7 +250,7 @@ def listed(folder, place):
 def test_folder_with_a_manifest_alone_is_read_by_it(tmp_path, place):
     folder = listed(tmp_path / "data", place)
     dataset = read_dataset(folder, Recipe())
-    assert dataset.classes == ["a", "b"]
+    assert list(dataset.tasks[0].classes) == ["a", "b"]
     assert dataset.source == folder / "manifest.csv"
     assert read_dataset(dataset.source, Recipe()).summary() == dataset.summary()
 
@@ -260,14 +262,14 @@ def test_recipe_can_ask_for_what_only_a_manifest_tells(flat, told):
     images = flat.glob("*/*.png")
     rows = "".join(f"{p.relative_to(flat)},{p.parent.name[0]},{p.stem}\n" for p in images)
     (flat / "manifest.csv").write_text("path,label,nest\n" + rows)
-    assert read_dataset(flat, Recipe.model_validate(told)).classes == ["a", "p"]
+    assert list(read_dataset(flat, Recipe.model_validate(told)).tasks[0].classes) == ["a", "p"]
 
 
 def test_class_folders_come_before_a_manifest(flat, caplog):
     logging.getLogger("tltool").propagate = True
     (flat / "manifest.csv").write_text("path,label\nnone.png,a\n")
     with caplog.at_level(logging.WARNING, "tltool"):
-        assert read_dataset(flat, Recipe()).classes == ["adult", "pup"]
+        assert list(read_dataset(flat, Recipe()).tasks[0].classes) == ["adult", "pup"]
     assert "the folders are read. To read the manifest, name it" in caplog.text
 
 

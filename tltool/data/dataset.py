@@ -148,23 +148,6 @@ class Dataset:
         return {"folder": str(self.source.resolve())}
 
     @property
-    def classes(self) -> list[str]:
-        """Class names of the single task.
-
-        Raises
-        ------
-        UsageError
-            Where there are several tasks.
-        """
-        if len(self.tasks) != 1:
-            names = ", ".join(task.name for task in self.tasks)
-            raise UsageError(
-                f"{self.source}: expected one task, received {names}. Choose one of these columns"
-                " under tasks: in the recipe"
-            )
-        return list(self.tasks[0].classes)
-
-    @property
     def background(self) -> str | None:
         """The class that means "nothing here": as the recipe or the patches say, or by its name."""
         names = [name for task in self.tasks for name in task.classes]

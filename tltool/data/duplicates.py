@@ -65,8 +65,7 @@ class _Prints:
     hashes: np.ndarray
     thumbnails: np.ndarray
 
-    def rows(self, start: int, stop: int) -> "_Prints":
-        part = slice(start, stop)
+    def rows(self, part: slice) -> "_Prints":
         return _Prints(self.indices[part], self.hashes[part], self.thumbnails[part])
 
 
@@ -108,8 +107,7 @@ def _prints(images: np.ndarray) -> _Prints:
 def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Whether thumbnails (..., 256) are of one picture."""
     near = np.abs(first - second).mean(axis=-1) <= _DIFFERENCE
-    first = first - first.mean(axis=-1, keepdims=True)
-    second = second - second.mean(axis=-1, keepdims=True)
+    first, second = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
     result: np.ndarray = near & ((first * second).sum(axis=-1) >= _CORRELATION * scale)
     return result
@@ -166,7 +164,7 @@ def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = THRESHOLD
             continue
         step = max(1, min(_ROWS, _AT_ONCE // len(known.indices)))
         for start in range(0, len(asked.indices), step):
-            found = _closest(known, asked.rows(start, start + step), threshold)
+            found = _closest(known, asked.rows(slice(start, start + step)), threshold)
             pairs += [
                 Pair(split_a, int(own), split_b, int(index), int(distance))
                 for index, own, distance in zip(*found, strict=True)

@@ -232,10 +232,8 @@ def report_table(report: DataReport) -> tuple[list[str], list[list[str]], list[i
     # An empty line between the classes and the sums.
     lines.append([""] * (len(splits) + 3))
     lines.append(["", "images", *(str(report.images[split]) for split in splits), ""])
-    areas = [f"{report.megapixels[split]:.2f}" for split in splits]
-    lines.append(["", "megapixels", *areas, ""])
-    unreadable = [len(report.unreadable.get(split, ())) for split in splits]
-    if any(unreadable):
+    lines.append(["", "megapixels", *(f"{report.megapixels[s]:.2f}" for s in splits), ""])
+    if any(unreadable := [len(report.unreadable.get(split, ())) for split in splits]):
         lines.append(["", "unreadable", *map(str, unreadable), ""])
     header = ["task", "class", *splits, "share"]
     if len(tasks) == 1:

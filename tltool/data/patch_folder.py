@@ -53,8 +53,7 @@ def read_patches(folder: Path) -> tuple[PatchFacts, list[Row]]:
         )
     with manifest.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in CUT_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
+        if missing := [name for name in CUT_COLUMNS if name not in (reader.fieldnames or ())]:
             raise DataError(
                 f"{manifest}: expected a column {missing[0]}, as `tltool.patches()` writes"
             )
@@ -303,11 +302,9 @@ def cut_again(
         for image, own in groupby(rows, key=lambda row: row["image"]):
             with Raster(image) as raster:
                 for row in own:
-                    name = raster.path.name
-                    x, y, score = float(row["x"]), float(row["y"]), row.get("score")
-                    sure, source = as_score(score, row["path"]), row.get("source") or ""
-                    point = Point(name, x, y, row["label"], sure, source)
-                    writer.write(raster, point, row["split"])
+                    x, y, sure = row["x"], row["y"], as_score(row.get("score"), row["path"])
+                    where = float(x), float(y), row["label"], sure, row.get("source") or ""
+                    writer.write(raster, Point(raster.path.name, *where), row["split"])
                     bar.advance()
         writer.finish(facts.gsd)
     return result

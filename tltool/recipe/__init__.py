@@ -22,7 +22,6 @@ from tltool.recipe.parts import (
     Recipe,
     Sampling,
     TaskRecipe,
-    TrainingRecipe,
 )
 from tltool.recipe.stages import StageRecipe
 
@@ -36,7 +35,6 @@ __all__ = [
     "Sampling",
     "StageRecipe",
     "TaskRecipe",
-    "TrainingRecipe",
     "load_recipe",
     "make_recipe",
     "override_recipe",

@@ -44,8 +44,8 @@ def upgrade_keys(content: Any) -> Any:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that are installed with tltool."""
-    folder = resources.files("tltool.recipes")
-    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml"))
+    names = [file.name for file in resources.files("tltool.recipes").iterdir()]
+    return sorted(Path(name).stem for name in names if name.endswith(".yaml"))
 
 
 def recipe_text(source: str | Path) -> str:
@@ -72,13 +72,6 @@ def recipe_text(source: str | Path) -> str:
     return (resources.files("tltool.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
 
 
-def _is_of_run(path: Path) -> bool:
-    """Whether a recipe is that of a run folder: written by tltool, maybe an earlier one."""
-    return path.name == "recipe.yaml" and any(
-        path.with_name(name).exists() for name in ("model.keras", "checkpoints")
-    )
-
-
 def _set_value(content: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
@@ -89,7 +82,8 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
     *parents, last = path.split(".")
     place: Any = content
     for depth, key in enumerate(parents, 1):
-        place = _enter(place, key, path)
+        listed = isinstance(place, list)
+        place = place[_list_index(place, key, path)] if listed else place.setdefault(key, {})
         if not isinstance(place, dict | list):
             above = ".".join(parents[:depth])
             raise RecipeError(
@@ -111,12 +105,6 @@ def _set_value(content: dict[str, Any], assignment: str) -> None:
         # A stage has one of the two.
         place.update(epochs=None, steps=None)
     place[last] = value
-
-
-def _enter(place: Any, key: str, path: str) -> Any:
-    if isinstance(place, list):
-        return place[_list_index(place, key, path)]
-    return place.setdefault(key, {})
 
 
 def _list_index(place: list[Any], key: str, path: str) -> int:
@@ -148,8 +136,7 @@ def stage_assignments(stages: int, **values: Sequence[Any] | None) -> list[str]:
                 f"`{key}`: expected {stages} number{'s' * (stages > 1)}, one for each stage of the"
                 f" recipe (gradual: n counts as n), received {len(numbers)}"
             )
-        pairs = enumerate(numbers or ())
-        texts += [f"training.stages.{place}.{key}={value}" for place, value in pairs]
+        texts += [f"training.stages.{i}.{key}={value}" for i, value in enumerate(numbers or ())]
     return texts
 
 
@@ -203,9 +190,8 @@ def override_recipe(
             raise UsageError(f"`{name}`: no such parameter{_nearest(name, known)}")
         if key is None or value is None:
             continue
-        *parents, last = (key.removesuffix(".name") if isinstance(value, Mapping) else key).split(
-            "."
-        )
+        whole = isinstance(value, Mapping)
+        *parents, last = (key.removesuffix(".name") if whole else key).split(".")
         part = changes
         for parent in parents:
             part = part.setdefault(parent, {})
@@ -213,12 +199,9 @@ def override_recipe(
     if keywords.get("epochs") is not None and keywords.get("steps") is not None:
         raise UsageError("`steps`: expected epochs or steps, received both")
     stages = len(load_recipe(source, changes, assignments).training.stages)
-    per_stage = {name: keywords.get(name) for name in _IN_STAGES}
-    texts = stage_assignments(
-        stages,
-        **{k: (v,) * stages if isinstance(v, int | float) else v for k, v in per_stage.items()},
-    )
-    return load_recipe(source, changes, (*texts, *assignments))
+    given = {name: keywords.get(name) for name in _IN_STAGES}
+    each = {k: (v,) * stages if isinstance(v, int | float) else v for k, v in given.items()}
+    return load_recipe(source, changes, (*stage_assignments(stages, **each), *assignments))
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,7 +341,10 @@ def load_recipe(
             content = yaml.safe_load(recipe_text(source))
         except yaml.YAMLError as error:
             raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
-        if _is_of_run(Path(source)):
+        path = Path(source)
+        beside = (path.with_name(name) for name in ("model.keras", "checkpoints"))
+        # Of a run folder: written by tltool, maybe an earlier one.
+        if path.name == "recipe.yaml" and any(each.exists() for each in beside):
             content = upgrade_keys(content)
     if not isinstance(content or {}, Mapping):
         raise RecipeError(f"{name}: expected keys and values, received {type(content).__name__}")

@@ -103,18 +103,6 @@ Schedule = Annotated[
 Train = str | dict[str, int | float | str]
 
 
-# Each is a mapping of its own, not a pattern beside others.
-_WORDS = ("top", "gradual", "from")
-
-
-def _check_word(word: str, value: Any) -> None:
-    if word == "from":
-        if not (isinstance(value, str) and value):
-            raise ValueError("expected {from: name} with the name of a block or layer")
-    elif type(value) is not int or value < 1:
-        raise ValueError(f"expected {{{word}: n}} with n blocks, 1 or more")
-
-
 def _multiple(pattern: Any, value: Any) -> Any:
     """What a pattern says: ``frozen`` or a number."""
     try:
@@ -222,7 +210,8 @@ class StageRecipe(Part):
                 "expected head, frozen, all, {top: n}, {from: block}, {gradual: n}"
                 " or {pattern: multiple of the rate or frozen}"
             )
-        word = next((word for word in _WORDS if word in value), None)
+        # Each is a mapping of its own, not a pattern beside others.
+        word = next((word for word in ("top", "gradual", "from") if word in value), None)
         if word is None:
             return {str(pattern): _multiple(pattern, told) for pattern, told in value.items()}
         if len(value) > 1:
@@ -230,7 +219,11 @@ class StageRecipe(Part):
                 f"expected {{{word}: ...}} alone; rates of single layers or of the head take"
                 " patterns instead"
             )
-        _check_word(word, value[word])
+        told = value[word]
+        if word == "from" and not (isinstance(told, str) and told):
+            raise ValueError("expected {from: name} with the name of a block or layer")
+        if word != "from" and (type(told) is not int or told < 1):
+            raise ValueError(f"expected {{{word}: n}} with n blocks, 1 or more")
         return value
 
     @model_validator(mode="after")

@@ -82,15 +82,14 @@ class Run:
         across = (width - 2 * edge) / max(1, len(self.history) - 1)
         up = (height - 2 * edge) / top
         for key, colour in (("loss", "#8a8f98"), ("val_loss", "#1f5fa8")):
-            points = " ".join(
+            points = [
                 f"{edge + (row['epoch'] - 1) * across:.1f},{height - edge - row[key] * up:.1f}"
                 for row in self.history
                 if key in row
-            )
+            ]
             if points:
-                lines.append(
-                    f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-                )
+                line = f'points="{" ".join(points)}" fill="none" stroke="{colour}"'
+                lines.append(f'<polyline {line} stroke-width="2"/>')
                 legend.append(f'<span style="color:{colour}">{key}</span>')
         said = html.escape(", ".join([f"{len(self.history)} epochs", *self._scores()]))
         return (
@@ -149,10 +148,9 @@ def _train(
         for layer, source in zip(model.layers, trained.layers, strict=True):
             give_weights(layer, source.get_weights())
     network = LoadedNetwork(None, prepared.sidecar, tuple(dataset.tasks), model)
+    averaged = recipe.tta == "d4"
     metrics: dict[str, Any] = {
-        split: split_metrics(
-            network, prepared.loaded[split], training.batch_size, recipe.tta == "d4"
-        )
+        split: split_metrics(network, prepared.loaded[split], training.batch_size, averaged)
         for split in ("valid", "test")
         if len(prepared.loaded[split])
     }
@@ -278,15 +276,9 @@ def finetune(
     in_memory = prepared.dataset.in_memory
     note = f"data: {_in_words(prepared)}; resume with them in hand" if in_memory else ""
     prepared.recipe.save(folder / RECIPE_NAME, note)
-    RunStart(
-        prepared.dataset.source,
-        prepared.fingerprint,
-        strict,
-        prepared.recipe.model_dump(mode="json"),
-        in_memory,
-        classes,
-        scale,
-    ).save(folder)
+    resolved, source = prepared.recipe.model_dump(mode="json"), prepared.dataset.source
+    begun = RunStart(source, prepared.fingerprint, strict, resolved, in_memory, classes, scale)
+    begun.save(folder)
     return _train(prepared, folder, None, started, callbacks)
 
 
@@ -355,7 +347,6 @@ def resume(
     if state is None:
         logger.info("%s: no epoch was finished; from the beginning", folder)
     elif state.stage < stages:
-        logger.info(
-            "%s: on from stage %d of %d, epoch %d", folder, state.stage + 1, stages, state.epoch + 1
-        )
+        at = (state.stage + 1, stages, state.epoch + 1)
+        logger.info("%s: on from stage %d of %d, epoch %d", folder, *at)
     return _train(prepared, folder, state, started, callbacks)

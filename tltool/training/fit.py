@@ -177,11 +177,8 @@ def _material(
 ) -> tuple[keras.Model, Any, Any]:
     """The whole network on images, or what trains on features that are computed here."""
     if not isinstance(train, Batches):
-        return (
-            classifier.model,
-            train.batches_from(first, done, steps_per_epoch(train, stage)),
-            valid,
-        )
+        images = train.batches_from(first, done, steps_per_epoch(train, stage))
+        return classifier.model, images, valid
     cached = stage.cache == "frozen" or backbone_is_frozen(classifier)
     halves = halve(classifier) if stage.draws and cached else None
     if halves is None:
@@ -205,12 +202,6 @@ def _log_stage(number: int, stages: int, history: History, keep: Keep) -> None:
     row = rows[-1] if keep == "last" else min(rows, key=lambda r: r[key])
     names = [prefix + name for name in metric_names() for prefix in ("", "val_")]
     shown = [k for k in (*names, "val_loss") if k in row]
-    logger.info(
-        "stage %d of %d: %d epochs, %s %d: %s",
-        number,
-        stages,
-        len(rows),
-        keep,
-        row["epoch"],
-        ", ".join(f"{k} {row[k]:.3f}" for k in shown),
-    )
+    numbers = ", ".join(f"{k} {row[k]:.3f}" for k in shown)
+    told = (number, stages, len(rows), keep, row["epoch"], numbers)
+    logger.info("stage %d of %d: %d epochs, %s %d: %s", *told)
