@@ -48,6 +48,7 @@ class _AnnotatedImage:
     path: Path
     points: list[Point]
     known: list[Point]
+    coverage: Coverage
 
 
 def check_inside(raster: AnyRaster, points: Sequence[Point]) -> None:
@@ -80,7 +81,7 @@ def _select(
             missed.append(path)
         if covered.any():
             own = [point for point, taken in zip(points, covered, strict=True) if taken]
-            selected.append(_AnnotatedImage(path, own, points))
+            selected.append(_AnnotatedImage(path, own, points, coverage))
         result.outside += int((~covered).sum())
     if not selected:
         if settings.aoi is not None and missed:
@@ -132,11 +133,7 @@ def _centres(points: Sequence[Point]) -> np.ndarray:
 
 
 def _plan(
-    raster: Raster,
-    image: _AnnotatedImage,
-    group: int | None,
-    settings: _Settings,
-    rng: np.random.Generator,
+    image: _AnnotatedImage, group: int | None, settings: _Settings, rng: np.random.Generator
 ) -> tuple[list[tuple[Point, int]], Blocks | None]:
     """Choose the patches to cut from one image, backgrounds for each split by its animals.
 
@@ -152,8 +149,7 @@ def _plan(
     Blocks or None
         How the image is divided, where it is.
     """
-    coverage = Coverage.load(raster, settings.aoi, settings.ignore)
-    left, top, right, bottom = coverage.extent
+    left, top, right, bottom = image.coverage.extent
     size, origin = (right - left, bottom - top), (left, top)
     centres, blocks = _centres(image.points), None
     if group is None:
@@ -177,7 +173,9 @@ def _plan(
         for start in range(0, len(candidates), max(1, number)):
             part = candidates[start : start + max(1, number)]
             lefts, tops = (part - settings.size // 2).T
-            chosen = np.concatenate([chosen, part[coverage.holds(lefts, tops, settings.size)]])
+            chosen = np.concatenate(
+                [chosen, part[image.coverage.holds(lefts, tops, settings.size)]]
+            )
             if len(chosen) >= number:
                 break
         if len(chosen) < number:
@@ -190,9 +188,10 @@ def _plan(
                 settings.distance,
                 " and inside the area" if settings.aoi or settings.ignore else "",
             )
-        for x, y in chosen[:number].astype(float).tolist():
-            point = Point(image.path.name, x, y, settings.background, where="drawn")
-            planned.append((point, split))
+        planned += [
+            (Point(image.path.name, x, y, settings.background, where="drawn"), split)
+            for x, y in chosen[:number].astype(float).tolist()
+        ]
     # A compressed image is decoded once that way.
     return sorted(planned, key=lambda plan: plan[0].y), blocks
 
@@ -340,7 +339,7 @@ def patches(
         for image, group in zip(selected, groups, strict=True):
             with Raster(image.path) as raster:
                 gsds.add(raster.gsd)
-                planned, blocks = _plan(raster, image, group, settings, rng)
+                planned, blocks = _plan(image, group, settings, rng)
                 if blocks is not None:
                     writer.divided(raster, blocks.as_rectangles())
                 for point, index in planned:

@@ -6,19 +6,3 @@ from tltool.raster.bands import Scale, parse_scale
 from tltool.raster.reading import Image, Raster, as_zoom, enlarge
 from tltool.raster.resampling import AnyRaster, ResampledRaster
 from tltool.raster.writing import MapGeoreference, MapWriter
-
-__all__ = [
-    "AnyRaster",
-    "Area",
-    "ArrayRaster",
-    "Image",
-    "MapGeoreference",
-    "MapWriter",
-    "Raster",
-    "ResampledRaster",
-    "Scale",
-    "as_zoom",
-    "enlarge",
-    "load_area",
-    "parse_scale",
-]

@@ -24,22 +24,3 @@ from tltool.recipe.parts import (
     TaskRecipe,
 )
 from tltool.recipe.stages import StageRecipe
-
-__all__ = [
-    "BACKBONE_NAMES",
-    "BackboneRecipe",
-    "HeadRecipe",
-    "Keep",
-    "LossRecipe",
-    "Recipe",
-    "Sampling",
-    "StageRecipe",
-    "TaskRecipe",
-    "load_recipe",
-    "make_recipe",
-    "override_recipe",
-    "recipe_names",
-    "recipe_text",
-    "stage_assignments",
-    "upgrade_keys",
-]
