@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tltool.data.dataset import Dataset, Sample
+from tltool.data.dataset import Dataset, Sample, by_split
 from tltool.data.images import fit_side
-from tltool.data.splits import SPLITS, stratified_split
+from tltool.data.splits import stratified_split
 from tltool.data.stream import Augment, for_model, mixed
 from tltool.errors import DataError, UsageError
 from tltool.prefetch import default_workers, prefetch
@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 Scale = tuple[float, float] | None
 # Names of the classes, of the only task or of each.
 Classes = Sequence[str] | Mapping[str, Sequence[str]] | None
-
-# Parts of an endless stream after which the network is validated.
-_PARTS = 10
 
 
 def as_images(images: Any, scale: Scale = None, name: str = "x") -> np.ndarray:
@@ -272,8 +269,7 @@ def read_arrays(
                 having = [i for i, of_sample in enumerate(members) if index in of_sample]
                 if having and not (drawn[having] == 0).any():
                     drawn[having[0]] = 0
-        parts = [np.flatnonzero(drawn == number) for number in range(len(SPLITS))]
-        divided = dict(zip(SPLITS, ([samples[i] for i in part] for part in parts), strict=True))
+        divided = by_split(samples, drawn)
     return Dataset(
         Path(f"arrays in memory: {len(samples)} images"),
         tasks,
@@ -483,7 +479,7 @@ class StreamBatches:
                 "`steps`: expected a number of steps for each stage, since `data` has no known end;"
                 " received epochs"
             )
-        return -(-steps // _PARTS)
+        return -(-steps // 10)
 
     def batches_from(self, first: int, done: int, per_epoch: int) -> Iterator[Any]:
         """Batches without end, from an epoch of a stage on.

@@ -8,9 +8,8 @@ import numpy as np
 
 from tltool.data.splits import SPLITS, Fractions
 
-# Positions along an axis where an image may be cut, plus one; points weighed at most.
+# Positions along an axis where an image may be cut, plus one.
 _CUTS = 40
-_WEIGHED = 1000
 
 
 @dataclass(frozen=True)
@@ -199,12 +198,12 @@ def cut_into_blocks(
     fractions : three floats
         Shares of train, valid and test.
     seed : int
-        Draws the points that stand for all where they are very many.
+        Draws the points that stand for all where there are more than a thousand.
     origin : (x, y)
         Where the part begins, px.
     """
     points = np.asarray(positions, float).reshape(-1, 2)
-    chosen = np.random.default_rng(seed).permutation(len(points))[:_WEIGHED]
+    chosen = np.random.default_rng(seed).permutation(len(points))[:1000]
     points, names = points[chosen], np.asarray(labels)[chosen]
     kinds = np.unique(names, return_inverse=True)[1]
     places = [

@@ -14,7 +14,6 @@ from tltool.data.targets import Targets
 from tltool.errors import DataError, UsageError
 from tltool.tasks.task import Label, Task
 
-_BACKGROUND_NAMES = ("backgrounds", "background")
 FACTS_NAME = "patches.json"
 
 # x0, y0, x1, y1, px; None: to the image's end and beyond.
@@ -190,6 +189,14 @@ class Dataset:
         return (sample.path.relative_to(self.folder) if inside else sample.path).as_posix()
 
 
+def by_split(samples: Sequence[Sample], splits: Iterable[int]) -> dict[str, list[Sample]]:
+    """Samples by the name of their split; `splits` are indices into `SPLITS`."""
+    divided: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    for sample, split in zip(samples, splits, strict=True):
+        divided[SPLITS[split]].append(sample)
+    return divided
+
+
 def find_background(
     names: Sequence[str], given: str | None, facts: PatchFacts | None
 ) -> str | None:
@@ -208,7 +215,7 @@ def find_background(
         return given
     if facts is not None and facts.background in names:
         return facts.background
-    return next((name for name in names if name.lower() in _BACKGROUND_NAMES), None)
+    return next((name for name in names if name.lower() in ("backgrounds", "background")), None)
 
 
 def check_background(given: str | None, tasks: Sequence[Task]) -> None:

@@ -15,25 +15,10 @@ import cv2
 import numpy as np
 from scipy.fft import dct
 
-# Bits of 64 in which two hashes of one picture differ at most.
-THRESHOLD = 10
-
-# What confirms two similar hashes, on thumbnails of 16 x 16 px in grey levels of 0..255: least
-# correlation, and largest mean difference. Unrelated aerial patches of 96 px reach a correlation
-# of 0.83; of copies (JPEG of quality 30, half size, a fifth brighter) 99 % have 0.96.
-_CORRELATION = 0.96
-_DIFFERENCE = 40.0
-
-# Less standard deviation than that is plain water or sky: its hash is noise.
-_PLAIN = 4.0
-
 _SIDE = 32
-_FREQUENCIES = dct(np.eye(_SIDE), axis=0, norm="ortho")[1:9]
-
-# Hashes compared at once; rows of them; of each row the nearest that are confirmed.
+# Hashes compared at once.
 _AT_ONCE = 4_000_000
-_ROWS = 1024
-_NEAREST = 32
+_FREQUENCIES = dct(np.eye(_SIDE), axis=0, norm="ortho")[1:9]
 
 
 @dataclass(frozen=True)
@@ -100,16 +85,21 @@ def _prints(images: np.ndarray) -> _Prints:
         squares[index] = small.reshape(_SIDE, _SIDE, -1).mean(axis=2)
     half = _SIDE // 2
     thumbnails = squares.reshape(-1, half, 2, half, 2).mean(axis=(2, 4)).reshape(-1, half**2)
-    indices = np.flatnonzero(thumbnails.std(axis=1) >= _PLAIN)
+    # Less standard deviation than that is plain water or sky: its hash is noise.
+    indices = np.flatnonzero(thumbnails.std(axis=1) >= 4.0)
     return _Prints(indices, perceptual_hashes(squares[indices]), thumbnails[indices])
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Whether thumbnails (..., 256) are of one picture."""
-    near = np.abs(first - second).mean(axis=-1) <= _DIFFERENCE
+    """Whether thumbnails (..., 256) are of one picture, in grey levels of 0..255.
+
+    Unrelated aerial patches of 96 px reach a correlation of 0.83; of copies (JPEG
+    of quality 30, half size, a fifth brighter) 99 % have 0.96.
+    """
+    near = np.abs(first - second).mean(axis=-1) <= 40.0
     first, second = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
-    result: np.ndarray = near & ((first * second).sum(axis=-1) >= _CORRELATION * scale)
+    result: np.ndarray = near & ((first * second).sum(axis=-1) >= 0.96 * scale)
     return result
 
 
@@ -120,7 +110,8 @@ def _closest(
     distances = np.bitwise_count(asked.hashes[:, None] ^ known.hashes)
     rows = np.flatnonzero(distances.min(axis=1) <= threshold)
     distances = distances[rows]
-    nearest = min(_NEAREST, len(known.hashes))
+    # Of each the nearest are confirmed.
+    nearest = min(32, len(known.hashes))
     columns = np.argpartition(distances, nearest - 1, axis=1)[:, :nearest]
     of_columns = np.take_along_axis(distances, columns, axis=1)
     alike = _alike(known.thumbnails[columns], asked.thumbnails[rows][:, None])
@@ -132,7 +123,7 @@ def _closest(
     return asked.indices[rows[kept]], known.indices[own[kept]], found[kept]
 
 
-def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = THRESHOLD) -> list[Pair]:
+def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = 10) -> list[Pair]:
     """Find images that are in several splits.
 
     Re-encoded, resized and moderately brightened or darkened copies are
@@ -162,7 +153,7 @@ def near_duplicates(images: Mapping[str, np.ndarray], threshold: int = THRESHOLD
     for (split_a, known), (split_b, asked) in combinations(prints.items(), 2):
         if not len(known.indices):
             continue
-        step = max(1, min(_ROWS, _AT_ONCE // len(known.indices)))
+        step = max(1, min(1024, _AT_ONCE // len(known.indices)))
         for start in range(0, len(asked.indices), step):
             found = _closest(known, asked.rows(slice(start, start + step)), threshold)
             pairs += [

@@ -8,6 +8,7 @@ from tltool.data.dataset import (
     FACTS_NAME,
     Dataset,
     Sample,
+    by_split,
     check_background,
     check_known,
     find_background,
@@ -28,7 +29,6 @@ TASK_NAME = "label"
 
 # Where a folder is no class folders, and what `tltool patches` writes beside them.
 _MANIFEST_NAME = "manifest.csv"
-_MANIFEST_SUFFIXES = (".csv", ".tsv")
 
 
 def _class_folders(folder: Path) -> dict[str, list[Path]]:
@@ -49,10 +49,10 @@ def _given_splits(folder: Path, known: Task | None = None) -> dict[str, Path]:
 
 
 def _check_new(
-    folder: Path, given: dict[str, Path], by_split: dict[str, dict[str, list[Path]]]
+    folder: Path, given: dict[str, Path], found: dict[str, dict[str, list[Path]]]
 ) -> None:
     """Raise a `DataError` where the classes that are to be learnt cannot be."""
-    folder, by_class = given.get("train", folder), by_split["train"]
+    folder, by_class = given.get("train", folder), found["train"]
     if not any(by_class.values()):
         raise DataError(
             f"{folder}: expected a folder for each class with images in it, found no image."
@@ -68,7 +68,7 @@ def _check_new(
             f"{folder}: expected two classes or more, found only {next(iter(by_class))}."
             " Add a folder for a second class, for example backgrounds"
         )
-    for split, others in by_split.items():
+    for split, others in found.items():
         if unknown := sorted(name for name in set(others) - set(by_class) if others[name]):
             raise DataError(
                 f"{given[split]}: class {', '.join(unknown)} has no folder in {given['train']}."
@@ -78,11 +78,7 @@ def _check_new(
 
 def _divide(samples: list[Sample], fractions: Fractions, seed: int) -> dict[str, list[Sample]]:
     names = [sample.path.parent.name for sample in samples]
-    splits = stratified_split(names, fractions, seed)
-    divided: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-    for sample, split in zip(samples, splits, strict=True):
-        divided[SPLITS[split]].append(sample)
-    return divided
+    return by_split(samples, stratified_split(names, fractions, seed))
 
 
 def read_folders(
@@ -133,22 +129,22 @@ def read_folders(
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of class folders, found none")
     given, facts = _given_splits(folder, known), read_facts(folder)
-    by_split = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
+    found = {name: _class_folders(path) for name, path in (given or {"train": folder}).items()}
     if known is None:
-        _check_new(folder, given, by_split)
-    names = known.classes if known else list(by_split["train"])
+        _check_new(folder, given, found)
+    names = known.classes if known else list(found["train"])
     kind = known.kind if known else kind or next(iter(KINDS))
     if problem := kind_of(kind).folder_problem(names):
         raise DataError(f"{folder}: {problem}")
     if known is not None:
         task = known
-        found = {name for parts in by_split.values() for name, images in parts.items() if images}
-        if not found:
+        filled = {name for parts in found.values() for name, images in parts.items() if images}
+        if not filled:
             raise DataError(
                 f"{folder}: expected images in folders called {', '.join(known.classes)}, found"
                 " none. Lay them out as DATA/<class>/*.png or DATA/test/<class>/*.png"
             )
-        check_known(f"{folder}", known, found)
+        check_known(f"{folder}", known, filled)
     else:
         negative = find_background(names, background, facts)
         task = kind_of(kind).learn(TASK_NAME, [(name,) for name in names], negative)
@@ -157,7 +153,7 @@ def read_folders(
     samples = {
         split: [
             Sample(path, ((task.classes.index(name),),))
-            for name, paths in sorted(by_split.get(split, {}).items())
+            for name, paths in sorted(found.get(split, {}).items())
             for path in paths
         ]
         for split in SPLITS
@@ -172,7 +168,7 @@ def read_folders(
 
 def _manifest(data: Path, recipe: Recipe) -> Path | None:
     """The manifest to read, or None for class folders."""
-    if data.suffix.lower() in _MANIFEST_SUFFIXES and not data.is_dir():
+    if data.suffix.lower() in (".csv", ".tsv") and not data.is_dir():
         return data
     if data.is_file():
         raise DataError(

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import numpy as np
 from tltool.annotations.table import Table, read_table
 from tltool.data.dataset import (
     Dataset,
-    Labels,
     Sample,
+    by_split,
     check_background,
     check_known,
     find_background,
@@ -40,10 +41,6 @@ GROUP_COLUMN = "group"
 # What else `tltool patches` writes: where a patch was cut.
 _PLACE_COLUMNS = ("x", "y", "size", "context", "reflected", "source", "score")
 _NO_TASKS = {*PATH_COLUMNS, SPLIT_COLUMN, GROUP_COLUMN, *_PLACE_COLUMNS}
-
-# A column that was not asked for and has more different values than this, in more than half
-# of its rows, is a name or a measurement and not a label.
-_MANY = 20
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,8 @@ def _task_names(
                 f"{table.path}, column {name}: expected letters, digits and _ in a task's name."
                 " Rename the column, or name the columns to learn under tasks in the recipe"
             )
-        if different > max(_MANY, len(values) / 2) and not numbers:
+        # A name or a measurement and not a label.
+        if different > max(20, len(values) / 2) and not numbers:
             raise DataError(
                 f"{table.path}, column {name}: expected labels, received {different} different"
                 f" values in {len(values)} rows. Name the columns to learn under tasks in the"
@@ -362,12 +360,10 @@ def read_manifest(
         negative = find_background(classes, background, facts)
         learnt = [_task(table, column, splits, negative) for column in columns]
         check_background(background, learnt)
-    samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-    for row, (image, split) in enumerate(zip(paths, splits, strict=True)):
-        cells = (column.cells[row] for column in columns)
-        labels: Labels = tuple(
-            None if names is None else task.label(names)
-            for task, names in zip(learnt, cells, strict=True)
-        )
-        samples[split].append(Sample(image, labels, groups[row] if groups else ""))
+    every = [
+        [None if names is None else task.label(names) for names in column.cells]
+        for task, column in zip(learnt, columns, strict=True)
+    ]
+    own = zip(paths, zip(*every, strict=True), groups or [""] * len(paths), strict=True)
+    samples = by_split(list(starmap(Sample, own)), map(SPLITS.index, splits))
     return Dataset(table.path.parent, learnt, samples, facts, table.path, background, drawn)

@@ -14,13 +14,8 @@ from tltool.text import some_of
 if TYPE_CHECKING:
     from tltool.data.stream import Patches
 
-# Commonest to rarest class of train, and fewest images of a class, without a warning.
-_MOST_RATIO = 10.0
+# Fewest images of a class without a warning.
 _FEWEST = 5
-
-# Brightest value of images whose sixteen bits hold thirteen or fewer.
-_DARK = 31
-_LOOKED_AT = 1000
 
 _NAMED = 5
 
@@ -108,9 +103,10 @@ def data_report(dataset: Dataset, loaded: Mapping[str, "Patches"]) -> DataReport
         f" {'is' if len(names) == 1 else 'are'} left out: {some_of(names, 3)}"
         for split, names in unreadable.items()
     ]
-    looked_at = [part.images[:_LOOKED_AT] for part in loaded.values() if len(part.samples)]
+    looked_at = [part.images[:1000] for part in loaded.values() if len(part.samples)]
     brightest = max((int(images.max()) for images in looked_at), default=255)
-    if brightest <= _DARK:
+    # Of images whose sixteen bits hold thirteen or fewer.
+    if brightest <= 31:
         warnings.append(
             f"no pixel is brighter than {brightest} of 255: of 16-bit images the high byte is used."
             " Scale them first, for example with gdal_translate -ot Byte -scale"
@@ -175,7 +171,7 @@ def _warn_classes(
             # Of equally common ones the first.
             least, most = present[0], max(present, key=lambda row: row.images["train"])
             ratio = most.images["train"] / least.images["train"]
-            if ratio > _MOST_RATIO:
+            if ratio > 10:
                 uneven.append(
                     f"{prefix}train has {_images(most.images['train'])} of {most.name} and"
                     f" {least.images['train']} of {least.name}, {ratio:.0f} to 1. Rare classes are"

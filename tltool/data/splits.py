@@ -15,10 +15,6 @@ SPLIT_NAMES = {
 
 Fractions = tuple[float, float, float]
 
-# Ways to deal groups that are compared at most, and groups dealt in all of them together.
-_DEALS = 64
-_DEALT = 50_000
-
 
 def without_test(fractions: Fractions) -> Fractions:
     """Shares of what is left when test is given: valid gets a fifth where it has no share."""
@@ -119,7 +115,8 @@ def split_grouped(
     np.add.at(counts, of_sample, np.insert(np.asarray(classes, float), 0, 1, axis=1))
     rng = np.random.default_rng(seed)
     deals = [split_by_group(sizes.tolist(), fractions, seed)]
-    for _ in range(min(_DEALS, _DEALT // max(1, len(sizes)))):
+    # Fewer where there are very many groups.
+    for _ in range(min(64, 50_000 // max(1, len(sizes)))):
         deals.append(_deal(rng.permutation(len(sizes)).tolist(), sizes.tolist(), fractions))
     best: np.ndarray = min(deals, key=lambda deal: _unevenness(deal, counts, fractions))
     return best[of_sample]

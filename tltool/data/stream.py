@@ -23,9 +23,6 @@ from tltool.raster import enlarge
 from tltool.recipe import Sampling
 from tltool.tasks.task import Task
 
-# Beyond this many bytes decoded patches live in a temporary file, not in memory.
-_MEMORY_LIMIT = 2 << 30
-
 
 @dataclass(frozen=True)
 class Patches:
@@ -60,7 +57,7 @@ class Patches:
         }
 
 
-def room_for(shape: tuple[int, ...], dtype: Any, limit: int = _MEMORY_LIMIT) -> np.ndarray:
+def room_for(shape: tuple[int, ...], dtype: Any, limit: int = 2 << 30) -> np.ndarray:
     """An empty array: in memory, or beyond `limit` bytes in a temporary file.
 
     Raises

@@ -225,10 +225,6 @@ def _models(annotation: Any) -> dict[str, type[BaseModel]]:
     return found
 
 
-# Pydantic's names of the kinds of value that a field may have, not keys of the document.
-_KINDS = ("float", "list[float]")
-
-
 def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
     """The path as a user would write it, and the part that holds its last key."""
     part: type[BaseModel] = Recipe
@@ -239,7 +235,8 @@ def _walk(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
             # Which of several parts it is, not a key of the document.
             part, choices = choices[key], {}
             continue
-        if key in _KINDS:
+        # Pydantic's names of the kinds of value that a field may have.
+        if key in ("float", "list[float]"):
             continue
         path.append(str(key))
         part, choices = (next(iter(choices.values())), {}) if len(choices) == 1 else (part, choices)

@@ -34,9 +34,6 @@ from tltool.training.state import State
 
 logger = logging.getLogger(__name__)
 
-# Validation images below which their loss is chance.
-_FEW = 10
-
 Show = Callable[[DataReport], None]
 
 
@@ -123,7 +120,7 @@ def _train(
 ) -> Run:
     recipe, dataset = prepared.recipe, prepared.dataset
     training, valid = recipe.training, len(prepared.loaded["valid"])
-    if 0 < valid < _FEW and training.keep == "best":
+    if 0 < valid < 10 and training.keep == "best":
         logger.warning(
             "valid has %d images, too few to tell which epoch is best: training.keep=last takes the"
             " last one",

@@ -25,8 +25,6 @@ from tltool.training.steps import STEPS
 
 logger = logging.getLogger(__name__)
 
-# Share of the rates over which losses are smoothed (deviation of a Gaussian).
-_WIDTH = 0.04
 # The level of the loss that counts as the start's: the median over this share of the rates.
 _START = 0.2
 # A loss so many times the start's has diverged.
@@ -69,7 +67,7 @@ def smooth(losses: np.ndarray) -> np.ndarray:
         What has diverged counts as three times the start.
     """
     bounded = np.minimum(losses, _DIVERGED * _start_level(losses))
-    return gaussian_filter1d(bounded, max(1.0, _WIDTH * len(losses)), mode="nearest")
+    return gaussian_filter1d(bounded, max(1.0, 0.04 * len(losses)), mode="nearest")
 
 
 def suggest(rates: np.ndarray, smoothed: np.ndarray) -> tuple[float, float]:

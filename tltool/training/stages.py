@@ -12,8 +12,6 @@ from tltool.models.network import Classifier
 from tltool.recipe import StageRecipe
 from tltool.training.steps import STEPS
 
-_NORMS = keras.layers.BatchNormalization
-
 # Frozen whatever a stage says: they are no weights but facts.
 # Layers that say what the image is to the network, and never train.
 FIXED = re.compile(r"preprocessing|normalisation_(rescale|image|mean|bands|whitening).*")
@@ -108,7 +106,8 @@ def apply_stage(
         As `layer_rates`, and where nothing would train.
     """
     rates = layer_rates(classifier, stage, where)
-    norms = [x for x in classifier.backbone_layers if isinstance(x, _NORMS)]
+    kind = keras.layers.BatchNormalization
+    norms = [x for x in classifier.backbone_layers if isinstance(x, kind)]
     if stage.batch_norm == "inference":
         rates |= {layer.name: 0.0 for layer in norms}
     for layer in classifier.model.layers:

@@ -16,9 +16,6 @@ from tltool.files import atomic_path
 
 STATE_NAME = "state.h5"
 
-# Of the time between two writes, what a write may take.
-_SHARE = 0.1
-
 
 @dataclass
 class State:
@@ -113,4 +110,5 @@ class SaveState(keras.callbacks.Callback):
             return
         self._capture(epoch + 1).save(self._path)
         self._written = time.monotonic()
-        self._pause = (self._written - started) / _SHARE
+        # A write may take a tenth of the time.
+        self._pause = (self._written - started) * 10
