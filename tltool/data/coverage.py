@@ -106,9 +106,8 @@ class Coverage:
         first, last, middle = 0.5, size - 0.5, size / 2
         tried = [(first, first), (last, first), (first, last), (last, last), (middle, middle)]
         found = np.ones(len(lefts), bool)
-        if self.aoi is not None or self.ignored is not None:
-            for across, down in tried:
-                found &= self.covers(lefts + across, tops + down)
+        for across, down in tried:
+            found &= self.covers(lefts + across, tops + down)
         if self.ignored is not None:
             for index in np.flatnonzero(found):
                 corner = float(lefts[index]), float(tops[index])

@@ -328,10 +328,10 @@ def patches(
     result = PatchSet(out)
     selected = _select(points_by_image(found, all_points, source), source, settings, result)
     result.split_by = _split_plan(split_by, len(selected), split)
-    groups: list[int | None] = [None] * len(selected)
+    sizes, groups = [len(image.points) for image in selected], [None] * len(selected)
     if result.split_by == "image":
-        groups = split_by_group([len(image.points) for image in selected], split, seed).tolist()
-    total = sum(len(image.points) for image in selected) * (1 + backgrounds)
+        groups = split_by_group(sizes, split, seed).tolist()
+    total = sum(sizes) * (1 + backgrounds)
     rng, gsds = np.random.default_rng(seed), set()
     with atomic_path(out) as partial, progress_bar("patches", total, "patches") as bar:
         partial.mkdir()

@@ -19,17 +19,17 @@ UNLABELLED = 255
 LEAST_VISIBLE = 0.1
 
 
-def _array(name: str, value: Any, shape: tuple[int | None, ...], kind: type) -> np.ndarray:
+def _array(name: str, value: Any, width: int | None) -> np.ndarray:
+    """A table of numbers as float64, or one of whole numbers, of any width, as it is."""
     found = np.asarray(value)
-    found = found.reshape(0, *shape[1:]) if found.size == 0 and shape[1:] != (None,) else found
-    fits = found.ndim == len(shape) and shape[1] in (None, found.shape[1])
-    if not fits or found.dtype.kind not in ("buif" if kind is float else "bui"):
-        sides = ", ".join("n" if side is None else str(side) for side in shape)
+    found = found.reshape(0, width) if found.size == 0 and width else found
+    fits = found.ndim == 2 and width in (None, found.shape[1])
+    if not fits or found.dtype.kind not in ("buif" if width else "bui"):
         raise UsageError(
-            f"`{name}`: expected {'numbers' if kind is float else 'whole numbers'} of shape"
-            f" ({sides}), received {found.dtype} of shape {found.shape}"
+            f"`{name}`: expected {'numbers' if width else 'whole numbers'} of shape"
+            f" (n, {width or 'n'}), received {found.dtype} of shape {found.shape}"
         )
-    return found.astype(kind, copy=False) if kind is float else found
+    return found.astype(float, copy=False) if width else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Targets:
 
     def __post_init__(self) -> None:
         if self.mask is not None:
-            mask = _array("mask", self.mask, (None, None), int)
+            mask = _array("mask", self.mask, None)
             if mask.size and not 0 <= mask.min() <= mask.max() <= UNLABELLED:
                 raise UsageError(
                     f"`mask`: expected classes in 0..{UNLABELLED}, received {mask.min()} to"
@@ -70,10 +70,9 @@ class Targets:
                 )
             object.__setattr__(self, "mask", mask.astype(np.uint8, copy=False))
         if self.keypoints is not None:
-            keypoints = _array("keypoints", self.keypoints, (None, 2), float)
-            object.__setattr__(self, "keypoints", keypoints)
+            object.__setattr__(self, "keypoints", _array("keypoints", self.keypoints, 2))
         if self.boxes is not None:
-            boxes = _array("boxes", self.boxes, (None, 4), float)
+            boxes = _array("boxes", self.boxes, 4)
             if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
                 raise UsageError("`boxes`: expected xmin, ymin, xmax, ymax, each least first")
             given = np.zeros(len(boxes)) if self.box_classes is None else self.box_classes

@@ -338,7 +338,12 @@ def resume(
         classes=begun.classes,
         scale=begun.scale,
     )
-    begun.check_data(prepared.fingerprint, folder)
+    if prepared.fingerprint != begun.fingerprint:
+        raise DataError(
+            f"{folder}: expected the data that the run began with (fingerprint"
+            f" {begun.fingerprint}), received other images or labels ({prepared.fingerprint})."
+            " Restore them, or start the run anew with `overwrite=True`"
+        )
     show(prepared.report)
     stages = len(stored.training.stages)
     if state is None:

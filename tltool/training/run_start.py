@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.arrays import Classes, Scale
-from tltool.errors import DataError, ModelError, RecipeError
+from tltool.errors import ModelError, RecipeError
 from tltool.recipe import Recipe, load_recipe, make_recipe, upgrade_keys
 from tltool.run.folder import BEGUN_NAME, CHECKPOINTS, METRICS_NAME, RECIPE_NAME, write_json
 from tltool.training.state import STATE_NAME, State, load_state
@@ -45,15 +45,6 @@ class RunStart:
         """Write into the checkpoints of `folder`."""
         data = str(self.data if self.in_memory else self.data.resolve())
         write_json(folder / CHECKPOINTS / BEGUN_NAME, {**self.__dict__, "data": data})
-
-    def check_data(self, fingerprint: str, folder: Path) -> None:
-        """Raise `DataError` where the data are not those that the run began with."""
-        if fingerprint != self.fingerprint:
-            raise DataError(
-                f"{folder}: expected the data that the run began with (fingerprint"
-                f" {self.fingerprint}), received other images or labels ({fingerprint})."
-                " Restore them, or start the run anew with `overwrite=True`"
-            )
 
 
 def _difference(then: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | None:
