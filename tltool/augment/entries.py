@@ -347,24 +347,6 @@ def _check_settings(model: type[Entry], settings: dict[str, Any], where: str) ->
         raise RecipeError(f"{path}: {message}") from error
 
 
-def _transform_class(name: str, where: str) -> type:
-    # Else it asks the internet for its newest version when imported.
-    prepare_environment()
-    import albumentations
-
-    found, basic = getattr(albumentations, name, None), albumentations.BasicTransform
-    if isinstance(found, type) and issubclass(found, basic):
-        return found
-    theirs = [
-        n for n, v in vars(albumentations).items() if isinstance(v, type) and issubclass(v, basic)
-    ]
-    hint = _nearest(name, [*_OURS, *CONTAINERS, *theirs])
-    raise RecipeError(
-        f"{where}: Albumentations {albumentations.__version__} has no transform {name}."
-        + (hint or f" tltool's own are {', '.join(_OURS)}")
-    )
-
-
 def make_transform(node: Node) -> Any:
     """Make the transform of Albumentations that a node stands for.
 
@@ -373,10 +355,21 @@ def make_transform(node: Node) -> Any:
     RecipeError
         For a transform or argument that the installed version does not have.
     """
+    # Else it asks the internet for its newest version when imported.
+    prepare_environment()
+    import albumentations
+
     where, name, arguments = node.where, node.name, node.settings
-    transform = _transform_class(name, where)
+    classes = {n: v for n, v in vars(albumentations).items() if isinstance(v, type)}
+    theirs = {n: v for n, v in classes.items() if issubclass(v, albumentations.BasicTransform)}
+    if name not in theirs:
+        hint = _nearest(name, [*_OURS, *CONTAINERS, *theirs])
+        raise RecipeError(
+            f"{where}: Albumentations {albumentations.__version__} has no transform {name}."
+            + (hint or f" tltool's own are {', '.join(_OURS)}")
+        )
     # Albumentations itself only warns of an argument that it does not know.
-    allowed = list(inspect.signature(transform).parameters)
+    transform, allowed = theirs[name], inspect.signature(theirs[name]).parameters
     unknown = [str(key) for key in arguments if key not in allowed]
     if unknown:
         raise RecipeError(
@@ -386,7 +379,7 @@ def make_transform(node: Node) -> Any:
     # Else an argument that its check does not understand is replaced by the default.
     strict = {"strict": True} if "InitSchema" in vars(transform) else {}
     # What an entry fills around the moved image has no class; left out where a mask is not filled.
-    filled = inspect.signature(transform).parameters.get("fill_mask")
+    filled = allowed.get("fill_mask")
     fill = {"fill_mask": 255} if filled and filled.default is not None else {}
     try:
         return transform(**fill | arguments, **strict)
@@ -396,11 +389,11 @@ def make_transform(node: Node) -> Any:
 
 
 def _check_container(name: str, settings: Any, where: str) -> Node:
-    inside = f"{where}.{name}"
+    inside = path = f"{where}.{name}"
     if isinstance(settings, dict):
-        settings, path = dict(settings), f"{inside}.transforms"
+        path = f"{inside}.transforms"
     else:
-        settings, path = {"transforms": settings}, inside
+        settings = {"transforms": settings}
     checked = _check_settings(CONTAINERS[name], settings, inside)
     inner = tuple(_check(e, f"{path}.{i}") for i, e in enumerate(checked.transforms))
     weights = []

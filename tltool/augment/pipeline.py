@@ -200,33 +200,29 @@ class Augmenter:
             yield from node.leaves()
 
     def _make(self, node: Node) -> Any:
+        settings = node.settings
         if node.inner:
-            container = getattr(albumentations, node.name)
-            settings = node.settings.model_dump(exclude={"transforms"})
-            return container([self._make(inner) for inner in node.inner], **settings)
+            inner = list(map(self._make, node.inner))
+            more = settings.model_dump(exclude={"transforms"})
+            return getattr(albumentations, node.name)(inner, **more)
         if node.name not in IMAGE_ENTRIES:
             return make_transform(node)
-        if node.name == "image_data_generator":
-            return _MovingStep(self._workers[node.where], node.settings.p)
-        if node.name not in PRESETS:
-            return _ImageStep(self._workers[node.where], node.settings.p)
-        apply, settings = PRESETS[node.name], node.settings
-        return _ImageStep(lambda image, rng, label: apply(image, settings, rng), settings.p)
+        if node.name in PRESETS:
+            apply = PRESETS[node.name]
+            return _ImageStep(lambda image, rng, label: apply(image, settings, rng), settings.p)
+        step = _MovingStep if node.name == "image_data_generator" else _ImageStep
+        return step(self._workers[node.where], settings.p)
 
     def _make_steps(self, with_targets: bool) -> tuple[list[Any], Any]:
         """Each entry's transform, and what looks after targets, where any entry moves them."""
         transforms = [self._make(node) for node in self._nodes]
         if not with_targets or not any("bboxes" in t.available_keys for t in transforms):
             return transforms, None
-        boxes = {
-            "format": "pascal_voc",
-            "clip": True,
-            "filter_invalid_bboxes": True,
-            "min_visibility": LEAST_VISIBLE,
-        }
-        points = {"format": "xy", "remove_invisible": False}
-        composed = albumentations.Compose(transforms, bbox_params=boxes, keypoint_params=points)
-        return transforms, composed
+        boxes = albumentations.BboxParams(
+            "pascal_voc", min_visibility=LEAST_VISIBLE, clip=True, filter_invalid_bboxes=True
+        )
+        points = albumentations.KeypointParams("xy", remove_invisible=False)
+        return transforms, albumentations.Compose(transforms, boxes, points)
 
     def _run(
         self, data: dict[str, Any], key: tuple[int, ...], with_targets: bool = False
@@ -234,10 +230,9 @@ class Augmenter:
         state = _random_state(key)
         # Transforms hold the state of their generator: a thread takes a set and gives it back.
         try:
-            steps = self._idle[with_targets].pop()
+            transforms, composed = self._idle[with_targets].pop()
         except IndexError:
-            steps = self._make_steps(with_targets)
-        transforms, composed = steps
+            transforms, composed = self._make_steps(with_targets)
         # Its parts: called as a whole it draws, and does not say which transform failed.
         if composed is not None:
             composed.preprocess(data)
@@ -248,7 +243,7 @@ class Augmenter:
                 data = composed.check_data_post_transform(data)
         if composed is not None:
             data = composed.postprocess(data)
-        self._idle[with_targets].append(steps)
+        self._idle[with_targets].append((transforms, composed))
         return data
 
     def __call__(
@@ -349,13 +344,11 @@ class Augmenter:
         """
         for kind in sorted(kinds):
             for leaf in [*self._leaves(), *self._batch_nodes]:
+                reason = getattr(self._workers.get(leaf.where), "new_content", "")
                 if leaf.name in BATCH_ENTRIES:
                     reason = "it mixes classes alone"
-                elif leaf.name in IMAGE_ENTRIES:
-                    reason = getattr(self._workers.get(leaf.where), "new_content", "")
-                else:
-                    unmoved = kind in _unmoved_kinds(leaf.name)
-                    reason = "Albumentations has no way for it" if unmoved else ""
+                elif leaf.name not in IMAGE_ENTRIES and kind in _unmoved_kinds(leaf.name):
+                    reason = "Albumentations has no way for it"
                 if reason:
                     raise RecipeError(
                         f"{leaf.where}: {leaf.name} cannot keep {kind} true to the image:"

@@ -5,7 +5,7 @@ encoded as sRGB.
 """
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -47,25 +47,19 @@ def encode_srgb(light: np.ndarray) -> np.ndarray:
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-@cache
-def _light_of_levels() -> np.ndarray:
-    return decode_srgb(np.arange(256) / 255).astype(np.float32)
-
-
-@cache
-def _levels_of_light() -> np.ndarray:
-    return np.rint(255 * encode_srgb(np.arange(_FINE + 1) / _FINE)).astype(np.uint8)
+_LIGHT_OF_LEVELS = decode_srgb(np.arange(256) / 255).astype(np.float32)
+_LEVELS_OF_LIGHT = np.rint(255 * encode_srgb(np.arange(_FINE + 1) / _FINE)).astype(np.uint8)
 
 
 def to_light(image: np.ndarray) -> np.ndarray:
     """Linear light 0..1, float32, of a uint8 array in sRGB."""
-    return _light_of_levels()[image]
+    return _LIGHT_OF_LEVELS[image]
 
 
 def from_light(light: np.ndarray) -> np.ndarray:
     """The uint8 sRGB array of linear light; what is beyond 0..1 is clipped."""
     indices = np.clip(light * np.float32(_FINE) + np.float32(0.5), 0, _FINE)
-    return _levels_of_light()[indices.astype(np.uint16)]
+    return _LEVELS_OF_LIGHT[indices.astype(np.uint16)]
 
 
 @lru_cache(64)

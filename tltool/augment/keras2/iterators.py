@@ -175,33 +175,25 @@ class NumpyArrayIterator(Iterator):
         self.x = np.asarray(x)
         generator.check_batch(self.x, "x")
         y, weight = settings["y"], settings["sample_weight"]
-        self._check_lengths(x=misc, y=[y], sample_weight=[weight])
+        named = [*(("x", more) for more in misc), ("y", y), ("sample_weight", weight)]
+        for name, values in named:
+            if values is not None and len(values) != len(self.x):
+                raise UsageError(
+                    f"`{name}`: expected one for each of the {len(self.x)} images,"
+                    f" received {len(values)}"
+                )
         part = part_of(len(x), settings["subset"], generator)
         if settings["subset"] and y is not None and not settings["ignore_class_split"]:
-            self._check_classes(np.asarray(y), part)
+            inside, outside = np.asarray(y)[part], np.delete(y, part, axis=0)
+            if not np.array_equal(np.unique(inside), np.unique(outside)):
+                raise UsageError(
+                    "`subset`: expected the same classes in training and validation, received"
+                    " others. Shuffle x and y together first, or pass ignore_class_split=True"
+                )
         self.x, self.x_misc = self.x[part], [np.asarray(further)[part] for further in misc]
         self.y = None if y is None else np.asarray(y)[part]
         self.sample_weight = None if weight is None else np.asarray(weight)[part]
         super().__init__(generator, len(self.x), settings)
-
-    def _check_lengths(self, **groups: list[Any]) -> None:
-        for name, group in groups.items():
-            for values in group:
-                if values is not None and len(values) != len(self.x):
-                    raise UsageError(
-                        f"`{name}`: expected one for each of the {len(self.x)} images,"
-                        f" received {len(values)}"
-                    )
-
-    @staticmethod
-    def _check_classes(y: np.ndarray, part: slice) -> None:
-        inside = np.zeros(len(y), bool)
-        inside[part] = True
-        if not np.array_equal(np.unique(y[inside]), np.unique(y[~inside])):
-            raise UsageError(
-                "`subset`: expected the same classes in training and validation, received others."
-                " Shuffle x and y together first, or pass ignore_class_split=True"
-            )
 
     def _read(self, index: int) -> np.ndarray:
         return np.array(self.x[index], self.dtype)

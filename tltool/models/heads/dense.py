@@ -56,20 +56,12 @@ def dense_branches(vector: Any, tasks: Sequence[Task], recipe: HeadRecipe) -> li
     -------
     list of (b, task.outputs) KerasTensor of probabilities or numbers, in float32.
     """
-    return [
-        _branch(vector, task, recipe, prefix)
-        for task, prefix in zip(tasks, prefixes(tasks), strict=True)
-    ]
-
-
-def _branch(vector: Any, task: Task, recipe: HeadRecipe, prefix: str) -> Any:
-    vector = hidden_layers(layers.Dense, "dense", vector, recipe, prefix)
-    name = output_name(task, prefix)
-    # In float32 under mixed precision too, which rounds probabilities to 3 digits.
-    dense = layers.Dense(
-        task.outputs,
-        activation=task.activation,
-        dtype="float32",
-        name=name if task.probabilistic else f"{prefix}head_output",
-    )
-    return task.finish(dense(vector), name)
+    outputs = []
+    for task, prefix in zip(tasks, prefixes(tasks), strict=True):
+        features = hidden_layers(layers.Dense, "dense", vector, recipe, prefix)
+        name = output_name(task, prefix)
+        own = name if task.probabilistic else f"{prefix}head_output"
+        # In float32 under mixed precision too, which rounds probabilities to 3 digits.
+        dense = layers.Dense(task.outputs, task.activation, dtype="float32", name=own)
+        outputs.append(task.finish(dense(features), name))
+    return outputs

@@ -43,9 +43,7 @@ def _affine(
             return merge(name=name)([first, second]) if merge else None
         tensor, other = (first, second) if _is_tensor(first) else (second, first)
         constant = None if other is None else _constant(other, tensor.shape[-1])
-        if constant is None:
-            return None
-        found = values(np.asarray(constant), tensor is second)
+        found = None if constant is None else values(np.asarray(constant), tensor is second)
         if found is None:
             return None
         scale, offset = (np.asarray(value).tolist() for value in found)
@@ -61,14 +59,6 @@ def _activation(function: str) -> Rule:
         return layers.Activation(function, name=name)(first)
 
     return rule
-
-
-def _leaky_relu(name: str, first: Any, more: Arguments) -> Any:
-    return layers.LeakyReLU(more.pop("alpha", 0.2), name=name)(first)
-
-
-def _concat(name: str, first: Any, more: Arguments) -> Any:
-    return layers.Concatenate(axis=more.pop("axis"), name=name)(first)
 
 
 def _pool(kind: type[keras.Layer]) -> Rule:
@@ -122,8 +112,8 @@ RULES: dict[str, Rule] = {
     "math.multiply": _MULTIPLY,
     "math.truediv": _DIVIDE,
     "math.divide": _DIVIDE,
-    "nn.leaky_relu": _leaky_relu,
-    "concat": _concat,
+    "nn.leaky_relu": lambda name, x, more: layers.LeakyReLU(more.pop("alpha", 0.2), name=name)(x),
+    "concat": lambda name, x, more: layers.Concatenate(more.pop("axis"), name=name)(x),
     "math.reduce_mean": _pool(layers.GlobalAveragePooling2D),
     "math.reduce_max": _pool(layers.GlobalMaxPooling2D),
     "cast": _cast,
