@@ -45,13 +45,7 @@ from tltool.cli.model_options import architecture, model_options
     "Folder to write into [RUN; of a MODEL file its name with -fcn, here; with --adapt the"
     " name with -adapted].",
 )
-def convert(
-    model: Path,
-    out: Path | None,
-    stride: float | None,
-    adapt: bool,
-    **more: Any,
-) -> None:
+def convert(model: Path, out: Path | None, stride: float | None, adapt: bool, **more: Any) -> None:
     """Turn a classifier into fcn.keras and measure how far it can be trusted.
 
     RUN is what tltool finetune wrote. MODEL is any Keras classifier: .keras,

@@ -34,10 +34,10 @@ _CLASS_COLUMNS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 @click.command(short_help="Evaluate a run on labelled images: numbers with intervals.")
 @options.run
 @click.argument("data", type=click.Path(path_type=Path))
-@options.option(
+@options.choice(
     "--split",
+    "train|valid|test|all",
     "Images to evaluate on [test, or all of data without splits].",
-    type=click.Choice(["train", "valid", "test", "all"]),
 )
 @options.option(
     "--beta",

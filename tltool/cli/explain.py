@@ -58,10 +58,8 @@ def _among(names: Callable[[click.Context], Iterable[str]]) -> Any:
     shell_complete=_among(lambda ctx: stored_layers(_run(ctx))),
 )
 @options.flag("--list-layers", "List the layers that have maps, and end.")
-@options.option(
-    "--raw",
-    "Write the map too, in px of what the network sees of the image.",
-    type=click.Choice(["npy", "tiff"]),
+@options.choice(
+    "--raw", "npy|tiff", "Write the map too, in px of what the network sees of the image."
 )
 @options.flag(
     "--boxes", "Put a box around the largest part of the map; boxes.csv and boxes.json (COCO)."

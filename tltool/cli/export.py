@@ -11,20 +11,20 @@ from tltool.cli import options, show
 
 @click.command(short_help="Write an FCN for other tools: ONNX, OpenVINO, SavedModel.")
 @click.argument("fcn", type=click.Path(path_type=Path))
-@options.option(
+@options.choice(
     "--format",
+    "onnx|openvino|saved_model",
     "onnx: a file for Deepness, the plugin of QGIS; the others: a folder.",
-    type=click.Choice(["onnx", "openvino", "saved_model"]),
     required=True,
 )
 @options.whole(
     "--tile", "Side of the ONNX file's tiles, px of the image [from what the network sees].", "PX"
 )
-@options.option(
+@options.choice(
     "--model-type",
+    "segmentor|regressor",
     "Output of Deepness: the likeliest class of each pixel, or a raster of probabilities a"
     " class [segmentor where the classes exclude each other].",
-    type=click.Choice(["segmentor", "regressor"]),
 )
 @options.overwrite
 @options.out("File that ends in .onnx, or folder.")

@@ -18,20 +18,17 @@ if TYPE_CHECKING:
 @options.images
 @options.map_options()
 @options.flag("--full-resolution", "Write the map enlarged to a value a pixel of the image too.")
-@options.option(
+@options.choice(
     "--dtype",
+    "float32|uint8|uint16",
     "Data type of the map; integers carry their scale [float32; of a class map the smallest].",
-    type=click.Choice(["float32", "uint8", "uint16"]),
 )
 @options.option("--classes", "Write these classes only.", "NAME,...", type=options.Numbers(str))
 @options.flag(
     "--argmax", "Write the most probable class, with a colour table and the classes' names."
 )
-@options.option(
-    "--format",
-    "zarr needs the extra: pip install 'tltool[zarr]'.",
-    type=click.Choice(["geotiff", "zarr"]),
-    shown="geotiff",
+@options.choice(
+    "--format", "geotiff|zarr", "zarr needs the extra: pip install 'tltool[zarr]'.", shown="geotiff"
 )
 @options.flag("--cog", "Write a Cloud-Optimized GeoTIFF.")
 @options.flag(

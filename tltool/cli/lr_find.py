@@ -24,12 +24,7 @@ from tltool.cli.recipe_options import read_recipe, recipe_options
 )
 @options.overwrite
 @options.out("PNG of the curve; a CSV of the same stem lies beside it.")
-def lr_find(
-    data: Path,
-    out: Path,
-    overwrite: bool,
-    **choices: Any,
-) -> None:
+def lr_find(data: Path, out: Path, overwrite: bool, **choices: Any) -> None:
     """Train on DATA for some steps at a rising rate, and suggest one.
 
     The suggestion is where the loss falls fastest. Nothing is kept of the

@@ -24,6 +24,11 @@ whole = functools.partial(option, type=click.IntRange(min=1))
 path = functools.partial(option, type=click.Path(path_type=Path))
 
 
+def choice(name: str, values: str, help_text: str, **more: Any) -> Decorator:
+    """An option with one of these values, written with | between them."""
+    return option(name, help_text, type=click.Choice(values.split("|")), **more)
+
+
 def together(*decorators: Decorator) -> Decorator:
     """Several options as one."""
     return lambda command: functools.reduce(lambda made, one: one(made), decorators[::-1], command)
@@ -154,10 +159,10 @@ _MAP_OPTIONS = {
         "--shift-and-stitch",
         "Make the map of --stride from runs on the shifted image: the reference, slower.",
     ),
-    "mode": option(
+    "mode": choice(
         "--mode",
+        "fcn|patches",
         "patches: slide the untouched classifier; slower, always faithful, any --stride.",
-        type=click.Choice(["fcn", "patches"]),
         shown="fcn",
     ),
 }

@@ -36,10 +36,10 @@ from tltool.cli import options, show
     type=options.Numbers(float, 3),
     shown="0.6,0.2,0.2",
 )
-@options.option(
+@options.choice(
     "--split-by",
+    "auto|image|block",
     "By whole image, or by blocks of each image with a gap between them.",
-    type=click.Choice(["auto", "image", "block"]),
     shown="auto",
 )
 @options.aoi

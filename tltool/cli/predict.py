@@ -35,11 +35,7 @@ def _with_standard_input(given: tuple[str, ...]) -> Iterator[str]:
 @options.whole("--top-k", "Most probable classes to write of each image.", "K", shown=1)
 @options.views
 @options.flag("--calibrated", "Probabilities at the temperature that tltool evaluate stored.")
-@options.option(
-    "--format form",
-    "Format of the output [csv; of -o FILE.jsonl jsonl].",
-    type=click.Choice(["csv", "jsonl"]),
-)
+@options.choice("--format form", "csv|jsonl", "Format of the output [csv; of -o FILE.jsonl jsonl].")
 @options.batch_size
 @options.seed
 @options.strict
