@@ -176,17 +176,6 @@ def _builder(network: LoadedNetwork, geometry: Geometry, context: int) -> Networ
     return build
 
 
-def _accuracy(network: LoadedNetwork, data: Path, recipe: Recipe) -> tuple[str, float]:
-    """Evaluate the classifier as it is, on the patches without what they show around it."""
-    dataset = read_dataset(data, recipe)
-    split = next(name for name in ("test", "valid", "train") if dataset.samples[name])
-    patches = load_patches(
-        dataset.samples[split], network.sidecar.window, crop=True, bands=recipe.bands
-    )
-    found = split_metrics(network, patches, recipe.training.batch_size, recipe.tta == "d4")
-    return split, float(found["accuracy"])
-
-
 def adapt(
     model: Openable,
     out: str | Path | None = None,
@@ -276,7 +265,11 @@ def adapt(
         logger.info("%s: the patches are cut anew, with %d px of context", wider, wanted)
         cut_again(patches, wider, wanted, overwrite=overwrite)
         patches = wider
-    split, accuracy = _accuracy(network, patches, recipe)
+    # The classifier as it is, on the patches without what they show around it.
+    samples = read_dataset(patches, recipe).samples
+    split = next(name for name in ("test", "valid", "train") if samples[name])
+    bare = load_patches(samples[split], sidecar.window, crop=True, bands=recipe.bands)
+    metrics = split_metrics(network, bare, recipe.training.batch_size, recipe.tta == "d4")
     before = None
     converted = fcn_sidecar(sidecar, geometry).model_copy(update={"data": {"folder": str(patches)}})
     with open_check_image(check_image, network, converted) as (shown, pixels):
@@ -288,5 +281,5 @@ def adapt(
         # It names a backbone, and this is none of them.
         (folder / RECIPE_NAME).unlink()
     after = convert(folder, check_image=check_image, windows=windows, overwrite=overwrite)
-    accuracies = (accuracy, float(run.metrics[split]["accuracy"]))
+    accuracies = (float(metrics["accuracy"]), float(run.metrics[split]["accuracy"]))
     return Adaptation(context, split, accuracies, before, after.sidecar.fidelity, after)

@@ -43,15 +43,15 @@ def open_check_image(
     """
     folder = (sidecar.data or {}).get("folder")
     data = Path(folder) if folder else None
-    sources: list[ImageSource] = [given] if given is not None else []
-    if not sources and data is not None:
+    source = given
+    if source is None and data is not None:
         # The images that patches were cut from, where `tltool patches` wrote their manifest.
         rows = patch_rows(data)
         wanted = [row["image"] for row in rows if row["split"] == "test"]
         wanted = wanted or [row["image"] for row in rows]
-        sources += [Path(name) for name in dict.fromkeys(wanted) if Path(name).is_file()]
-    if sources:
-        with open_image(sources[0], sidecar, name="check_image") as raster:
+        source = next((Path(name) for name in wanted if Path(name).is_file()), None)
+    if source is not None:
+        with open_image(source, sidecar, name="check_image") as raster:
             yield raster.name, raster
     elif data is not None and data.exists():
         try:

@@ -50,7 +50,14 @@ def draw_fidelity(compared: Comparison, image: Image, sidecar: Sidecar) -> Pillo
     photograph, curve = upper.subplots(1, 2, width_ratios=(3.4, 1))
     grid = make_grid(sidecar, image.width, image.height)
     _draw_cells(photograph, compared, image, grid)
-    _draw_curve(curve, compared)
+    largest = np.sort(compared.differences.max(1)).clip(*_SHOWN)
+    above = 1 - np.arange(len(largest)) / len(largest)
+    curve.step(largest, 100 * above, where="post", color="#b5367a", lw=2)
+    curve.set(xscale="log", xlim=_SHOWN, ylim=(0, 101))
+    curve.set_xlabel("difference", fontsize=9)
+    curve.set_title("% of windows that differ by at least", fontsize=10, loc="left")
+    curve.grid(alpha=0.3)
+    curve.tick_params(labelsize=8)
     _draw_worst(lower.subplots(1, _WORST), compared, image, grid, sidecar)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -89,17 +96,6 @@ def _draw_cells(axes: Axes, compared: Comparison, image: Image, grid: Grid) -> N
     bar = axes.figure.colorbar(cells, ax=axes, orientation="horizontal", shrink=0.5, aspect=40)
     bar.set_label("largest difference of any output", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-
-
-def _draw_curve(axes: Axes, compared: Comparison) -> None:
-    largest = np.sort(compared.differences.max(1)).clip(*_SHOWN)
-    above = 1 - np.arange(len(largest)) / len(largest)
-    axes.step(largest, 100 * above, where="post", color="#b5367a", lw=2)
-    axes.set(xscale="log", xlim=_SHOWN, ylim=(0, 101))
-    axes.set_xlabel("difference", fontsize=9)
-    axes.set_title("% of windows that differ by at least", fontsize=10, loc="left")
-    axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=8)
 
 
 def _worst(compared: Comparison) -> list[int]:

@@ -41,12 +41,9 @@ class Box:
 
     def moved(self, scale: float, left: float, top: float) -> "Box":
         """Enlarged by `scale` from the corner, then shifted."""
-        return Box(
-            self.left * scale + left,
-            self.top * scale + top,
-            self.right * scale + left,
-            self.bottom * scale + top,
-        )
+        first, last = (edge * scale + left for edge in (self.left, self.right))
+        upper, lower = (edge * scale + top for edge in (self.top, self.bottom))
+        return Box(first, upper, last, lower)
 
 
 def find_box(heat: np.ndarray, threshold: float = THRESHOLD) -> Box | None:

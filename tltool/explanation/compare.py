@@ -193,12 +193,8 @@ def compare_methods(
     true = {} if truth is None else read_truth(Path(truth), paths)
     explainer = open_explainer(open_network(network), task, layer)
     classes, side = explainer.task.classes, explainer.network.sidecar.window
-    unknown = Counter(
-        thing.label
-        for things in true.values()
-        for thing in things
-        if thing.label is not None and thing.label not in classes
-    )
+    labels = [thing.label for things in true.values() for thing in things]
+    unknown = Counter(name for name in labels if name is not None and name not in classes)
     if unknown:
         text = "%s: labels that the run does not know: %s. They are left out; it knows %s"
         logger.warning(text, truth, with_numbers(unknown), ", ".join(classes))

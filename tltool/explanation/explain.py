@@ -194,7 +194,7 @@ def explain(
                 " boxes with; received points, which `tltool.compare_methods` takes"
             )
     explainer = open_explainer(open_network(network), task, layer)
-    explainer = explainer.at(subject_for(explainer.subject, method))
+    explainer = replace(explainer, subject=subject_for(explainer.subject, method))
     subject, classes = explainer.subject, explainer.task.classes
     sidecar, chosen, cut = explainer.network.sidecar, choose_class(explainer.task, label), is_cut()
     made: list[Explained] = []

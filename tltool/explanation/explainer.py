@@ -1,7 +1,7 @@
 """A network opened to be explained: the task, its class, and the layer that is looked at."""
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,10 +46,6 @@ class Explainer:
     task: Task
     subject: Subject
     first: int
-
-    def at(self, subject: Subject) -> "Explainer":
-        """The same, looking at another layer."""
-        return replace(self, subject=subject)
 
     def targets(self, classes: np.ndarray) -> np.ndarray:
         """Targets of the subject for classes of the task."""

@@ -203,12 +203,9 @@ def _dense(conversion: _Conversion, step: Step, parts: list[Part]) -> Part:
         bias = bias + part.shift @ kernel
         kernel = part.scale[:, None] * kernel
     shape = part.flat or (1, 1, kernel.shape[0])
+    name, policy = conversion.copy.unique(layer.name), layer.dtype_policy
     convolution = layers.Conv2D(
-        layer.units,
-        shape[:2],
-        activation=layer.activation,
-        name=conversion.copy.unique(layer.name),
-        dtype=layer.dtype_policy,
+        layer.units, shape[:2], activation=layer.activation, name=name, dtype=policy
     )
     outputs = convolution(part.tensor)
     convolution.set_weights([kernel.reshape(*shape, layer.units), bias])
