@@ -217,7 +217,7 @@ class ModelHints(TypedDict, total=False):
 
 
 class AllHints(ModelHints, total=False):
-    """The same with the context, which `tltool.convert` and its like do not take."""
+    """Hints and the context, which `tltool.convert` and its like do not take."""
 
     context: int
 
