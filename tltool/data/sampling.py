@@ -56,7 +56,11 @@ def sample_indices(
         wanted = _share_out(int(counts.sum()), np.sqrt(counts))
     elif mode != "as-is" and groups:
         wanted = np.full_like(counts, counts.max() if mode == "over" else counts.min())
-    drawn = [_draw(group, int(n), rng) for group, n in zip(groups, wanted, strict=True)]
+    drawn: list[np.ndarray] = []
+    for group, number in zip(groups, wanted, strict=True):
+        # All of the group as often as it goes, the remainder without replacement.
+        rounds, remainder = divmod(int(number), len(group))
+        drawn += [np.tile(group, rounds), rng.choice(group, remainder, replace=False)]
     return rng.permutation(np.concatenate([*drawn, np.array(rest, int)]))
 
 
@@ -68,10 +72,3 @@ def _share_out(total: int, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(-np.round(exact - whole, 9), kind="stable")
     whole[order[: total - whole.sum()]] += 1
     return whole
-
-
-def _draw(group: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """All of the group as often as it goes, the remainder without replacement."""
-    rounds, remainder = divmod(number, len(group))
-    part = rng.choice(group, remainder, replace=False)
-    return np.concatenate([np.tile(group, rounds), part])
