@@ -17,9 +17,6 @@ COLUMNS = ("image", "x", "y", "label")
 # What the class numbers of the sea-lion competition's coordinate files mean.
 SEA_LIONS = ("adult_males", "subadult_males", "adult_females", "juveniles", "pups")
 
-# The images whose coordinates are known not to fit, as that competition lists them.
-MISMATCHED_NAME = "MismatchedTrainImages.txt"
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -123,7 +120,8 @@ def points_of_table(table: Table, columns: Sequence[str] | None = None) -> list[
         position = sum(xs) / len(xs), sum(ys) / len(ys)
         image = row.cells[layout.image]
         points.append(make_point(where, image, position, numbers.get(label, label), sure))
-    listed = table.path.with_name(MISMATCHED_NAME)
+    # The images whose coordinates are known not to fit, as that competition lists them.
+    listed = table.path.with_name("MismatchedTrainImages.txt")
     if layout not in _KAGGLE or not listed.is_file():
         return points
     images = {Path(line.strip()).stem for line in listed.read_text(encoding="utf-8").splitlines()}

@@ -20,7 +20,7 @@ ImageSource = str | Path | AnyRaster
 # Properties that hold the image and the class, in any case.
 IMAGE_FIELDS = ("image", "images", "image_path", "image_name", "file_name", "filename")
 LABEL_FIELDS = ("label", "labels", "class", "class_name", "species", "category")
-_SCORE_FIELDS = ("score", "scores")
+
 
 # The coordinates are said to be no position on the earth.
 PIXELS = "pixels"
@@ -129,7 +129,7 @@ def to_points(
     owners = {index: own.name for own, group in groups.items() for index in group}
     for index, name in sorted(owners.items()):
         point, position = found[index], positions[index].tolist()
-        score = _find(point.properties, _SCORE_FIELDS)
+        score = _find(point.properties, ("score", "scores"))
         sure = as_score(point.properties[score[0]], point.where) if score else None
         label = point.properties.get(label_field)
         points.append(make_point(point.where, name, position, label, sure))

@@ -26,8 +26,6 @@ Position = np.ndarray | tuple[float, float]
 
 # ITU-R BT.601, as Pillow's mode L.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
-# Where a shadow falls, and how soft it is, in shares of the target's longer side.
-_SHADOW_REACH, _SHADOW_SOFTNESS = (0.05, 0.15), 0.04
 
 
 def premultiply(pixels: np.ndarray) -> np.ndarray:
@@ -111,7 +109,8 @@ def paste(ground: np.ndarray, cutout: np.ndarray, centre: Position) -> None:
 
 def cast_shadow(ground: np.ndarray, cutout: np.ndarray, centre: Position, strength: float) -> None:
     """Darken an image in place by `strength` 0..1 where the cut-out, put at `centre`, is opaque."""
-    sigma = max(0.5, _SHADOW_SOFTNESS * max(cutout.shape[:2]))
+    # A share of the target's longer side.
+    sigma = max(0.5, 0.04 * max(cutout.shape[:2]))
     alpha = pad(cutout[..., 3:], int(np.ceil(3 * sigma)))[..., 0]
     soft = cv2.GaussianBlur(alpha, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     beneath, above = _parts(ground, soft[..., None], centre)
@@ -178,8 +177,8 @@ class _Pasting:
 
     @staticmethod
     def _sun(rng: np.random.Generator) -> np.ndarray:
-        # One for all targets of an image.
-        direction, reach = rng.uniform(0, 2 * np.pi), rng.uniform(*_SHADOW_REACH)
+        # One for all targets of an image: where shadows fall, in shares of a target's longer side.
+        direction, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.15)
         return reach * np.array([np.sin(direction), np.cos(direction)])
 
 

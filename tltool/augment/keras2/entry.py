@@ -100,8 +100,7 @@ class RandomTransformation:
         matrix = affine.affine_matrix(mask.shape[:2], **{k: drawn[k] for k in affine.MOVES})
         mode = self._settings.fill_mode
         moved = affine.warp(mask[..., None], matrix, mode, UNLABELLED, order=0)
-        flips = drawn["flip_horizontal"], drawn["flip_vertical"]
-        return affine.flip(moved, *flips)[..., 0]
+        return affine.flip(moved, drawn["flip_horizontal"], drawn["flip_vertical"])[..., 0]
 
     def matrix(self, drawn: dict[str, Any], shape: Sequence[int]) -> np.ndarray:
         """Compute where positions go, px: (2, 3), from (x, y, 1) of the image to the result.

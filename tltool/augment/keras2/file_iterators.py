@@ -20,10 +20,9 @@ logger = logging.getLogger(__name__)
 
 _FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 _CHANNELS = {"rgb": 3, "rgba": 4, "grayscale": 1}
-_RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
+
 _LABELLED = ("categorical", "binary", "sparse")
 _FOLDER_MODES = (*_LABELLED, "input", None)
-_TABLE_MODES = (*_FOLDER_MODES, "multi_output", "raw")
 
 
 def _announce(text: str) -> None:
@@ -57,7 +56,8 @@ class _FileIterator(Iterator):
         self.keep_aspect_ratio = settings.get("keep_aspect_ratio", False)
         self.target_size = tuple(settings["target_size"])
         check_choice(self.color_mode, _CHANNELS, "color_mode")
-        check_choice(self.interpolation, _RESAMPLING, "interpolation")
+        methods = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
+        check_choice(self.interpolation, methods, "interpolation")
         size, channels = self.target_size, (_CHANNELS[self.color_mode],)
         if len(size) != 2:
             raise UsageError(f"`target_size`: expected (height, width), received {size}")
@@ -163,18 +163,16 @@ class DataFrameIterator(_FileIterator):
     def __init__(self, generator: "ImageDataGenerator", settings: Settings):
         self.directory = os.fspath(settings["directory"] or "")
         self.class_mode = settings["class_mode"]
-        check_choice(self.class_mode, _TABLE_MODES, "class_mode")
+        check_choice(self.class_mode, (*_FOLDER_MODES, "multi_output", "raw"), "class_mode")
         table, column, wanted = settings["dataframe"], settings["x_col"], settings["y_col"]
         several = isinstance(wanted, (list, tuple))
         paths = _column(table, column)
         _check_types(paths, (str,), column)
         rows = list(range(len(paths)))
         if settings["validate_filenames"]:
+            full = [os.path.join(self.directory, path) for path in paths]
             rows = [
-                row
-                for row, path in enumerate(paths)
-                if path.lower().endswith(_FORMATS)
-                and os.path.isfile(os.path.join(self.directory, path))
+                i for i in rows if full[i].lower().endswith(_FORMATS) and os.path.isfile(full[i])
             ]
         if len(rows) < len(paths):
             warnings.warn(

@@ -15,7 +15,6 @@ from tltool.augment.keras2.iterators import NumpyArrayIterator, check_choice
 from tltool.errors import UsageError
 
 _TINY = 1e-6
-_FORMER_KEYWORDS = ("has_ext", "sort", "drop_duplicates")
 
 
 def _pair(value: Any, name: str) -> list[float]:
@@ -266,7 +265,7 @@ class ImageDataGenerator:
         """
         settings = dict(locals())
         for name in former:
-            check_choice(name, _FORMER_KEYWORDS, "keyword")
+            check_choice(name, ("has_ext", "sort", "drop_duplicates"), "keyword")
             warnings.warn(f"{name} has no effect any more", DeprecationWarning, stacklevel=2)
         if class_mode == "other":
             warnings.warn('write "raw" for class_mode="other"', DeprecationWarning, stacklevel=2)
@@ -335,7 +334,7 @@ class ImageDataGenerator:
         for key in ("channel_shift_intensity", "channel_shift_intencity"):
             if wanted.get(key) is not None:
                 image = affine.shift_channels(image, wanted[key])
-        flips = [bool(wanted.get(f"flip_{way}")) for way in ("horizontal", "vertical")]
+        flips = (bool(wanted.get(f"flip_{way}")) for way in ("horizontal", "vertical"))
         image = affine.flip(image, *flips)
         if wanted.get("brightness") is not None:
             image = affine.brighten(image, wanted["brightness"])

@@ -14,7 +14,7 @@ from tltool.errors import DataError, UsageError
 if TYPE_CHECKING:
     from tltool.augment.keras2.image_data_generator import ImageDataGenerator
 
-_SUBSETS = ("training", "validation", None)
+
 # The arguments of the method that makes an iterator, by name.
 Settings = dict[str, Any]
 # One for all iterators, held for a moment, so that an iterator can be pickled for a worker.
@@ -146,7 +146,7 @@ class Iterator(keras.utils.PyDataset):
 
 def part_of(n: int, subset: str | None, generator: "ImageDataGenerator") -> slice:
     """Slice of `n` samples that a subset has: the first share is for validation."""
-    check_choice(subset, _SUBSETS, "subset")
+    check_choice(subset, ("training", "validation", None), "subset")
     if subset == "validation" and not generator.validation_split:
         raise UsageError(
             "`subset`: 'validation' needs a share to take, received validation_split="

@@ -30,14 +30,11 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGE, _PACKED = 1 << 32, 100
 
 _WANTED = "expected a Keras model (.keras, .h5 or another HDF5 file)"
-
-_PICKLE = "it may be a Python pickle, which is never opened. Save the model with model.save"
 _OTHERS = {
     ".tflite": "a TensorFlow Lite model, from which the weights cannot be had back",
     ".onnx": "an ONNX model",
     ".pb": "a TensorFlow graph",
-    ".pt": "a PyTorch file",
-    ".pth": "a PyTorch file",
+    **dict.fromkeys((".pt", ".pth"), "a PyTorch file"),
     ".safetensors": "a file of weights without a network",
     ".npz": "a file of arrays without a network",
     ".json": "an architecture without weights: pass the weights file, and this one as"
@@ -77,7 +74,8 @@ def _refuse_other(path: Path) -> None:
         start = file.read(8)
     kind = _OTHERS.get(path.suffix.lower())
     if path.suffix.lower() in (".pkl", ".pickle", ".joblib", ".sav") or start[:1] == b"\x80":
-        raise unreadable(path, f"{_PICKLE}; {_WANTED}")
+        reason = "it may be a Python pickle, which is never opened. Save the model with model.save"
+        raise unreadable(path, f"{reason}; {_WANTED}")
     if kind or start[4:8] == b"TFL3":
         raise unreadable(path, f"it is {kind or _OTHERS['.tflite']}; {_WANTED}")
     if start[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(path):
