@@ -39,7 +39,7 @@ def output_name(task: Task, prefix: str) -> str:
 def hidden_layers(
     layer: Callable[..., layers.Layer], kind: str, tensor: Any, recipe: HeadRecipe, prefix: str
 ) -> Any:
-    """All that comes before the output layer, with dropout in front of each layer and that one.
+    """Build what comes before the output layer, with dropout in front of each layer and of that.
 
     For each of the recipe's `units` a layer with weights, BatchNormalization where the
     recipe has it, and ReLU.
