@@ -6,7 +6,7 @@ that one picture fits light, dark and paper, and text stays text.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class Line:
         Radii of dots on the points, px.
     scattered : bool
         Dots without a line.
+    path : str
+        Of SVG, in px; of a line of a `Chart`.
+    dots : list of (x, y, radius)
+        The same.
     """
 
     label: str
@@ -46,26 +50,8 @@ class Line:
     stepped: bool = False
     sizes: np.ndarray | None = None
     scattered: bool = False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A line in px: its SVG path and dots (x, y, radius)."""
-
-    label: str
-    colour: str
-    value: str
-    dashed: bool
-    path: str
-    dots: list[tuple[float, float, float]]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line in px, with a word."""
-
-    x: float
-    label: str
+    path: str = ""
+    dots: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,8 +64,9 @@ class Chart:
         The description is the text alternative.
     x_label, y_label : str
     x_ticks, y_ticks : list of (px, text)
-    lines : list of Drawn
-    marks : list of Mark
+    lines : list of Line
+    marks : list of (px, text)
+        Vertical lines with a word.
     diagonal : bool
         Whether chance, or perfection, is a line from corner to corner.
     """
@@ -90,9 +77,9 @@ class Chart:
     y_label: str
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    lines: list[Drawn]
-    marks: list[Mark] = field(default_factory=list)
-    diagonal: bool = False
+    lines: list[Line]
+    marks: list[tuple[float, str]]
+    diagonal: bool
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -138,22 +125,6 @@ def _path(pixels: np.ndarray, stepped: bool) -> str:
     return f"M{start[0]} {start[1]}" + "".join(between.format(x, y) for x, y in rest)
 
 
-def _draw(line: Line, x: Axis, y: Axis) -> Drawn | None:
-    points = np.asarray(line.points, float).reshape(-1, 2)
-    known = np.isfinite(points).all(axis=1)
-    if not known.any():
-        return None
-    pixels = np.stack([x(points[known, 0]), y(points[known, 1])], axis=1)
-    dots = []
-    if line.sizes is not None:
-        sizes = np.asarray(line.sizes, float)[known]
-        dots = [
-            (round(a, 1), round(b, 1), round(r, 1)) for (a, b), r in zip(pixels, sizes, strict=True)
-        ]
-    path = "" if line.scattered else _path(pixels, line.stepped)
-    return Drawn(line.label, line.colour, line.value, line.dashed, path, dots)
-
-
 def line_chart(
     title: str,
     description: str,
@@ -184,15 +155,23 @@ def line_chart(
     """
     x = Axis(*x_range, _LEFT, WIDTH - _RIGHT)
     y = Axis(*y_range, HEIGHT - _BOTTOM, _TOP)
-    drawn = [_draw(line, x, y) for line in lines]
+    drawn = []
+    for line in lines:
+        known = np.isfinite(line.points).all(axis=1)
+        if known.any():
+            pixels = np.stack([x(line.points[known, 0]), y(line.points[known, 1])], axis=1)
+            path = "" if line.scattered else _path(pixels, line.stepped)
+            sizes = None if line.sizes is None else line.sizes[known]
+            dots = [] if sizes is None else np.column_stack([pixels, sizes]).round(1).tolist()
+            drawn.append(replace(line, path=path, dots=dots))
     return Chart(
         title,
         description,
         *labels,
         x.ticks(6, whole),
         y.ticks(6),
-        [line for line in drawn if line is not None],
-        [Mark(round(float(x(place)), 1), text) for place, text in marks],
+        drawn,
+        [(round(float(x(place)), 1), text) for place, text in marks],
         diagonal,
     )
 

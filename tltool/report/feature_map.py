@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from tltool.pictures.drawing import load_font, typeface_for
 
@@ -101,13 +101,6 @@ def neighbourhoods(features: np.ndarray, seed: int = 0) -> Layout | None:
     return Layout("t-SNE", points.astype(float), f"perplexity {perplexity:.3g}, seed {seed}")
 
 
-def _scaled(points: np.ndarray, span: float) -> np.ndarray:
-    """The same around 0, one scale for both axes, `span` px along the longer one."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    longest = max(float((high - low).max()), 1e-12)
-    return (points - (low + high) / 2) / longest * span
-
-
 def spread(points: np.ndarray, size: float, rounds: int = 120) -> np.ndarray:
     """Push squares apart until next to none covers another.
 
@@ -160,10 +153,12 @@ def arrange(
     -------
     (n, 2) and (m, 2) float arrays: of all points, and of the squares' centres; px.
     """
-    room = side - size
-    span = room
+    span = room = side - size
+    low, high = points.min(axis=0), points.max(axis=0)
+    # Around 0, one scale for both axes, `span` px along the longer one.
+    unit = (points - (low + high) / 2) / max(float((high - low).max()), 1e-12)
     for _ in range(_TRIES):
-        places = _scaled(points, span)
+        places = unit * span
         centres = spread(places[shown], size)
         every = np.concatenate([places, centres])
         low, high = every.min(axis=0), every.max(axis=0)
@@ -174,14 +169,6 @@ def arrange(
         span = max(0.1 * room, span - 1.05 * beyond)
     shift = side / 2 - (low + high) / 2
     return places + shift, (centres + shift).clip(size / 2, side - size / 2)
-
-
-def _thumbnail(image: np.ndarray, size: int, colour: tuple[int, ...]) -> Image.Image:
-    inner = size - 2 * _FRAME
-    framed = Image.new("RGB", (size, size), colour)
-    shrunk = Image.fromarray(image).resize((inner, inner), Image.Resampling.LANCZOS)
-    framed.paste(shrunk, (_FRAME, _FRAME))
-    return framed
 
 
 def thumbnail_side(number: int, side: int = SIDE) -> int:
@@ -221,14 +208,16 @@ def draw_layout(
     order = np.random.default_rng(seed).permutation(len(points))
     shown, dots = order[:MOST_THUMBNAILS], order[MOST_THUMBNAILS:]
     size = thumbnail_side(len(shown), side)
+    inner = size - 2 * _FRAME
     places, centres = arrange(points * (1, -1), shown, size + 2, side - 4)
     pen = ImageDraw.Draw(picture)
     for k in dots:
         x, y = places[k] + 2
         pen.ellipse((x - _DOT, y - _DOT, x + _DOT, y + _DOT), fill=(*colours[k], 200))
     for k, (x, y) in zip(shown, centres + 2, strict=True):
-        corner = (round(x - size / 2), round(y - size / 2))
-        picture.paste(_thumbnail(images[k], size, tuple(colours[k])), corner)
+        shrunk = Image.fromarray(images[k]).resize((inner, inner), Image.Resampling.LANCZOS)
+        framed = ImageOps.expand(shrunk, _FRAME, tuple(colours[k]))
+        picture.paste(framed, (round(x - size / 2), round(y - size / 2)))
     _, top, _, bottom = picture.getbbox() or (0, 0, side, side)
     # As wide as asked for, so that several are of one scale.
     return picture.crop((0, max(0, top - 2), side, min(side, bottom + 2)))

@@ -1,19 +1,14 @@
 """Features of images: what a network's last layer sees, and what its backbone makes of them."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
-from tltool.data.stream import Batches, Patches
 from tltool.models.graph import flat_steps, flatten, is_model
 from tltool.models.network import Classifier
-from tltool.prefetch import default_workers
 from tltool.tasks.task import Task
-from tltool.training.features import compute_draws
 
 
 def _pooled(tensor: Any) -> Any:
@@ -67,33 +62,3 @@ def backbone_features(classifier: Classifier) -> keras.Model:
     over_patch = isinstance(rest[0], layers.Cropping2D)
     features = rest[0].output if over_patch else rest[0].input
     return keras.Model(classifier.model.inputs[0], _pooled(features))
-
-
-def compute_features(
-    network: keras.Model,
-    patches: Patches,
-    tasks: Sequence[Task],
-    batch_size: int,
-    zoom: Fraction,
-    title: str = "features",
-) -> np.ndarray:
-    """Features of all images, in their order.
-
-    Parameters
-    ----------
-    network : keras.Model
-        From images to a vector each.
-    patches : Patches
-    tasks : sequence of Task
-    batch_size : int
-    zoom : Fraction
-        Enlargement of the images.
-    title : str
-        Of the progress bar.
-
-    Returns
-    -------
-    (n, features) float32 array
-    """
-    batches = Batches(patches, tasks, batch_size, zoom, workers=default_workers())
-    return compute_draws(network, batches, [0], title)[0].features

@@ -11,18 +11,20 @@ import numpy as np
 from tltool.augment.pipeline import Augmenter
 from tltool.data.dataset import Sample
 from tltool.data.splits import SPLITS
-from tltool.data.stream import Patches, load_patches
+from tltool.data.stream import Batches, Patches, load_patches
 from tltool.errors import TltoolError
 from tltool.inference.network import LoadedNetwork
-from tltool.models.network import Classifier, build_classifier
+from tltool.models.network import build_classifier
 from tltool.models.normalisation import normalisation_layers
+from tltool.prefetch import default_workers
 from tltool.raster import as_zoom
 from tltool.recipe import Recipe
 from tltool.report.comparison import Compared, compare
 from tltool.report.evaluation import Evaluation
-from tltool.report.features import backbone_features, compute_features, penultimate
+from tltool.report.features import backbone_features, penultimate
 from tltool.run.folder import RECIPE_NAME
 from tltool.tasks.task import Task
+from tltool.training.features import compute_draws
 
 # Images that baselines learn of and are evaluated on at most.
 _LEARNT, _ASKED = 5000, 2000
@@ -46,14 +48,6 @@ class Pretrained:
     networks: dict[str, keras.Model]
     source: str
     warning: str = ""
-
-
-def _began_with(weights: str) -> str:
-    if weights == "imagenet":
-        return "the backbone with ImageNet weights, before fine-tuning"
-    if weights == "none":
-        return "the backbone with the random weights that training began with"
-    return f"the backbone with the weights of {Path(weights).name}, before fine-tuning"
 
 
 class Material:
@@ -131,8 +125,11 @@ class Material:
         return self.load([samples[place] for place in self._drawn(samples, _LEARNT)])
 
     def features(self, network: keras.Model, patches: Patches, title: str) -> np.ndarray:
-        """Features of all images: (n, features)."""
-        return compute_features(network, patches, self.tasks, self.batch_size, self.zoom, title)
+        """Features of all images, in their order: (n, features) float32 array."""
+        batches = Batches(
+            patches, self.tasks, self.batch_size, self.zoom, workers=default_workers()
+        )
+        return compute_draws(network, batches, [0], title)[0].features
 
     @cached_property
     def last_features(self) -> dict[str, np.ndarray]:
@@ -143,17 +140,16 @@ class Material:
             for name, network in networks.items()
         }
 
-    def _rebuilt(self, recipe: Recipe) -> Classifier:
-        """The run's classifier as it was before its first step."""
-        normalisation = None
+    def _before_training(self, recipe: Recipe) -> Pretrained:
+        """The backbone of the run's classifier as it was before its first step."""
+        normalisation, sidecar = None, self.sidecar
         augmenter = Augmenter(recipe.augment)
         if augmenter.normalising:
             images = self.train_patches.images
             normalisation = normalisation_layers(augmenter.normalising, images, self.zoom)
         # As training did, for those weights that are random.
         keras.utils.set_random_seed(recipe.training.seed)
-        sidecar = self.sidecar
-        return build_classifier(
+        classifier = build_classifier(
             self.tasks,
             sidecar.patch,
             sidecar.context,
@@ -163,15 +159,21 @@ class Material:
             bands=sidecar.bands,
             normalisation=normalisation,
         )
+        weights = recipe.backbone.weights
+        source = {
+            "imagenet": "ImageNet weights, before fine-tuning",
+            "none": "the random weights that training began with",
+        }.get(weights, f"the weights of {Path(weights).name}, before fine-tuning")
+        network = backbone_features(classifier)
+        networks = dict.fromkeys((task.name for task in self.tasks), network)
+        return Pretrained(networks, f"the backbone with {source}")
 
     def pretrained(self) -> Pretrained:
         """The backbone before fine-tuning, or the run's own network where that cannot be had."""
         reason = f"there is no {RECIPE_NAME} beside the model"
         if self.recipe is not None:
             try:
-                network = backbone_features(self._rebuilt(self.recipe))
-                source = _began_with(self.recipe.backbone.weights)
-                return Pretrained(dict.fromkeys((t.name for t in self.tasks), network), source)
+                return self._before_training(self.recipe)
             except TltoolError as error:
                 reason = str(error)
         return Pretrained(
@@ -189,31 +191,6 @@ class Material:
             return "The data have no training images that baselines could learn of."
         return ""
 
-    @cached_property
-    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training and asked images without what surrounds the patch."""
-        inner = slice(self.sidecar.context, self.sidecar.context + self.sidecar.patch)
-        train, asked = self.train_patches.images, self.evaluated_patches.images
-        return train[:, inner, inner], asked[:, inner, inner]
-
-    def _compared(
-        self, task: Task, train: np.ndarray, asked: np.ndarray, targets: np.ndarray
-    ) -> list[Compared]:
-        """A task's baselines, from features of both sets of images and training targets."""
-        labelled = self.labelled(task)
-        # Rows of `asked` that are labelled for the task.
-        rows = np.flatnonzero(labelled[self.asked])
-        if not len(rows) or not task.labelled(targets).any():
-            return []
-        images = self._pixels[0], self._pixels[1][rows]
-        made = task.baselines(targets, images, (train, asked[rows]), self.seed)
-        # Among the labelled images.
-        places = np.cumsum(labelled)[self.asked[rows]] - 1
-        groups = self.evaluation.predictions.groups
-        own = np.array(groups)[labelled].tolist() if groups else []
-        targets, outputs = self.values(task)
-        return compare(task, outputs, targets, places, made, own, self.seed)
-
     def baselines(self, pretrained: Pretrained) -> dict[str, list[Compared]]:
         """Baselines of each task and the run's network, evaluated on the same images.
 
@@ -221,7 +198,11 @@ class Material:
         out.
         """
         train, evaluated = self.train_patches, self.evaluated_patches
-        targets = train.targets(self.tasks)
+        # Without what surrounds the patch.
+        inner = slice(self.sidecar.context, self.sidecar.context + self.sidecar.patch)
+        pixels = train.images[:, inner, inner], evaluated.images[:, inner, inner]
+        encoded = train.targets(self.tasks)
+        groups = self.evaluation.predictions.groups
         known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         found = {}
         for task in self.tasks:
@@ -232,5 +213,17 @@ class Material:
                     self.features(network, train, "features of train"),
                     self.features(network, evaluated, "features of evaluated images"),
                 )
-            found[task.name] = self._compared(task, *known[id(network)], targets[task.name])
-        return {name: rows for name, rows in found.items() if rows}
+            learnt, asked = known[id(network)]
+            labelled = self.labelled(task)
+            # Rows of `asked` that are labelled for the task.
+            rows = np.flatnonzero(labelled[self.asked])
+            if not len(rows) or not task.labelled(encoded[task.name]).any():
+                continue
+            images = pixels[0], pixels[1][rows]
+            made = task.baselines(encoded[task.name], images, (learnt, asked[rows]), self.seed)
+            # Among the labelled images.
+            places = np.cumsum(labelled)[self.asked[rows]] - 1
+            own = np.array(groups)[labelled].tolist() if groups else []
+            targets, outputs = self.values(task)
+            found[task.name] = compare(task, outputs, targets, places, made, own, self.seed)
+        return found

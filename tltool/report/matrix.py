@@ -35,12 +35,8 @@ class Matrix:
 
 # Classes up to which cells hold count and share, the count alone, nothing.
 _BOTH, _COUNT = 10, 24
+# Letters of a name that fit beside a matrix.
 _LONGEST = 18
-
-
-def shortened(name: str) -> str:
-    """A name that fits beside a matrix."""
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
 
 def matrix_chart(
@@ -58,25 +54,24 @@ def matrix_chart(
         Of each row; NaN where the class has no image.
     """
     number = len(names)
-    short = [shortened(name) for name in names]
+    both, one = number <= _BOTH, number <= _COUNT
+    short = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
     left = 16 + 7.2 * max(map(len, short))
-    side = 54.0 if number <= _BOTH else max(9.0, 600 / number)
+    side = 54.0 if both else max(9.0, 600 / number)
     cells = []
-    for row in range(number):
-        for column in range(number):
-            share, count = float(shares[row][column]), int(counts[row][column])
-            percent = "" if math.isnan(share) else f"{100 * share:.0f} %"
-            both, one = number <= _BOTH, number <= _COUNT
-            cells.append(
-                MatrixCell(
-                    round(left + side * column, 1),
-                    round(side * row, 1),
-                    0.0 if math.isnan(share) else round(share, 3),
-                    percent if both else str(count) if one and count else "",
-                    str(count) if both else "",
-                    row == column,
-                )
+    for (row, column), count in np.ndenumerate(counts):
+        share = float(shares[row, column])
+        percent = "" if math.isnan(share) else f"{100 * share:.0f} %"
+        cells.append(
+            MatrixCell(
+                round(left + side * column, 1),
+                round(side * row, 1),
+                0.0 if math.isnan(share) else round(share, 3),
+                percent if both else str(count) if one and count else "",
+                str(count) if both else "",
+                row == column,
             )
+        )
     bottom = side * number
     # The names below stand at 45 degrees.
     below = 26 + 5.6 * max(map(len, short))

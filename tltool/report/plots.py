@@ -1,7 +1,6 @@
 """The numbers of a task as charts, and the history of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,113 +32,81 @@ def confusion_chart(names: Sequence[str], numbers: dict[str, Any]) -> Matrix | N
     return matrix_chart(text, names, counts, shares)
 
 
-def _chosen(names: Sequence[str], numbers: dict[str, Any], key: str) -> list[str]:
-    """The classes with the lowest areas, in their order, where they are too many."""
-    known = [n for n in names if numbers["classes"][n][key] is not None]
-    if len(known) <= _CURVES:
-        return known
-    worst = sorted(known, key=lambda name: numbers["classes"][name][key])[:_CURVES]
-    return [name for name in known if name in worst]
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A kind of curve in the metrics, and how it is shown."""
-
-    key: str
-    axes: tuple[str, str]
-    area: str
-    title: str
-    labels: tuple[str, str]
-
-
-_ROC = _Curve(
-    "roc",
-    ("fpr", "tpr"),
-    "roc_auc",
-    "ROC curve and the area under it",
-    ("false alarms among images without the class", "found among images of it"),
+# Kinds of curve: key in the metrics, axes and area there, title and labels of the chart.
+_KINDS = (
+    (
+        "roc",
+        ("fpr", "tpr"),
+        "roc_auc",
+        "ROC curve and the area under it",
+        ("false alarms among images without the class", "found among images of it"),
+    ),
+    (
+        "precision_recall",
+        ("recall", "precision"),
+        "average_precision",
+        "Precision-recall curve and average precision",
+        ("recall", "precision"),
+    ),
 )
-_PR = _Curve(
-    "precision_recall",
-    ("recall", "precision"),
-    "average_precision",
-    "Precision-recall curve and average precision",
-    ("recall", "precision"),
-)
-
-
-def _curve_chart(
-    names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any], kind: _Curve
-) -> Chart | None:
-    found = numbers["curves"][kind.key]
-    chosen = _chosen(names, numbers, kind.area)
-    lines = []
-    for name in [*chosen, "micro"]:
-        curve = found.get(name)
-        if curve is None:
-            continue
-        both = np.array([curve[axis] for axis in kind.axes], float).T
-        # The class "micro" would not be told from the average; it has its own colour.
-        average = name == "micro" and "micro" not in names
-        area = (numbers["micro"] if average else numbers["classes"][name])[kind.area]
-        lines.append(
-            Line(
-                "all classes together" if average else name,
-                "currentColor" if average else colours[name],
-                both,
-                "" if area is None else f"{area:.2f}",
-                dashed=average,
-                stepped=kind is _PR,
-            )
-        )
-    if not lines:
-        return None
-    areas = ", ".join(f"{line.label} {line.value}" for line in lines)
-    text = f"{kind.title}: {areas}."
-    if len(chosen) < len(names):
-        text += f" The {len(chosen)} classes with the lowest of {len(names)} are shown."
-    return line_chart(kind.title, text, kind.labels, lines, diagonal=kind is _ROC)
 
 
 def curve_charts(
     names: Sequence[str], colours: dict[str, str], numbers: dict[str, Any]
 ) -> list[Chart]:
     """ROC and precision-recall curves, where there are any."""
-    if "curves" not in numbers:
-        return []
-    found = [_curve_chart(names, colours, numbers, kind) for kind in (_ROC, _PR)]
-    return [chart for chart in found if chart is not None]
-
-
-def _bins(bins: Sequence[dict[str, Any]], label: str, colour: str, value: str) -> Line:
-    places = np.array([(b["confidence"], b["frequency"]) for b in bins], float).reshape(-1, 2)
-    samples = np.array([b["samples"] for b in bins], float)
-    sizes = 2 + 7 * np.sqrt(samples / max(1, samples.max(initial=1)))
-    return Line(label, colour, places, value, sizes=sizes)
+    charts = []
+    for key, axes, area, title, labels in _KINDS if "curves" in numbers else ():
+        areas = {name: numbers["classes"][name][area] for name in names}
+        known = [name for name in names if areas[name] is not None]
+        # Those with the lowest areas, in their order, where they are too many.
+        worst = sorted(known, key=areas.__getitem__)[:_CURVES]
+        chosen = [name for name in known if name in worst]
+        lines = []
+        for name in [*chosen, "micro"]:
+            curve = numbers["curves"][key].get(name)
+            if curve is None:
+                continue
+            # The class "micro" would not be told from the average; it has its own colour.
+            average = name == "micro" and "micro" not in names
+            share = numbers["micro"][area] if average else areas[name]
+            lines.append(
+                Line(
+                    "all classes together" if average else name,
+                    "currentColor" if average else colours[name],
+                    np.array([curve[axis] for axis in axes], float).T,
+                    "" if share is None else f"{share:.2f}",
+                    dashed=average,
+                    stepped=key == "precision_recall",
+                )
+            )
+        if lines:
+            text = f"{title}: {', '.join(f'{line.label} {line.value}' for line in lines)}."
+            if len(chosen) < len(names):
+                text += f" The {len(chosen)} classes with the lowest of {len(names)} are shown."
+            charts.append(line_chart(title, text, labels, lines, diagonal=key == "roc"))
+    return charts
 
 
 def calibration_chart(numbers: dict[str, Any]) -> Chart | None:
     """Probability against frequency, before and after temperature scaling."""
     lines = []
-    if numbers.get("calibration"):
-        label = "the network's own"
-        lines.append(
-            _bins(numbers["calibration"], label, "var(--before)", f"ECE {percent(numbers['ece'])}")
-        )
-    after = numbers.get("calibrated")
-    if after and after["calibration"]:
-        label = f"at temperature {after['temperature']:.2f}"
-        lines.append(
-            _bins(after["calibration"], label, "var(--after)", f"ECE {percent(after['ece'])}")
-        )
+    for found, colour in ((numbers, "var(--before)"), (numbers.get("calibrated"), "var(--after)")):
+        if found and found.get("calibration"):
+            bins = found["calibration"]
+            places = np.array([(b["confidence"], b["frequency"]) for b in bins], float)
+            samples = np.array([b["samples"] for b in bins], float)
+            label = "the network's own"
+            if found is not numbers:
+                label = f"at temperature {found['temperature']:.2f}"
+            sizes = 2 + 7 * np.sqrt(samples / samples.max())
+            lines.append(Line(label, colour, places, f"ECE {percent(found['ece'])}", sizes=sizes))
     if not lines:
         return None
     texts = "; ".join(f"{line.label}: {line.value}" for line in lines)
-    text = f"Calibration curve, on the diagonal probabilities would be true. {texts}."
     return line_chart(
         "Calibration curve",
-        text,
+        f"Calibration curve, on the diagonal probabilities would be true. {texts}.",
         ("mean probability of the answers", "share of them that is right"),
         lines,
         diagonal=True,
@@ -148,17 +115,24 @@ def calibration_chart(numbers: dict[str, Any]) -> Chart | None:
 
 def threshold_chart(name: str, rows: Sequence[dict[str, Any]]) -> Chart | None:
     """Precision, recall and F1 of a class against the probability from which on it is told."""
-    ordered = sorted(rows, key=lambda row: row["threshold"])
-    keys = {"precision": "var(--before)", "recall": "var(--after)", "f1": "currentColor"}
-    lines = []
-    for key, colour in keys.items():
-        pairs = [(row["threshold"], np.nan if row[key] is None else row[key]) for row in ordered]
-        lines.append(
-            Line("F1" if key == "f1" else key, colour, np.array(pairs, float), dashed=key == "f1")
-        )
     best = next((row for row in rows if row["best"]), None)
     if best is None:
         return None
+    ordered = sorted(rows, key=lambda row: row["threshold"])
+    lines = [
+        # None becomes NaN.
+        Line(
+            label,
+            colour,
+            np.array([(row["threshold"], row[label.lower()]) for row in ordered], float),
+            dashed=label == "F1",
+        )
+        for label, colour in (
+            ("precision", "var(--before)"),
+            ("recall", "var(--after)"),
+            ("F1", "currentColor"),
+        )
+    ]
     text = (
         f"Precision, recall and F1 of {name} by threshold; F1 is highest,"
         f" {percent(best['f1'])}, at {best['threshold']:.2f}."
@@ -170,44 +144,6 @@ def threshold_chart(name: str, rows: Sequence[dict[str, Any]]) -> Chart | None:
         lines,
         marks=[(best["threshold"], f"best F1: {best['threshold']:.2f}")],
     )
-
-
-def _history_charts_of(rows: Sequence[dict[str, float]], names: Sequence[str]) -> list[Chart]:
-    epochs = np.arange(1, len(rows) + 1)
-    stages = [int(row["stage"]) for row in rows]
-    marks = [
-        (epoch - 0.5, f"stage {stage}")
-        for epoch, stage, before in zip(epochs[1:], stages[1:], stages, strict=False)
-        if stage != before
-    ]
-    charts = []
-    for name in names:
-        lines = [
-            Line(label, colour, np.stack([epochs, [row.get(key, np.nan) for row in rows]], axis=1))
-            for key, label, colour in (
-                (name, "training", "var(--before)"),
-                (f"val_{name}", "validation", "var(--after)"),
-            )
-            if key in rows[0]
-        ]
-        title = name.replace("_", " ").capitalize()
-        share = name.endswith("accuracy")
-        every = np.concatenate([line.points[:, 1] for line in lines])
-        ends = [f"{line.label} ends at {line.points[-1, 1]:.3f}" for line in lines]
-        text = f"{title} over {len(rows)} epochs: {', '.join(ends)}."
-        charts.append(
-            line_chart(
-                title,
-                text,
-                ("epoch", title.lower()),
-                lines,
-                (1, max(2, len(rows))),
-                (0, 1) if share else room_for(every),
-                marks=marks,
-                whole=True,
-            )
-        )
-    return charts
 
 
 def scatter_charts(task: Task, targets: np.ndarray, outputs: np.ndarray) -> list[Chart]:
@@ -231,10 +167,9 @@ def scatter_charts(task: Task, targets: np.ndarray, outputs: np.ndarray) -> list
             y_range = (low, high if high > low else low + 1)
         ends = np.array(x_range)
         right = np.stack([ends, ends if each.line == "same" else np.zeros(2)], axis=1)
+        sizes = np.full(len(points), 2.5)
         lines = [
-            Line(
-                "images", "var(--before)", points, sizes=np.full(len(points), 2.5), scattered=True
-            ),
+            Line("images", "var(--before)", points, sizes=sizes, scattered=True),
             Line("without error", "currentColor", right, dashed=True),
         ]
         text = f"{each.title} of {len(points)} images."
@@ -254,4 +189,35 @@ def history_charts(rows: Sequence[dict[str, float]]) -> list[Chart]:
         return []
     metrics = [k for k in rows[0] if k not in _NO_METRICS and not k.startswith("val_")]
     metrics = [k for k in metrics if not k.endswith("loss")]
-    return _history_charts_of(rows, ["loss", *metrics[:5]] if "loss" in rows[0] else metrics)
+    epochs, stages = np.arange(1, len(rows) + 1), [int(row["stage"]) for row in rows]
+    marks = [
+        (epoch - 0.5, f"stage {stage}")
+        for epoch, stage, before in zip(epochs[1:], stages[1:], stages, strict=False)
+        if stage != before
+    ]
+    charts = []
+    for name in ["loss", *metrics[:5]] if "loss" in rows[0] else metrics:
+        lines = [
+            Line(label, colour, np.stack([epochs, [row.get(key, np.nan) for row in rows]], axis=1))
+            for key, label, colour in (
+                (name, "training", "var(--before)"),
+                (f"val_{name}", "validation", "var(--after)"),
+            )
+            if key in rows[0]
+        ]
+        title = name.replace("_", " ").capitalize()
+        every = np.concatenate([line.points[:, 1] for line in lines])
+        ends = [f"{line.label} ends at {line.points[-1, 1]:.3f}" for line in lines]
+        charts.append(
+            line_chart(
+                title,
+                f"{title} over {len(rows)} epochs: {', '.join(ends)}.",
+                ("epoch", title.lower()),
+                lines,
+                (1, max(2, len(rows))),
+                (0, 1) if name.endswith("accuracy") else room_for(every),
+                marks=marks,
+                whole=True,
+            )
+        )
+    return charts

@@ -32,27 +32,21 @@ _SCHEDULES = {
 }
 
 
-def _number(value: float) -> str:
-    return f"{value:.2g}"
-
-
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
-def _weights(weights: str) -> str:
-    if weights == "imagenet":
-        return "weights trained on ImageNet"
-    if weights == "none":
-        return "random weights"
-    return f"the weights of {Path(weights).name}"
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _backbone(recipe: Recipe) -> str:
     backbone = recipe.backbone
     width = "" if backbone.alpha is None else f" of width {backbone.alpha:g}"
     part = "" if backbone.layer is None else f" up to its layer {backbone.layer}"
-    return f"{backbone.name}{width}{part}, starting from {_weights(backbone.weights)}."
+    known = {"imagenet": "weights trained on ImageNet", "none": "random weights"}
+    weights = known.get(backbone.weights, f"the weights of {Path(backbone.weights).name}")
+    return f"{backbone.name}{width}{part}, starting from {weights}."
 
 
 def _head(recipe: Recipe) -> str:
@@ -64,8 +58,7 @@ def _head(recipe: Recipe) -> str:
         parts.append(f"{100 * head.dropout:g} % dropout")
     if head.batch_norm:
         parts.append("batch normalisation")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return _sentence("; ".join(parts))
 
 
 def _images(recipe: Recipe) -> str:
@@ -78,8 +71,7 @@ def _images(recipe: Recipe) -> str:
         parts.append(f"enlarged {recipe.zoom:g} times")
     if recipe.bands:
         parts.append("bands " + ", ".join(map(str, recipe.bands)))
-    text = ", ".join(parts) or "as they are"
-    return f"{text[0].upper()}{text[1:]}."
+    return _sentence(", ".join(parts) or "as they are")
 
 
 def _value(value: Any) -> str:
@@ -99,10 +91,6 @@ def _entry(entry: Any) -> str:
         return str(name)
     texts = ", ".join(f"{str(k).replace('_', ' ')} {_value(v)}" for k, v in settings.items())
     return f"{name} ({texts})"
-
-
-def _augmentation(recipe: Recipe) -> str:
-    return "; ".join(map(_entry, recipe.augment)) + "." if recipe.augment else "None."
 
 
 def _loss(loss: LossRecipe, task: str | None) -> str:
@@ -141,13 +129,13 @@ def _stage(stage: StageRecipe) -> str:
     length = _count(stage.epochs or 0, "epoch") if not stage.steps else f"{stage.steps} steps"
     parts = [
         f"up to {length}",
-        f"{stage.optimizer} at a rate of {_number(stage.learning_rate)},"
+        f"{stage.optimizer} at a rate of {stage.learning_rate:.2g},"
         f" {_SCHEDULES[stage.schedule.name]}",
     ]
     if stage.layer_decay != 1:
         parts.append(f"each deeper block at {stage.layer_decay:g} times the rate of the one above")
     if stage.weight_decay:
-        parts.append(f"weight decay {_number(stage.weight_decay)}")
+        parts.append(f"weight decay {stage.weight_decay:.2g}")
     if stage.gradient_accumulation_steps > 1:
         parts.append(f"gradients of {stage.gradient_accumulation_steps} steps averaged")
     if stage.ema:
@@ -157,8 +145,7 @@ def _stage(stage: StageRecipe) -> str:
     parts.append(
         f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss"
     )
-    trained = _trained(stage)
-    return f"{trained[0].upper()}{trained[1:]}: {'; '.join(parts)}."
+    return _sentence(f"{_trained(stage)}: {'; '.join(parts)}")
 
 
 def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
@@ -171,19 +158,6 @@ def _tasks(recipe: Recipe) -> list[tuple[str, str]]:
             parts += kind.loss_words(task.loss or recipe.training.loss)
         texts.append(f"{name} ({', '.join(parts)})")
     return [("Tasks", "; ".join(texts) + ".")] if texts else []
-
-
-def _training(recipe: Recipe) -> str:
-    training = recipe.training
-    parts = [
-        f"batches of {training.batch_size}",
-        f"seed {training.seed}",
-        f"in {training.precision}",
-    ]
-    if training.deterministic:
-        parts.append("repeatable bit for bit")
-    text = ", ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def describe_recipe(recipe: Recipe) -> tuple[Sequence[tuple[str, str]], list[str]]:
@@ -202,14 +176,19 @@ def describe_recipe(recipe: Recipe) -> tuple[Sequence[tuple[str, str]], list[str
         A sentence a stage, in their order.
     """
     training = recipe.training
+    exact = ", repeatable bit for bit" * training.deterministic
     topics = [
         ("Backbone", _backbone(recipe)),
         ("Head", _head(recipe)),
         *_tasks(recipe),
         ("Images", _images(recipe)),
-        ("Augmentation", _augmentation(recipe)),
+        ("Augmentation", ("; ".join(map(_entry, recipe.augment)) or "None") + "."),
         ("Loss", _loss(training.loss, recipe.task)),
         ("Sampling", _SAMPLING[training.sampling]),
-        ("Training", _training(recipe)),
+        (
+            "Training",
+            f"Batches of {training.batch_size}, seed {training.seed}, in {training.precision}"
+            f"{exact}.",
+        ),
     ]
     return topics, [_stage(stage) for stage in training.stages]

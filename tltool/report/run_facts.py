@@ -8,7 +8,8 @@ import os
 import platform
 import shlex
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,24 +55,19 @@ class ClassSample:
 def class_samples(material: Material, place: int) -> list[ClassSample]:
     """The classes of the task at `place` with how many images there are, and some of them."""
     dataset, task = material.dataset, material.tasks[place]
-    counts = {split: dataset.counts(split, place) for split in SPLITS}
+    counts = [dataset.counts(split, place) for split in SPLITS]
     rng, found = np.random.default_rng(material.seed), []
     samples = [sample for split in SPLITS for sample in dataset.samples[split]]
     for index, name in enumerate(task.classes):
-        numbers = [counts[split][name] for split in SPLITS]
-        own = [
-            sample
-            for sample in samples
-            if (label := sample.labels[place]) and index in task.members(label)
-        ]
+        sample = ClassSample(name, [numbers[name] for numbers in counts])
+        own = [s for s in samples if (label := s.labels[place]) and index in task.members(label)]
         chosen = [own[k] for k in np.sort(rng.permutation(len(own))[:_STRIP])]
         images = list(material.load(chosen).images) if chosen and index < _STRIPS else []
-        if not images:
-            found.append(ClassSample(name, numbers))
-            continue
-        picture, alt = strip(images), f"{len(images)} image{'s' * (len(images) != 1)} of {name}"
-        uri = data_uri(picture, "WEBP", quality=75)
-        found.append(ClassSample(name, numbers, uri, alt, picture.size))
+        if images:
+            picture, alt = strip(images), f"{len(images)} image{'s' * (len(images) != 1)} of {name}"
+            uri = data_uri(picture, "WEBP", quality=75)
+            sample = replace(sample, uri=uri, alt=alt, size=picture.size)
+        found.append(sample)
     return found
 
 
@@ -90,21 +86,15 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def environment(material: Material) -> list[tuple[str, str]]:
     """Names and values: files, data, machine and versions."""
     run, facts = material.path, material.sidecar.data or {}
     digest = hashlib.sha256(run.read_bytes()).hexdigest()[:16]
     trained = facts.get("folder", "unknown")
+    versions = []
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions.append((name, importlib.metadata.version(name)))
     return [
         ("Made on", time.strftime("%Y-%m-%d %H:%M %Z")),
         ("Model", f"{run}, SHA-256 {digest}…"),
@@ -114,21 +104,15 @@ def environment(material: Material) -> list[tuple[str, str]]:
         ("tltool", __version__),
         ("Python", platform.python_version()),
         ("Machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
-        *_versions(),
+        *versions,
     ]
 
 
 def commands(material: Material) -> list[str]:
     """Commands that give the same again."""
     metrics, folder = material.evaluation.metrics, material.path.parent
-    again = [
-        "tltool",
-        "evaluate",
-        str(folder),
-        str(metrics["data"]),
-        "--split",
-        metrics["split"],
-    ]
+    again = ["tltool", "evaluate", str(folder), str(metrics["data"])]
+    again += ["--split", metrics["split"]]
     tta = metrics.get("tta")
     if tta:
         again += ["--tta", "d4" if tta["kind"] == "d4" else str(tta["views"])]

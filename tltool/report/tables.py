@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,6 @@ from tltool.tasks.words import (
 _CONFUSED = 6
 
 
-@dataclass(frozen=True)
-class Number:
-    """A headline number: `meaning` says what it is in a few words."""
-
-    name: str
-    value: str
-    interval: str
-    meaning: str
-
-
 def numbers_of(metrics: dict[str, Any], task: str) -> dict[str, Any]:
     """The numbers of a task, whether it is the only one or one of several."""
     return metrics["tasks"][task] if "tasks" in metrics else metrics
@@ -57,26 +46,20 @@ _FORMS = {
     "decimal": (decimal, decimal_ends),
     "value": (value, value_ends),
 }
+# The same -> by how much a difference is multiplied, and its format.
+_GAINS = {"share": (100, "+.1f"), "decimal": (1, "+.3f"), "value": (1, "+.3g")}
 
 
-def shown_numbers(numbers: dict[str, Any], chosen: Sequence[Shown]) -> list[Number]:
-    """Numbers of a task as text."""
+def shown_numbers(
+    numbers: dict[str, Any], chosen: Sequence[Shown]
+) -> list[tuple[str, str, str, str]]:
+    """Numbers of a task as text: name, value, interval, and what it is in a few words."""
     found = []
     for each in chosen:
         text, between = _FORMS[each.form]
         ends = numbers["intervals"].get(each.path)
-        number = find(numbers, each.path)
-        found.append(Number(each.name, text(number), between(ends), each.meaning))
+        found.append((each.name, text(find(numbers, each.path)), between(ends), each.meaning))
     return found
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A class of the table: its values with their intervals, in the order of the header."""
-
-    name: str
-    samples: int
-    cells: list[tuple[str, str]]
 
 
 _COLUMNS = ("precision", "recall", "f1", "f_beta", "specificity")
@@ -85,19 +68,12 @@ _AREAS = ("roc_auc", "average_precision")
 
 def class_header(beta: float) -> list[str]:
     """Columns of the class table."""
-    return [
-        "Precision",
-        "Recall",
-        "F1",
-        f"F{beta:g}",
-        "Specificity",
-        "ROC AUC",
-        "Average precision",
-    ]
+    rates = ["Precision", "Recall", "F1", f"F{beta:g}", "Specificity"]
+    return [*rates, "ROC AUC", "Average precision"]
 
 
-def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
-    """Every class with its numbers."""
+def class_rows(numbers: dict[str, Any]) -> list[tuple[str, int, list[tuple[str, str]]]]:
+    """Every class with its images and its values with intervals, in the order of the header."""
     intervals = numbers["intervals"]
 
     def cell(name: str, key: str, own: dict[str, Any]) -> tuple[str, str]:
@@ -108,7 +84,7 @@ def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
         return percent(own[key]), short
 
     return [
-        ClassRow(name, own["samples"], [cell(name, key, own) for key in (*_COLUMNS, *_AREAS)])
+        (name, own["samples"], [cell(name, key, own) for key in (*_COLUMNS, *_AREAS)])
         for name, own in numbers.get("classes", {}).items()
     ]
 
@@ -116,17 +92,11 @@ def class_rows(numbers: dict[str, Any]) -> list[ClassRow]:
 def confusions(names: Sequence[str], numbers: dict[str, Any]) -> list[str]:
     """The most frequent mistakes as sentences."""
     counts = np.array(numbers.get("confusion") or np.zeros((0, 0)), int)
-    totals = counts.sum(axis=1) if counts.size else counts
-    wrong = [
-        (int(counts[i, j]), i, j)
-        for i in range(len(counts))
-        for j in range(len(counts))
-        if i != j and counts[i, j]
-    ]
-    wrong.sort(key=lambda found: (-found[0], found[1], found[2]))
+    wrong = [(i, j) for i, j in np.argwhere(counts).tolist() if i != j]
+    wrong.sort(key=lambda pair: -counts[pair])
     return [
-        f"{names[i]} taken for {names[j]}: {number} of {totals[i]}."
-        for number, i, j in wrong[:_CONFUSED]
+        f"{names[i]} taken for {names[j]}: {counts[i, j]} of {counts[i].sum()}."
+        for i, j in wrong[:_CONFUSED]
     ]
 
 
@@ -147,15 +117,10 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
     found = []
     for name, rows in (numbers.get("thresholds") or {}).items():
         best = next((row for row in rows if row["best"]), None)
-        half = [row for row in rows if math.isclose(row["threshold"], 0.5)]
+        half = next((row["f1"] for row in rows if math.isclose(row["threshold"], 0.5)), None)
         if best is not None:
             texts = [percent(best[key]) for key in ("precision", "recall", "f1")]
-            found.append(
-                (
-                    name,
-                    [percent(half[0]["f1"] if half else None), f"{best['threshold']:.2f}", *texts],
-                )
-            )
+            found.append((name, [percent(half), f"{best['threshold']:.2f}", *texts]))
     return found
 
 
@@ -205,18 +170,14 @@ def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, s
     gains = gains.get(task.name, {}) if "tasks" in metrics else gains
     rows = []
     for known in task.averaged:
-        pair = find(before, known.path), find(after, known.path)
-        if pair[0] is None or pair[1] is None:
+        old, new = find(before, known.path), find(after, known.path)
+        if old is None or new is None:
             continue
         show, _ = _FORMS[known.form]
-        scale, form = (100, "+.1f") if known.form == "share" else (1, "+.3f")
-        if known.form == "value":
-            form = "+.3g"
-        ends = (gains.get(known.path) or {}).get("interval")
-        texts = [
-            format(scale * number, form).replace("-", MINUS)
-            for number in (pair[1] - pair[0], *(ends or ()))
+        scale, form = _GAINS[known.form]
+        ends = (gains.get(known.path) or {}).get("interval") or ()
+        gain, *limits = [
+            format(scale * number, form).replace("-", MINUS) for number in (new - old, *ends)
         ]
-        between = f"{texts[1]} to {texts[2]}" if ends else ""
-        rows.append((known.name, show(pair[0]), show(pair[1]), texts[0], between))
+        rows.append((known.name, show(old), show(new), gain, " to ".join(limits)))
     return rows

@@ -1,6 +1,5 @@
 """All that a report shows of a task: numbers as text, charts, and the pictures of its images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,32 +123,13 @@ def add_baselines(view: TaskView, rows: list[Compared], pretrained: Pretrained) 
     scoring = view.task.scoring
     view.compared, view.pretrained = rows, pretrained
     view.gain = tables.gain_sentence(rows, scoring)
-    shown = percent if scoring.share else value
+    title, shown = ("Accuracies", percent) if scoring.share else (scoring.name, value)
     texts = ", ".join(f"{row.name} {shown(row.score)}" for row in rows)
-    title = "Accuracies" if scoring.share else scoring.name
     view.whiskers = whiskers(
         f"{title} with their 95 % intervals: {texts}.",
         [(row.name, row.score, row.interval, row is rows[-1]) for row in rows],
         scoring.share,
     )
-
-
-def _heat(
-    material: Material, task: Task, images: np.ndarray, found: Sequence[Example]
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Class activation maps for the answers, and how many cells they have."""
-    targets = np.array([example.target for example in found])
-    name = None
-    if isinstance(material.model.output, dict):
-        name = task.name
-    else:
-        # The outputs of several tasks stand side by side.
-        before = sum(t.outputs for t in material.tasks[: material.tasks.index(task)])
-        targets = np.where(targets < 0, targets - before, targets + before)
-    prepared = material.as_input(images)
-    subject = open_subject(material.model, prepared.shape[1:], task=name)
-    maps = maps_of_subject(subject, prepared, targets, METHOD, batch_size=8)
-    return as_heat(subject, maps), subject.cells
 
 
 def add_examples(view: TaskView, material: Material) -> None:
@@ -160,9 +140,19 @@ def add_examples(view: TaskView, material: Material) -> None:
     if not found:
         return
     images = material.images([example.index for example in found])
+    asked, name = np.array([example.target for example in found]), None
+    if isinstance(material.model.output, dict):
+        name = view.task.name
+    else:
+        # The outputs of several tasks stand side by side.
+        before = sum(t.outputs for t in material.tasks[: material.tasks.index(view.task)])
+        asked = np.where(asked < 0, asked - before, asked + before)
     heats: Any = [None] * len(found)
     try:
-        heats, view.cells = _heat(material, view.task, images, found)
+        prepared = material.as_input(images)
+        subject = open_subject(material.model, prepared.shape[1:], task=name)
+        heats = as_heat(subject, maps_of_subject(subject, prepared, asked, METHOD, batch_size=8))
+        view.cells = subject.cells
     except (ModelError, UsageError) as error:
         view.no_heat = f"There are no maps of what the network looks at: {error}"
     paths = material.evaluation.predictions.paths
@@ -179,18 +169,6 @@ def add_examples(view: TaskView, material: Material) -> None:
     view.examples = [(group.title, [next(remaining) for _ in group.examples]) for group in groups]
 
 
-def true_colours(
-    view: TaskView, material: Material, rows: np.ndarray
-) -> list[tuple[int, int, int]]:
-    """Colours of the true class of images, of several labels the first one; or of true numbers."""
-    targets = material.values(view.task)[0][rows]
-    values = view.task.frame_values(targets)
-    if values is not None:
-        return [(int(r), int(g), int(b)) for r, g, b in value_colours(values)]
-    known = [*colours_of(view.task.classes, material.sidecar.background), GREY]
-    return [known[index] for index in view.task.class_indices(targets)]
-
-
 def add_maps(view: TaskView, material: Material) -> None:
     """Lay out the evaluated images by what the last layer sees of them."""
     labelled = material.labelled(view.task)
@@ -199,21 +177,24 @@ def add_maps(view: TaskView, material: Material) -> None:
         return
     features = material.last_features[view.task.name][rows]
     images = as_seen(material.evaluated_patches.images[rows])
-    colours = true_colours(view, material, material.asked[rows])
-    layouts = [
-        neighbourhoods(features, material.seed),
-        principal_components(features, material.seed),
-    ]
-    for layout in layouts:
+    # Of the true class, of several labels the first one; or of true numbers.
+    targets = material.values(view.task)[0][material.asked[rows]]
+    values = view.task.frame_values(targets)
+    if values is not None:
+        colours = value_colours(values).astype(int).tolist()
+    else:
+        known = [*colours_of(view.task.classes, material.sidecar.background), GREY]
+        colours = [known[index] for index in view.task.class_indices(targets)]
+    for lay_out in (neighbourhoods, principal_components):
+        layout = lay_out(features, material.seed)
         if layout is not None:
             picture = draw_layout(layout.points, images, colours, seed=material.seed)
             alt = (
                 f"{layout.method} of {len(rows)} images by what the last layer sees of them;"
                 " frames have the colour of the true class"
             )
-            view.maps.append(
-                MapPicture(layout, picture, data_uri(picture, "WEBP", quality=80), alt)
-            )
+            uri = data_uri(picture, "WEBP", quality=80)
+            view.maps.append(MapPicture(layout, picture, uri, alt))
     number = int(labelled.sum())
     drawn = "" if len(rows) == number else f"{len(rows)} of {number} images, drawn at random. "
     dots = "Those beyond are dots. " if len(rows) > MOST_THUMBNAILS else ""

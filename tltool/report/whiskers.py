@@ -33,11 +33,11 @@ class Whiskers:
     description: str
     rows: list[Whisker]
     ticks: list[tuple[float, str]]
-    width: int
-    height: int
-    left: int
-    right: int
     bottom: int
+    height: int
+    width: int = 360
+    left: int = 8
+    right: int = 352
 
 
 def whiskers(
@@ -55,10 +55,9 @@ def whiskers(
     share : bool
         Whether they are shares, 0..1, shown as percentages; else numbers from 0 on.
     """
-    width, left, right, step, top = 360, 8, 352, 44, 8
-    bottom = top + step * len(rows)
+    bottom = 8 + 44 * len(rows)
     most = 1.0 if share else 1.05 * max(max((number, *(ends or ()))) for _, number, ends, _ in rows)
-    x = Axis(0, most or 1.0, left, right)
+    x = Axis(0, most or 1.0, Whiskers.left, Whiskers.right)
 
     def place(value: float) -> float:
         return round(float(x(value)), 1)
@@ -69,7 +68,7 @@ def whiskers(
             Whisker(
                 label,
                 f"{100 * value:.1f} %" if share else f"{value:.3g}",
-                top + step * k + 31,
+                39 + 44 * k,
                 place(value),
                 None if ends is None else (place(ends[0]), place(ends[1])),
                 strong,
@@ -77,9 +76,6 @@ def whiskers(
             for k, (label, value, ends, strong) in enumerate(rows)
         ],
         [(place(v), f"{100 * v:.0f} %") for v in (0, 0.25, 0.5, 0.75, 1)] if share else x.ticks(4),
-        width,
-        bottom + 26,
-        left,
-        right,
         bottom,
+        bottom + 26,
     )

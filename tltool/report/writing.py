@@ -5,32 +5,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from PIL import Image
 
 from tltool.data.splits import SPLITS
 from tltool.files import atomic_path, write_text
 from tltool.inference.network import LoadedNetwork
 from tltool.pictures.pages import render_page
 from tltool.report import MAP_NAME, REPORT_NAME, plots, tables
-from tltool.report.comparison import Compared
 from tltool.report.evaluation import Evaluation
 from tltool.report.feature_map import draw_sheet
-from tltool.report.material import Material, Pretrained
+from tltool.report.material import Material
 from tltool.report.pictures import colours_of
 from tltool.report.recipe_words import describe_recipe
-from tltool.report.run_facts import (
-    class_samples,
-    commands,
-    environment,
-    fidelity,
-    read_history,
-)
-from tltool.report.task_view import (
-    TaskView,
-    add_baselines,
-    add_examples,
-    add_maps,
-)
+from tltool.report.run_facts import class_samples, commands, environment, fidelity, read_history
+from tltool.report.task_view import TaskView, add_baselines, add_examples, add_maps
 from tltool.run.folder import HISTORY_NAME
 
 logger = logging.getLogger(__name__)
@@ -61,10 +50,12 @@ class Palette:
 def _palette(material: Material) -> Palette:
     palette = Palette({}, {}, [])
     for task in material.tasks:
-        background = material.sidecar.background
         light, dark = (
-            [_hexadecimal(colour) for colour in colours_of(task.classes, background, *lightness)]
-            for lightness in ((_ON_WHITE,), ())
+            ["#{:02x}{:02x}{:02x}".format(*colour) for colour in found]
+            for found in (
+                colours_of(task.classes, material.sidecar.background, lightness)
+                for lightness in (_ON_WHITE, None)
+            )
         )
         names = [f"--k{len(palette.variables) + place}" for place in range(len(light))]
         palette.variables.extend(zip(names, light, dark, strict=True))
@@ -74,18 +65,11 @@ def _palette(material: Material) -> Palette:
     return palette
 
 
-def _hexadecimal(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
 def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
     metrics = material.evaluation.metrics
     found = [TaskView(metrics, task, palette.of_task[task.name]) for task in material.tasks]
-    compared: dict[str, list[Compared]] = {}
-    pretrained: Pretrained | None = None
-    if not material.no_baselines():
-        pretrained = material.pretrained()
-        compared = material.baselines(pretrained)
+    pretrained = None if material.no_baselines() else material.pretrained()
+    compared = {} if pretrained is None else material.baselines(pretrained)
     for view in found:
         if pretrained is not None and view.task.name in compared:
             add_baselines(view, compared[view.task.name], pretrained)
@@ -100,40 +84,19 @@ def _task_views(material: Material, palette: Palette, feature_map: bool) -> list
 def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> bool:
     """Write the feature maps of all tasks as a picture; False where there are none."""
     several = len(found) > 1
-    layouts = [
-        (f"{view.task.name}: {drawn.layout.method}" if several else drawn.layout.method,
-         drawn.picture)
-        for view in found
-        for drawn in view.maps
-    ]  # fmt: skip
+    layouts: list[tuple[str, Image.Image]] = []
+    legend: list[tuple[str, tuple[int, ...]]] = []
+    for view in found:
+        title = f"{view.task.name}: " if several else ""
+        layouts += [(title + drawn.layout.method, drawn.picture) for drawn in view.maps]
+        if view.task.probabilistic:
+            colours = colours_of(view.task.classes, material.sidecar.background)
+            legend += zip(view.task.classes, colours, strict=True)
     if not layouts:
         return False
-    legend = [
-        pair
-        for view in found
-        if view.task.probabilistic
-        for pair in zip(
-            view.task.classes,
-            colours_of(view.task.classes, material.sidecar.background),
-            strict=True,
-        )
-    ]
     with atomic_path(path) as partial:
         draw_sheet(layouts, legend).save(partial)
     return True
-
-
-def _about(material: Material) -> list[str]:
-    """What was evaluated, in a few words."""
-    metrics, recipe = material.evaluation.metrics, material.recipe
-    classes = sum(len(task.classes) for task in material.tasks if task.probabilistic)
-    answers = f"{classes} classes" if classes else material.tasks[0].kind
-    return [
-        *([recipe.backbone.name] if recipe is not None else []),
-        f"{len(material.tasks)} tasks, {answers}" if len(material.tasks) > 1 else answers,
-        f"{metrics['samples']} images judged",
-        time.strftime("%Y-%m-%d"),
-    ]
 
 
 def render_report(material: Material, found: Sequence[TaskView], palette: Palette) -> str:
@@ -145,16 +108,21 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
     found : sequence of TaskView
     palette : Palette
     """
-    evaluation, recipe = material.evaluation, material.recipe
-    metrics, folder = evaluation.metrics, material.path.parent
-    recipe_texts: dict[str, Any] = {"topics": None, "stages": []}
-    if recipe is not None:
-        recipe_texts["topics"], recipe_texts["stages"] = describe_recipe(recipe)
+    metrics, folder = material.evaluation.metrics, material.path.parent
+    tasks, recipe = material.tasks, material.recipe
+    classes = sum(len(task.classes) for task in tasks if task.probabilistic)
+    answers = f"{classes} classes" if classes else tasks[0].kind
+    about = [
+        *([recipe.backbone.name] if recipe is not None else []),
+        f"{len(tasks)} tasks, {answers}" if len(tasks) > 1 else answers,
+        f"{metrics['samples']} images judged",
+        time.strftime("%Y-%m-%d"),
+    ]
     return render_page(
         "tltool.report",
         "report.html.j2",
         title=folder.resolve().name,
-        about=_about(material),
+        about=about,
         metrics=metrics,
         views=found,
         several=len(found) > 1,
@@ -162,9 +130,9 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         class_header=tables.class_header(metrics["beta"]),
         no_baselines=material.no_baselines(),
         splits=SPLITS,
-        samples=[class_samples(material, place) for place in range(len(material.tasks))],
+        samples=[class_samples(material, place) for place in range(len(tasks))],
         history=plots.history_charts(read_history(folder / HISTORY_NAME)),
-        recipe=recipe_texts,
+        recipe=None if recipe is None else describe_recipe(recipe),
         fidelity=fidelity(folder),
         environment=environment(material),
         commands=commands(material),
