@@ -78,29 +78,36 @@ def _are_numbers(labels: np.ndarray) -> bool:
     return labels.dtype.kind == "f"
 
 
-def _neighbours(number: int, labels: np.ndarray, **options: Any) -> Any:
+def _neighbours(labels: np.ndarray) -> Any:
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-    learner = KNeighborsRegressor if _are_numbers(labels) else KNeighborsClassifier
-    return learner(number, **options)
+    return KNeighborsRegressor if _are_numbers(labels) else KNeighborsClassifier
 
 
 def majority(labels: np.ndarray, number: int) -> Baseline:
     """Predict the commonest class of the training images; of several labels each one's.
 
+    Of numbers their mean.
+
     Parameters
     ----------
-    labels : (n,) or (n, classes) int array
-        Of the training images: indices, or 0 and 1 of a multi-label task.
+    labels : (n,) or (n, m) array
+        Of the training images: indices, 0 and 1 of a multi-label task, or floats.
     number : int
         Of evaluated images.
     """
-    from sklearn.dummy import DummyClassifier
+    from sklearn.dummy import DummyClassifier, DummyRegressor
 
+    name, what, learner = (
+        "majority class",
+        "commonest class",
+        DummyClassifier(strategy="most_frequent"),
+    )
+    if _are_numbers(labels):
+        name, what, learner = "mean of training", "mean", DummyRegressor()
     train = np.zeros((len(labels), 1)), labels
-    learner = DummyClassifier(strategy="most_frequent")
-    note = "the commonest class of the training images, whatever the image shows"
-    return _answer("majority class", note, learner, train, np.zeros((number, 1)))
+    note = f"the {what} of the training images, whatever the image shows"
+    return _answer(name, note, learner, train, np.zeros((number, 1)))
 
 
 def _pixels(images: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -150,7 +157,7 @@ def pixel_neighbour(
         f"to {len(known)} of {len(labelled)} training images" * (len(known) < len(labelled)),
         f"for {len(asked)} of {len(evaluated)} images" * (len(asked) < len(evaluated)),
     ]
-    learner = _neighbours(1, labels, metric="manhattan", algorithm="brute")
+    learner = _neighbours(labels)(1, metric="manhattan", algorithm="brute")
     train = _pixels(images, labelled[known]), labels[known]
     note = ", ".join(filter(None, notes))
     return _answer(
@@ -171,28 +178,19 @@ def feature_neighbours(train: np.ndarray, labels: np.ndarray, evaluated: np.ndar
     from sklearn.preprocessing import StandardScaler
 
     number = min(NEIGHBOURS, len(train))
-    learner = make_pipeline(StandardScaler(), _neighbours(number, labels))
+    learner = make_pipeline(StandardScaler(), _neighbours(labels)(number))
     how = "mean" if _are_numbers(labels) else "vote"
     note = f"{how} of the {number} nearest of {len(train)} training images"
     return _answer("nearest neighbours on features", note, learner, (train, labels), evaluated)
 
 
-def _may_choose(labels: np.ndarray) -> bool:
-    """Whether every class, or label and its absence, is there once for each fold or more."""
-    if labels.ndim == 2:
-        counts = np.concatenate([labels.sum(0), len(labels) - labels.sum(0)])
-    else:
-        counts = np.unique(labels, return_counts=True)[1]
-    return bool(counts.min() >= _FOLDS)
-
-
 def linear_probe(
     train: np.ndarray, labels: np.ndarray, evaluated: np.ndarray, seed: int = 0
 ) -> Baseline:
-    """Logistic regression on standardised features.
+    """Logistic regression on standardised features; of numbers ridge regression.
 
     Its penalty is chosen by cross-validation on the training images, where
-    every class has enough of them.
+    every class has enough of them; of numbers by leaving one image out.
 
     Parameters
     ----------
@@ -202,55 +200,31 @@ def linear_probe(
         Of the folds.
     """
     from sklearn.dummy import DummyClassifier
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.model_selection import GridSearchCV, KFold
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    note = f"one linear layer, learnt on {len(train)} training images"
+    if _are_numbers(labels):
+        learner: Any = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13)))
+        note += ", penalty chosen by them"
+        return _answer("ridge regression on features", note, learner, (train, labels), evaluated)
     regression: Any = LogisticRegression(C=_STRENGTH, max_iter=300)
     key = "logisticregression__C"
     if labels.ndim == 2:
         regression, key = OneVsRestClassifier(regression), "onevsrestclassifier__estimator__C"
     elif len(np.unique(labels)) < 2:
         regression = DummyClassifier()
-    learner: Any = make_pipeline(StandardScaler(), regression)
-    note = f"one linear layer, learnt on {len(train)} training images"
-    if _may_choose(labels) and not isinstance(regression, DummyClassifier):
+    learner = make_pipeline(StandardScaler(), regression)
+    # Every class, or label and its absence, is to be there once for each fold or more.
+    if labels.ndim == 2:
+        counts = np.concatenate([labels.sum(0), len(labels) - labels.sum(0)])
+    else:
+        counts = np.unique(labels, return_counts=True)[1]
+    if counts.min() >= _FOLDS and not isinstance(regression, DummyClassifier):
         folds = KFold(_FOLDS, shuffle=True, random_state=seed)
         learner = GridSearchCV(learner, {key: _STRENGTHS}, cv=folds)
         note += ", penalty chosen by cross-validation"
     return _answer("logistic regression on features", note, learner, (train, labels), evaluated)
-
-
-def mean_value(truth: np.ndarray, number: int) -> Baseline:
-    """Predict the mean of the training images' numbers.
-
-    Parameters
-    ----------
-    truth : (n,) or (n, m) float array
-    number : int
-        Of evaluated images.
-    """
-    from sklearn.dummy import DummyRegressor
-
-    note = "the mean of the training images, whatever the image shows"
-    train = np.zeros((len(truth), 1)), truth
-    return _answer("mean of training", note, DummyRegressor(), train, np.zeros((number, 1)))
-
-
-def ridge(train: np.ndarray, truth: np.ndarray, evaluated: np.ndarray) -> Baseline:
-    """Ridge regression on standardised features, its penalty chosen by leaving one image out.
-
-    Parameters
-    ----------
-    train, evaluated : (n, features) arrays
-    truth : (n,) or (n, m) float array
-    """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    learner = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 13)))
-    note = f"one linear layer, learnt on {len(train)} training images, penalty chosen by them"
-    return _answer("ridge regression on features", note, learner, (train, truth), evaluated)

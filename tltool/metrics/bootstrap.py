@@ -66,6 +66,15 @@ class Draws:
             times = np.bincount(drawn.ravel(), minlength=count * groups)
             yield _take(times.reshape(count, groups).astype(np.int32), self.groups)
 
+    def numbers(self, width: int, *workers: Callable[[np.ndarray], Drawn]) -> Drawn:
+        """Numbers that `workers` make of weights, of all samples; `width` as of `weights`."""
+        parts = [[work(weights) for work in workers] for weights in self.weights(width)]
+        return {
+            key: np.concatenate([part[k][key] for part in parts])
+            for k, found in enumerate(parts[0])
+            for key in found
+        }
+
 
 def number_groups(names: Sequence[str], images: int) -> np.ndarray:
     """Groups by number; those without name are each a group of its own."""
@@ -138,15 +147,6 @@ def _total(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.einsum("bn,bn->b", weights, values)
 
 
-def _averaged(classes: Drawn, micro: Drawn, true: np.ndarray) -> Drawn:
-    found: Drawn = {}
-    for key in MEASURES:
-        found[f"macro.{key}"] = mean(classes[key], np.ones_like(true))
-        found[f"weighted.{key}"] = mean(classes[key], true)
-        found[f"micro.{key}"] = micro[key]
-    return found
-
-
 class _Measures:
     """The numbers of `tltool.metrics.measures`, but losses, for weights of the images."""
 
@@ -199,7 +199,10 @@ class _Measures:
         pairs = (hit.sum(axis=1), true.sum(axis=1), yes.sum(axis=1), total * true.shape[1])
         micro = _rates(*pairs, self._beta)
         micro["roc_auc"], micro["average_precision"] = self._rank(weights)
-        found |= _averaged(classes, micro, true)
+        for key in MEASURES:
+            found[f"macro.{key}"] = mean(classes[key], np.ones_like(true))
+            found[f"weighted.{key}"] = mean(classes[key], true)
+            found[f"micro.{key}"] = micro[key]
         if not self._answers.exclusive:
             found["mean_average_precision"] = found["macro.average_precision"]
         for c, name in enumerate(self._answers.classes):
@@ -238,18 +241,9 @@ class _Losses:
         }
 
 
-def _join(parts: list[Drawn]) -> Drawn:
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
 def _run(answers: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -> Drawn:
-    width = max(answers.truth.shape[1], 1)
     with quiet():
-        parts = [
-            {key: values for work in workers for key, values in work(weights).items()}
-            for weights in draws.weights(width)
-        ]
-    return _join(parts)
+        return draws.numbers(max(answers.truth.shape[1], 1), *workers)
 
 
 def draw_measures(answers: Answers, draws: Draws, beta: float, top_k: int) -> Drawn:

@@ -46,10 +46,10 @@ def compared(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
         m: 1, or the number of labels of a multi-label task.
     """
     if not answers.asked:
-        row = np.arange(len(answers))
-        return answers.scores[row, answers.predicted, None], answers.truth[
-            row, answers.predicted, None
-        ]
+        best = answers.predicted[:, None]
+        return np.take_along_axis(answers.scores, best, 1), np.take_along_axis(
+            answers.truth, best, 1
+        )
     return answers.scores[:, answers.asked], answers.truth[:, answers.asked]
 
 

@@ -13,9 +13,8 @@ from tltool.metrics.classification import confusion_matrix
 
 Number = float | None
 
-# From what is predicted; the others are from how surely.
-RATES = ("precision", "recall", "f1", "f_beta", "specificity")
-MEASURES = (*RATES, "roc_auc", "average_precision")
+# The last two are from how surely it is predicted.
+MEASURES = ("precision", "recall", "f1", "f_beta", "specificity", "roc_auc", "average_precision")
 
 _SCORES = {
     "accuracy": "accuracy_score",
@@ -67,42 +66,29 @@ def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _rates(answers: Answers, beta: float, average: str | None) -> list[Any]:
-    """`RATES` of each class or, where `average` is "micro", of all pairs of image and class."""
-    truth, answer = answers.truth, answers.decided
-    if average == "micro":
-        truth, answer = truth.reshape(-1, 1), answer.reshape(-1, 1)
+def _questions(
+    beta: float, truth: np.ndarray, scores: np.ndarray, decided: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`MEASURES` of each column as arrays; NaN where undefined."""
+    if not len(truth):
+        return {key: np.full(truth.shape[1], np.nan) for key in MEASURES}
     # A single column would be taken for two classes.
     alone = [True] if truth.shape[1] == 1 else None
     kept = {"labels": alone, "average": None, "zero_division": np.nan}
-    precision, recall, f1, _ = scikit().precision_recall_fscore_support(truth, answer, **kept)
-    f_beta = scikit().fbeta_score(truth, answer, beta=beta, **kept)
+    precision, recall, f1, _ = scikit().precision_recall_fscore_support(truth, decided, **kept)
+    f_beta = scikit().fbeta_score(truth, decided, beta=beta, **kept)
     # Recall of what is not the class.
-    no = scikit().recall_score(~truth, ~answer, **kept)
-    return [precision, recall, f1, f_beta, no]
-
-
-def _area(truth: np.ndarray, scores: np.ndarray) -> float:
-    one_kind = truth.all() or not truth.any()
-    return math.nan if one_kind else float(scikit().roc_auc_score(truth, scores))
-
-
-def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    return float(scikit().average_precision_score(truth, scores)) if truth.any() else math.nan
-
-
-def _questions(answers: Answers, beta: float, average: str | None) -> dict[str, np.ndarray]:
-    """`MEASURES` as arrays, an element a class or one; NaN where undefined."""
-    truth, scores = answers.truth, answers.scores
-    columns = 1 if average == "micro" else truth.shape[1]
-    if not len(truth):
-        return {key: np.full(columns, np.nan) for key in MEASURES}
-    if average == "micro":
-        truth, scores = truth.reshape(-1, 1), scores.reshape(-1, 1)
-    pairs = list(zip(truth.T, scores.T, strict=True))
-    areas = [[_area(*pair) for pair in pairs], [_average_precision(*pair) for pair in pairs]]
-    values = [np.asarray(each, float) for each in (*_rates(answers, beta, average), *areas)]
-    return dict(zip(MEASURES, values, strict=True))
+    no = scikit().recall_score(~truth, ~decided, **kept)
+    areas = [
+        math.nan if true.all() or not true.any() else scikit().roc_auc_score(true, score)
+        for true, score in zip(truth.T, scores.T, strict=True)
+    ]
+    averages = [
+        scikit().average_precision_score(true, score) if true.any() else math.nan
+        for true, score in zip(truth.T, scores.T, strict=True)
+    ]
+    values = (precision, recall, f1, f_beta, no, areas, averages)
+    return {key: np.asarray(each, float) for key, each in zip(MEASURES, values, strict=True)}
 
 
 def of_classes(answers: Answers, beta: float) -> dict[str, dict[str, Any]]:
@@ -125,8 +111,9 @@ def of_classes(answers: Answers, beta: float) -> dict[str, dict[str, Any]]:
         without both, average precision without a true yes. Averages are of the
         classes whose number is defined.
     """
-    each, samples = _questions(answers, beta, None), answers.truth.sum(axis=0)
-    micro = _questions(answers, beta, "micro")
+    parts, samples = (answers.truth, answers.scores, answers.decided), answers.truth.sum(axis=0)
+    each = _questions(beta, *parts)
+    micro = _questions(beta, *(part.reshape(-1, 1) for part in parts))
     classes = {
         name: {"samples": int(samples[c]), **{key: number(each[key][c]) for key in MEASURES}}
         for c, name in enumerate(answers.classes)
@@ -155,29 +142,22 @@ def losses(answers: Answers) -> dict[str, Number]:
     }
 
 
-def _top_k(answers: Answers, top_k: int) -> dict[str, Number]:
-    classes = answers.truth.shape[1]
-    every = np.arange(classes)
-    return {
-        str(k): number(
-            scikit().top_k_accuracy_score(answers.labels, answers.scores, k=k, labels=every)
-        )
-        if len(answers)
-        else None
-        for k in range(2, min(top_k, classes - 1) + 1)
-    }
-
-
 def _of_one_class(answers: Answers, top_k: int) -> dict[str, Any]:
     """Numbers of all images together, where each has one class."""
-    labels, predicted = answers.labels, answers.predicted
-    matrix = confusion_matrix(labels, predicted, answers.truth.shape[1])
+    labels, predicted, classes = answers.labels, answers.predicted, answers.truth.shape[1]
+    matrix = confusion_matrix(labels, predicted, classes)
     found: dict[str, Any] = {
         name: number(getattr(scikit(), score)(labels, predicted)) if len(answers) else None
         for name, score in _SCORES.items()
     }
     if not answers.asked:
-        found["top_k"] = _top_k(answers, top_k)
+        every = {"labels": np.arange(classes)}
+        found["top_k"] = {
+            str(k): number(scikit().top_k_accuracy_score(labels, answers.scores, k=k, **every))
+            if len(answers)
+            else None
+            for k in range(2, min(top_k, classes - 1) + 1)
+        }
     rows = [(row, row.sum()) for row in matrix]
     return found | {
         "confusion": matrix.tolist(),

@@ -27,10 +27,10 @@ def regression_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, An
         where undefined.
     """
     truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
-    names = ("mean_absolute_error", "rmse", "bias", "r2", "median_absolute_error")
+    names: tuple[str, ...] = ("mean_absolute_error", "rmse", "bias", "r2")
+    names += ("median_absolute_error", "p90_absolute_error", "mean_true", "mean_predicted")
     if not truth.size:
-        undefined = (*names, "p90_absolute_error", "mean_true", "mean_predicted")
-        return {"samples": 0, **dict.fromkeys(undefined)}
+        return {"samples": 0, **dict.fromkeys(names)}
     error = predicted - truth
     spread = ((truth - truth.mean(axis=0)) ** 2).sum()
     values = (
@@ -39,14 +39,11 @@ def regression_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, An
         error.mean(),
         1 - (error**2).sum() / spread if spread > 0 else np.nan,
         np.median(np.abs(error)),
+        np.quantile(np.abs(error), 0.9),
+        truth.mean(),
+        predicted.mean(),
     )
-    return {
-        "samples": len(truth),
-        **{name: number(value) for name, value in zip(names, values, strict=True)},
-        "p90_absolute_error": float(np.quantile(np.abs(error), 0.9)),
-        "mean_true": float(truth.mean()),
-        "mean_predicted": float(predicted.mean()),
-    }
+    return {"samples": len(truth), **dict(zip(names, map(number, values), strict=True))}
 
 
 def draw_regression(truth: np.ndarray, predicted: np.ndarray, draws: Draws) -> Drawn:
@@ -63,19 +60,18 @@ def draw_regression(truth: np.ndarray, predicted: np.ndarray, draws: Draws) -> D
     # Centred first: R2 does not change by it, and digits are not lost.
     centred = truth - truth.mean(axis=0)
     squared = (error**2).mean(axis=1)
-    found: dict[str, list[np.ndarray]] = {}
-    for counts in draws.weights(truth.shape[1] + 4):
+
+    def numbers(counts: np.ndarray) -> Drawn:
         weights = counts.astype(np.float64)
         total = weights.sum(axis=1)
         variance = weights @ (centred**2).mean(axis=1) / total
         variance -= ((weights @ centred / total[:, None]) ** 2).mean(axis=1)
         mean_square = weights @ squared / total
-        values = {
+        return {
             "mean_absolute_error": weights @ np.abs(error).mean(axis=1) / total,
             "rmse": np.sqrt(mean_square),
             "bias": weights @ error.mean(axis=1) / total,
             "r2": 1 - divide(mean_square, np.where(variance > 1e-12 * squared.max(), variance, 0)),
         }
-        for name, each in values.items():
-            found.setdefault(name, []).append(each)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    return draws.numbers(truth.shape[1] + 4, numbers)

@@ -57,8 +57,8 @@ def mean_interval(values: np.ndarray, groups: Sequence[str] = (), seed: int = 0)
     seed : int
     """
     draws = Draws(number_groups(groups, len(values)), _RESAMPLES, seed)
-    parts = [weights @ values / weights.sum(axis=1) for weights in draws.weights(1)]
-    found = interval(np.concatenate(parts), draws)
+    means = draws.numbers(1, lambda weights: {"mean": weights @ values / weights.sum(axis=1)})
+    found = interval(means["mean"], draws)
     return None if found is None else (found[0], found[1])
 
 

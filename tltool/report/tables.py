@@ -11,11 +11,11 @@ from tltool.report.comparison import Compared
 from tltool.tasks.display import Scoring, Shown
 from tltool.tasks.task import Task
 from tltool.tasks.words import (
+    FORMS,
     MINUS,
     NONE,
     TO,
     decimal,
-    decimal_ends,
     percent,
     percent_ends,
     points,
@@ -40,13 +40,7 @@ def find(numbers: dict[str, Any], path: str) -> float | None:
         return None
 
 
-# Form of a number -> how it is written, and its interval.
-_FORMS = {
-    "share": (percent, percent_ends),
-    "decimal": (decimal, decimal_ends),
-    "value": (value, value_ends),
-}
-# The same -> by how much a difference is multiplied, and its format.
+# Form of a number -> by how much a difference is multiplied, and its format.
 _GAINS = {"share": (100, "+.1f"), "decimal": (1, "+.3f"), "value": (1, "+.3g")}
 
 
@@ -56,7 +50,7 @@ def shown_numbers(
     """Numbers of a task as text: name, value, interval, and what it is in a few words."""
     found = []
     for each in chosen:
-        text, between = _FORMS[each.form]
+        text, between = FORMS[each.form]
         ends = numbers["intervals"].get(each.path)
         found.append((each.name, text(find(numbers, each.path)), between(ends), each.meaning))
     return found
@@ -173,7 +167,7 @@ def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, s
         old, new = find(before, known.path), find(after, known.path)
         if old is None or new is None:
             continue
-        show, _ = _FORMS[known.form]
+        show, _ = FORMS[known.form]
         scale, form = _GAINS[known.form]
         ends = (gains.get(known.path) or {}).get("interval") or ()
         gain, *limits = [

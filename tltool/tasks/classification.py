@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.metrics import baselines
 from tltool.metrics.answers import Answers
-from tltool.metrics.baselines import Baseline
 from tltool.metrics.bootstrap import draw_losses, draw_measures
 from tltool.metrics.calibration import at_temperature, calibration, fit_temperature, soften
 from tltool.metrics.classification import classification_metrics
@@ -19,7 +17,7 @@ from tltool.recipe import LossRecipe
 from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
 from tltool.tasks.measuring import Choices, Measured, Temperature, intervals, task_draws
 from tltool.tasks.task import Label, Names, Task
-from tltool.tasks.words import percent, percent_ends, text_of
+from tltool.tasks.words import percent, text_of
 
 
 @dataclass(frozen=True)
@@ -288,24 +286,6 @@ class Classification(Task):
         """(n, outputs) probabilities at a temperature."""
         return soften(outputs, temperature, self.activation == "softmax")
 
-    def baselines(
-        self,
-        targets: np.ndarray,
-        images: tuple[np.ndarray, np.ndarray],
-        features: tuple[np.ndarray, np.ndarray],
-        seed: int = 0,
-    ) -> list[Baseline]:
-        """The commonest class, nearest neighbours and a linear probe; see `Task.baselines`."""
-        labelled = self._learnable(targets)
-        labels, evaluated = self.decide(targets[labelled]), images[1]
-        known = features[0][labelled]
-        return [
-            baselines.majority(labels, len(evaluated)),
-            baselines.pixel_neighbour(images[0], labels, evaluated, seed, labelled),
-            baselines.feature_neighbours(known, labels, features[1]),
-            baselines.linear_probe(known, labels, features[1], seed),
-        ]
-
     def score_images(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """Share of right answers of each image: of labels for a multi-label task, else 0 or 1."""
         same = truth == answers
@@ -440,17 +420,7 @@ class Classification(Task):
         ]
         return [*top, *texts]
 
-    def summary(self, numbers: dict[str, Any], images: str) -> str:
-        """The first sentence to read."""
-        share = numbers["accuracy"]
-        if share is None:
-            return "No image is labelled."
-        ends = numbers["intervals"].get("accuracy")
-        sure = "" if ends is None else f" (95 % interval {percent_ends(ends)})"
-        return self._summary(images, percent(share)) + f"{sure}."
-
-    def _summary(self, images: str, share: str) -> str:
-        return f"Of {images}, {share} get the right class"
+    sentence: ClassVar[str] = "Of {images}, {number} get the right class{interval}."
 
     def charts(self, outputs: np.ndarray, targets: np.ndarray) -> list[Scatter]:
         """None: what the numbers hold is drawn."""

@@ -108,8 +108,7 @@ def make_loss(
     if smoothing is None:
         smoothing = DEFAULT_SMOOTHING if several and not focal else 0.0
     gamma = recipe.gamma if focal else 0.0
-    alpha = _alpha_of_classes(recipe, task) if several else _alpha_of_sides(recipe, task)
-    weights = _counted_weights(recipe, task, targets)
+    alpha, weights = _alpha(recipe, task), _counted_weights(recipe, task, targets)
 
     def categorical(targets: Any, probabilities: Any) -> Any:
         soft = targets * (1 - smoothing) + smoothing / probabilities.shape[-1]
@@ -185,45 +184,31 @@ def number_loss(task: Task, recipe: LossRecipe) -> keras.losses.Loss:
     def rows(targets: Any, predictions: Any) -> Any:
         error = scale * (predictions - targets)
         if huber:
-            size = ops.abs(error)
-            return ops.mean(ops.where(size <= 1, error**2 / 2, size - 0.5), axis=-1)
+            return keras.losses.huber(ops.zeros_like(error), error)
         return ops.mean(error**2, axis=-1)
 
     return _LabelledMean(rows, _known, (recipe.name or task.losses[0]).replace("-", "_"))
 
 
-def _alpha_of_classes(recipe: LossRecipe, task: Task) -> np.ndarray:
-    """Focal weight of each class: (classes,)."""
-    number = len(task.classes)
+def _alpha(recipe: LossRecipe, task: Task) -> np.ndarray:
+    """Focal weights: (classes,), or (2, outputs) for negatives and positives."""
+    several, number = task.activation == "softmax", task.outputs
     if recipe.alpha is None:
-        return np.ones(number)
-    alpha = np.atleast_1d(recipe.alpha)
-    if len(alpha) not in (1, number):
-        raise _wrong_alpha(task, f"one weight or {number}", recipe.alpha)
-    return np.broadcast_to(alpha, number)
-
-
-def _alpha_of_sides(recipe: LossRecipe, task: Task) -> np.ndarray:
-    """Focal weights of the negatives and the positives of each output: (2, outputs)."""
-    if recipe.alpha is None:
-        return np.ones((2, task.outputs))
-    alpha = np.atleast_1d(recipe.alpha)
-    if task.outputs < len(task.classes) and len(alpha) == 2:
+        return np.ones(number if several else (2, number))
+    alpha, expected = np.atleast_1d(recipe.alpha), ""
+    if number < len(task.classes) and len(alpha) == 2:
         return alpha[:, None]
-    if len(alpha) not in (1, task.outputs):
-        wanted = len(task.classes)
-        raise _wrong_alpha(task, f"one weight or {wanted}", recipe.alpha)
-    if alpha.max() >= 1:
-        raise _wrong_alpha(task, "weights of the positives, below 1", recipe.alpha)
-    positive = np.broadcast_to(alpha, task.outputs)
-    return np.stack([1 - positive, positive])
-
-
-def _wrong_alpha(task: Task, expected: str, received: object) -> RecipeError:
-    return RecipeError(
-        f"loss of task {task.name}: alpha: expected {expected}; received {received}. Its classes"
-        f" are {', '.join(task.classes)}"
-    )
+    if len(alpha) not in (1, number):
+        expected = f"one weight or {len(task.classes)}"
+    elif not several and alpha.max() >= 1:
+        expected = "weights of the positives, below 1"
+    if expected:
+        raise RecipeError(
+            f"loss of task {task.name}: alpha: expected {expected}; received {recipe.alpha}. Its"
+            f" classes are {', '.join(task.classes)}"
+        )
+    alpha = np.broadcast_to(alpha, number)
+    return alpha if several else np.stack([1 - alpha, alpha])
 
 
 def _counted_weights(

@@ -102,5 +102,4 @@ class MultiLabel(Classification):
         hamming = Shown("hamming_loss", "Hamming loss", "share of labels that are wrong")
         return [hamming, *super().more_numbers(numbers, beta)]
 
-    def _summary(self, images: str, share: str) -> str:
-        return f"Of all labels of {images}, {share} are right"
+    sentence: ClassVar[str] = "Of all labels of {images}, {number} are right{interval}."

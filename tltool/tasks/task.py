@@ -7,12 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.metrics.baselines import Baseline
+from tltool.metrics.baselines import (
+    Baseline,
+    feature_neighbours,
+    linear_probe,
+    majority,
+    pixel_neighbour,
+)
 from tltool.metrics.regression import draw_regression, regression_metrics
 from tltool.recipe import LossRecipe
 from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
 from tltool.tasks.measuring import Choices, Measured, Temperature, intervals, task_draws
-from tltool.tasks.words import text_of, value, value_ends
+from tltool.tasks.words import FORMS, text_of, value
 
 # Label of a sample: indices of classes, or numbers; None: not labelled.
 Label = tuple[Any, ...] | None
@@ -63,6 +69,8 @@ class Task:
     headline, more, averaged : sequence of Shown
         The few numbers of a report to remember, the others, and those to show
         without and with test-time augmentation.
+    sentence : str
+        The first one to read, of the first number of `headline`.
 
     A kind that says where things are (masks, boxes, keypoints) has a method
     ``encode_targets(targets, size)`` too, which `tltool.data.stream.Batches`
@@ -303,6 +311,8 @@ class Task:
     ) -> list[Baseline]:
         """Predictions of simple methods.
 
+        The commonest class, or the mean; nearest neighbours; a linear probe.
+
         Parameters
         ----------
         targets : (n, outputs) array
@@ -318,24 +328,18 @@ class Task:
         DataError
             No training image is labelled for the task.
         """
-        from tltool.metrics import baselines
-
-        labelled = self._learnable(targets)
-        truth, known = self.decide(targets[labelled]), features[0][labelled]
-        return [
-            baselines.mean_value(truth, len(images[1])),
-            baselines.pixel_neighbour(images[0], truth, images[1], seed, labelled),
-            baselines.feature_neighbours(known, truth, features[1]),
-            baselines.ridge(known, truth, features[1]),
-        ]
-
-    def _learnable(self, targets: np.ndarray) -> np.ndarray:
         labelled = np.flatnonzero(self.labelled(targets))
         if not len(labelled):
             raise DataError(
                 f"task {self.name}: no training image is labelled; baselines learn of them"
             )
-        return labelled
+        truth, known = self.decide(targets[labelled]), features[0][labelled]
+        return [
+            majority(truth, len(images[1])),
+            pixel_neighbour(images[0], truth, images[1], seed, labelled),
+            feature_neighbours(known, truth, features[1]),
+            linear_probe(known, truth, features[1], seed),
+        ]
 
     def score_images(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """Score each answer by the first number of `scoring`: (n,) array."""
@@ -436,6 +440,7 @@ class Task:
         mean_predicted | Mean, predicted | value | of all images
     """)
     averaged: ClassVar[Sequence[Shown]] = headline
+    sentence: ClassVar[str] = "Of {images}, values are off by {number} on average{interval}."
 
     def more_numbers(self, numbers: dict[str, Any], beta: float) -> Sequence[Shown]:
         """Numbers for a table that are not among the few of `headline`."""
@@ -443,12 +448,12 @@ class Task:
 
     def summary(self, numbers: dict[str, Any], images: str) -> str:
         """The first sentence to read; `images` such as "12 images of the test split"."""
-        found = numbers["mean_absolute_error"]
-        if found is None:
+        path, (text, between) = self.headline[0].path, FORMS[self.headline[0].form]
+        if numbers[path] is None:
             return "No image is labelled."
-        ends = numbers["intervals"].get("mean_absolute_error")
-        sure = "" if ends is None else f" (95 % interval {value_ends(ends)})"
-        return f"Of {images}, values are off by {value(found)} on average{sure}."
+        ends = numbers["intervals"].get(path)
+        sure = "" if ends is None else f" (95 % interval {between(ends)})"
+        return self.sentence.format(images=images, number=text(numbers[path]), interval=sure)
 
     def charts(self, outputs: np.ndarray, targets: np.ndarray) -> list[Scatter]:
         """Charts of an evaluation that its numbers do not hold, from (n, outputs) arrays."""

@@ -51,3 +51,11 @@ def value_ends(ends: Ends) -> str:
 def text_of(number: float) -> str:
     """A number in six digits, as tables for programs have it."""
     return f"{number:.6g}"
+
+
+# Form of a number, as `tltool.tasks.display.Shown` has it -> how it is written, and its interval.
+FORMS = {
+    "share": (percent, percent_ends),
+    "decimal": (decimal, decimal_ends),
+    "value": (value, value_ends),
+}
