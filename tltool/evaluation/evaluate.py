@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from tltool.data.dataset import Dataset
 from tltool.errors import UsageError
-from tltool.evaluation.labelled import Timed, choose_samples, predict_samples, read_labelled
+from tltool.evaluation.labelled import choose_samples, predict_samples, read_labelled
 from tltool.evaluation.temperature import temperatures
 from tltool.files import atomic_path, refuse_existing
 from tltool.inference.labelled_predictions import LabelledPredictions, write_labelled_predictions
-from tltool.inference.network import LoadedNetwork, Openable, open_network
-from tltool.inference.views import Views
+from tltool.inference.network import Openable, open_network
 from tltool.metrics.bootstrap import LEVEL
 from tltool.report import MAP_NAME, REPORT_NAME
 from tltool.report.evaluation import Evaluation
@@ -21,33 +19,10 @@ PREDICTIONS_NAME = "predictions.csv"
 _OF_REPORT = (REPORT_NAME, MAP_NAME)
 
 
-def _head(
-    network: LoadedNetwork, dataset: Dataset, predictions: LabelledPredictions, choices: Choices
-) -> dict[str, Any]:
-    """What was evaluated, and how."""
-    lacking = {
-        task.name: task.lacking(predictions.targets[task.name]) for task in predictions.tasks
-    }
-    return {
-        "format": 1,
-        "run": network.name if network.path is None else str(network.path.parent),
-        "data": str(dataset.source),
-        "split": predictions.split,
-        "samples": len(predictions),
-        "unreadable": [str(error) for error in predictions.unreadable],
-        "lacking": {task: names for task, names in lacking.items() if names},
-        "beta": choices.beta,
-        "level": LEVEL,
-        "resamples": choices.resamples,
-        "seed": choices.seed,
-    }
-
-
 def _numbers(
-    timed: Timed, temperature: dict[str, Temperature], choices: Choices, views: Views | None
-) -> dict[str, Any]:
-    """The numbers of all tasks, and those with test-time augmentation."""
-    predictions = timed.predictions
+    predictions: LabelledPredictions, temperature: dict[str, Temperature], choices: Choices
+) -> tuple[dict[str, Any], ...]:
+    """The numbers of all tasks, those with test-time augmentation, and what it gains."""
     plain, averaged, gained = {}, {}, {}
     for task in predictions.tasks:
         targets = predictions.targets[task.name]
@@ -65,30 +40,12 @@ def _numbers(
             )
             averaged[task.name] = after.numbers
             gained[task.name] = gains(task.gain_paths, before, after)
-    numbers: dict[str, Any] = _of_one(plain)
-    if views is not None:
-        gain = gained if len(gained) > 1 else next(iter(gained.values()))
-        cost = timed.averaged / timed.plain
-        numbers["averaged"] = _of_one(averaged)
-        numbers["tta"] = {"kind": views.kind, "views": views.number, "cost": cost, "gain": gain}
-    return numbers
+    return plain, averaged, gained
 
 
-def _of_one(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _of_one(numbers: dict[str, Any]) -> dict[str, Any]:
     """The numbers of the one task that there is, or of the tasks by name."""
     return {"tasks": numbers} if len(numbers) > 1 else dict(next(iter(numbers.values())))
-
-
-def _write(folder: Path, metrics: dict[str, Any], predictions: LabelledPredictions) -> list[Path]:
-    for name in _OF_REPORT:
-        # An earlier one would speak of other numbers.
-        (folder / name).unlink(missing_ok=True)
-    table = folder / PREDICTIONS_NAME
-    with atomic_path(table) as partial, partial.open("w", encoding="utf-8") as file:
-        write_labelled_predictions(predictions, file)
-    # The last: where it is, the evaluation is whole.
-    write_json(folder / METRICS_NAME, metrics)
-    return [folder / METRICS_NAME, table]
 
 
 def evaluate(
@@ -232,16 +189,45 @@ def evaluate(
     views = opened.views(tta, seed)
     dataset = read_labelled(data, opened)
     name, samples = choose_samples(dataset, split)
-    timed = predict_samples(opened, dataset, name, samples, views, batch_size, strict)
-    temperature = temperatures(opened, dataset, name, batch_size, strict)
-    metrics = {
-        **_head(opened, dataset, timed.predictions, choices),
-        **_numbers(timed, temperature, choices, views),
-    }
-    files = _write(folder, metrics, timed.predictions) if folder else []
-    done = Evaluation(
-        opened.path, folder, metrics, timed.predictions, dataset, opened.sidecar, files
+    predictions, seconds = predict_samples(
+        opened, dataset, name, samples, views, batch_size, strict
     )
+    temperature = temperatures(opened, dataset, name, batch_size, strict)
+    lacking = {t.name: t.lacking(predictions.targets[t.name]) for t in predictions.tasks}
+    numbers, averaged, gained = _numbers(predictions, temperature, choices)
+    metrics = {
+        "format": 1,
+        "run": opened.name if opened.path is None else str(opened.path.parent),
+        "data": str(dataset.source),
+        "split": name,
+        "samples": len(predictions),
+        "unreadable": [str(error) for error in predictions.unreadable],
+        "lacking": {task: names for task, names in lacking.items() if names},
+        "beta": beta,
+        "level": LEVEL,
+        "resamples": resamples,
+        "seed": seed,
+        **_of_one(numbers),
+    }
+    if views is not None:
+        metrics["averaged"] = _of_one(averaged)
+        metrics["tta"] = {
+            "kind": views.kind,
+            "views": views.number,
+            "cost": float(seconds[1] / seconds[0]),
+            "gain": gained if len(gained) > 1 else next(iter(gained.values())),
+        }
+    files: list[Path] = []
+    if folder is not None:
+        for old in _OF_REPORT:
+            # An earlier one would speak of other numbers.
+            (folder / old).unlink(missing_ok=True)
+        # The metrics last: where they are, the evaluation is whole.
+        files = [folder / METRICS_NAME, folder / PREDICTIONS_NAME]
+        with atomic_path(files[1]) as partial, partial.open("w", encoding="utf-8") as file:
+            write_labelled_predictions(predictions, file)
+        write_json(files[0], metrics)
+    done = Evaluation(opened.path, folder, metrics, predictions, dataset, opened.sidecar, files)
     if report:
         # Only here, for it is slow to import.
         from tltool.report.writing import write_report

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,6 @@ from tltool.recipe import Recipe
 logger = logging.getLogger(__name__)
 
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class Timed:
-    """Predictions and the time that they took without reading, s.
-
-    Attributes
-    ----------
-    predictions : LabelledPredictions
-    plain, averaged : float
-        Seconds of the network alone, and of all views with the network.
-    """
-
-    predictions: LabelledPredictions
-    plain: float
-    averaged: float
 
 
 def read_labelled(data: str | Path, network: LoadedNetwork) -> Dataset:
@@ -91,12 +75,12 @@ def choose_samples(dataset: Dataset, split: str | None) -> tuple[str, list[Sampl
     """
     if split not in (None, ALL, *SPLITS):
         raise UsageError(f"`split`: expected one of {', '.join((*SPLITS, ALL))}; received {split}")
+    if dataset.divided and split not in (None, ALL):
+        raise DataError(
+            f"{dataset.source}: expected splits for `split={split}`, and the data has none. Lay"
+            " it out as DATA/{train,valid,test}/<class>/*, add a split column, or evaluate all"
+        )
     if split == ALL or dataset.divided:
-        if split not in (None, ALL):
-            raise DataError(
-                f"{dataset.source}: expected splits for `split={split}`, and the data has none. Lay"
-                " it out as DATA/{train,valid,test}/<class>/*, add a split column, or evaluate all"
-            )
         return ALL, [sample for name in SPLITS for sample in dataset.samples[name]]
     name = split or "test"
     if not dataset.samples[name]:
@@ -116,7 +100,7 @@ def predict_samples(
     views: Views | None = None,
     batch_size: int = 32,
     strict: bool = False,
-) -> Timed:
+) -> tuple[LabelledPredictions, np.ndarray]:
     """Predict the images of a split.
 
     Parameters
@@ -133,6 +117,11 @@ def predict_samples(
         Images at a time.
     strict : bool
         Stop at an unreadable image instead of leaving it out.
+
+    Returns
+    -------
+    LabelledPredictions, and a float64 array
+        Seconds without reading: of the network alone and, with views, of all of them.
 
     Raises
     ------
@@ -193,4 +182,4 @@ def predict_samples(
         [sample.group for sample in kept],
         unreadable,
     )
-    return Timed(labelled, float(seconds[0]), float(seconds[1:].sum()))
+    return labelled, seconds

@@ -1,7 +1,6 @@
 """The temperature of a run: fitted on validation images, stored in its sidecars."""
 
 import logging
-from pathlib import Path
 
 from tltool.data.dataset import Dataset
 from tltool.errors import OutputError
@@ -38,9 +37,9 @@ def temperatures(
     samples = dataset.samples["valid"]
     if split not in ("train", "test") or not samples:
         return stored
-    predictions = predict_samples(
+    predictions, _ = predict_samples(
         run, dataset, "valid", samples, batch_size=batch_size, strict=strict
-    ).predictions
+    )
     found = {}
     for task in run.tasks:
         if not task.probabilistic:
@@ -54,20 +53,14 @@ def temperatures(
             )
         else:
             found[task.name] = Temperature(value, number)
-    if run.path is not None:
-        store_temperature(run.path, {name: each.value for name, each in found.items()})
+    if run.path is None:
+        return found
+    values = {name: each.value for name, each in found.items()}
+    # The sidecars of the run's FCNs too.
+    for model in (run.path, *sorted(run.path.parent.glob("fcn*.keras"))):
+        if sidecar_path(model).exists() and (sidecar := load_sidecar(model)).temperature != values:
+            try:
+                sidecar.model_copy(update={"temperature": values}).save(model)
+            except OutputError as error:
+                logger.warning("the temperature is not stored: %s", error)
     return found
-
-
-def store_temperature(path: Path, temperature: dict[str, float]) -> None:
-    """Write the temperature of every task into the sidecars of a run, those of its FCNs too."""
-    for model in (path, *sorted(path.parent.glob("fcn*.keras"))):
-        if not sidecar_path(model).exists():
-            continue
-        sidecar = load_sidecar(model)
-        if sidecar.temperature == temperature:
-            continue
-        try:
-            sidecar.model_copy(update={"temperature": temperature}).save(model)
-        except OutputError as error:
-            logger.warning("the temperature is not stored: %s", error)
