@@ -131,7 +131,6 @@ def predict_samples(
         Outputs that are no numbers.
     """
     cut = dataset.facts is not None
-    paths: list[Path] = []
     indices: list[int] = []
     unreadable: list[ImageError] = []
     ways = [None] if views is None else [None, views]
@@ -149,12 +148,11 @@ def predict_samples(
             unreadable += batch.unreadable
             bar.advance(len(batch))
             if batch.names:
-                paths += [samples[index].path for index in batch.indices]
                 indices += batch.indices
                 seconds += batch.seconds
                 for part, found in zip(parts, batch.probabilities, strict=True):
                     part.append(found)
-    if not paths:
+    if not indices:
         raise ImageError(f"not one of {len(samples)} images can be read: {unreadable[0]}")
     if unreadable:
         logger.warning(
@@ -164,10 +162,11 @@ def predict_samples(
             "; ".join(str(error) for error in unreadable[:3]),
             "; ..." if len(unreadable) > 3 else "",
         )
+    kept = [samples[index] for index in indices]
+    paths = [sample.path for sample in kept]
     plain, *means = [join(part) for part in parts]
     for found in (plain, *means):
         network.check_finite(paths, found)
-    kept = [samples[index] for index in indices]
     targets = {
         task.name: task.encode([sample.labels[place] for sample in kept])
         for place, task in enumerate(network.tasks)

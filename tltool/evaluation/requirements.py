@@ -45,7 +45,11 @@ class Requirement:
         if found is None:
             return f"expected {self.text}, found it undefined"
         if not isinstance(found, int | float) or isinstance(found, bool):
-            raise UsageError(f"`required={self.text}`: {_unknown(self.path, metrics)}")
+            near = difflib.get_close_matches(self.path, list(_numbers(metrics)), 1)
+            hint = f". Did you mean {near[0]}?" if near else ""
+            raise UsageError(
+                f"`required={self.text}`: metrics.json has no number called {self.path}{hint}"
+            )
         if _COMPARISONS[self.comparison](found, self.value):
             return None
         return f"expected {self.text}, found {found:.6g}"
@@ -57,13 +61,6 @@ def _numbers(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _numbers(value, f"{prefix}{key}.")
         elif isinstance(value, int | float) or value is None:
             yield prefix + key
-
-
-def _unknown(path: str, metrics: Mapping[str, Any]) -> str:
-    known = list(_numbers(metrics))
-    near = difflib.get_close_matches(path, known, 1)
-    hint = f". Did you mean {near[0]}?" if near else ""
-    return f"metrics.json has no number called {path}{hint}"
 
 
 def parse_requirement(text: str) -> Requirement:

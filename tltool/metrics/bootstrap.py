@@ -241,13 +241,14 @@ class _Losses:
         }
 
 
+@quiet()
 def _run(answers: Answers, draws: Draws, *workers: Callable[[np.ndarray], Drawn]) -> Drawn:
-    with quiet():
-        return draws.numbers(max(answers.truth.shape[1], 1), *workers)
+    width = max(answers.truth.shape[1], 1)
+    return draws.numbers(width, *workers) if len(answers) else {}
 
 
 def draw_measures(answers: Answers, draws: Draws, beta: float, top_k: int) -> Drawn:
-    """Compute all headline numbers of a task for each drawn sample, by their path."""
+    """Compute all headline numbers of a task for each drawn sample; none without an image."""
     return _run(answers, draws, _Measures(answers, beta, top_k), _Losses(answers))
 
 

@@ -126,6 +126,7 @@ def of_classes(answers: Answers, beta: float) -> dict[str, dict[str, Any]]:
     }
 
 
+@quiet()
 def losses(answers: Answers) -> dict[str, Number]:
     """``log_loss`` and ``brier``, see `tltool.evaluate`."""
     if not len(answers):
@@ -176,11 +177,11 @@ def _of_labels(answers: Answers) -> dict[str, Any]:
     return {"accuracy": 1 - lost, "subset_accuracy": whole, "hamming_loss": lost}
 
 
+@quiet()
 def measures(answers: Answers, beta: float, top_k: int) -> dict[str, Any]:
     """Compute the numbers that are neither a curve nor calibration."""
-    with quiet():
-        classes = of_classes(answers, beta)
-        whole = _of_one_class(answers, top_k) if answers.exclusive else _of_labels(answers)
-        if not answers.exclusive:
-            whole["mean_average_precision"] = classes["macro"]["average_precision"]
-        return {**whole, **losses(answers), **classes}
+    classes = of_classes(answers, beta)
+    whole = _of_one_class(answers, top_k) if answers.exclusive else _of_labels(answers)
+    if not answers.exclusive:
+        whole["mean_average_precision"] = classes["macro"]["average_precision"]
+    return {**whole, **losses(answers), **classes}

@@ -21,3 +21,11 @@ def find(numbers: Mapping[str, Any], path: str) -> Any:
             except KeyError:
                 continue
     raise KeyError(path)
+
+
+def get(numbers: Mapping[str, Any], path: str) -> Any:
+    """The same; None where there is nothing."""
+    try:
+        return find(numbers, path)
+    except KeyError:
+        return None

@@ -51,27 +51,23 @@ def _backbone(recipe: Recipe) -> str:
 
 def _head(recipe: Recipe) -> str:
     head = recipe.head
-    parts = [_HEADS[head.name]]
-    if head.units:
-        parts.append("hidden layers of " + ", ".join(map(str, head.units)) + " units")
-    if head.dropout:
-        parts.append(f"{100 * head.dropout:g} % dropout")
-    if head.batch_norm:
-        parts.append("batch normalisation")
-    return _sentence("; ".join(parts))
+    parts = [
+        _HEADS[head.name],
+        "hidden layers of " + ", ".join(map(str, head.units)) + " units" if head.units else "",
+        f"{100 * head.dropout:g} % dropout" if head.dropout else "",
+        "batch normalisation" if head.batch_norm else "",
+    ]
+    return _sentence("; ".join(filter(None, parts)))
 
 
 def _images(recipe: Recipe) -> str:
-    parts = []
-    if recipe.patch:
-        parts.append(f"squares of {recipe.patch} px")
-    if recipe.context:
-        parts.append(f"seen with {recipe.context} px of surrounding image")
-    if recipe.zoom != 1:
-        parts.append(f"enlarged {recipe.zoom:g} times")
-    if recipe.bands:
-        parts.append("bands " + ", ".join(map(str, recipe.bands)))
-    return _sentence(", ".join(parts) or "as they are")
+    parts = [
+        f"squares of {recipe.patch} px" if recipe.patch else "",
+        f"seen with {recipe.context} px of surrounding image" if recipe.context else "",
+        f"enlarged {recipe.zoom:g} times" if recipe.zoom != 1 else "",
+        "bands " + ", ".join(map(str, recipe.bands)) if recipe.bands else "",
+    ]
+    return _sentence(", ".join(filter(None, parts)) or "as they are")
 
 
 def _value(value: Any) -> str:
@@ -127,25 +123,19 @@ def _trained(stage: StageRecipe) -> str:
 
 def _stage(stage: StageRecipe) -> str:
     length = _count(stage.epochs or 0, "epoch") if not stage.steps else f"{stage.steps} steps"
+    decay, steps = stage.layer_decay, stage.gradient_accumulation_steps
     parts = [
         f"up to {length}",
         f"{stage.optimizer} at a rate of {stage.learning_rate:.2g},"
         f" {_SCHEDULES[stage.schedule.name]}",
+        f"each deeper block at {decay:g} times the rate of the one above" if decay != 1 else "",
+        f"weight decay {stage.weight_decay:.2g}" if stage.weight_decay else "",
+        f"gradients of {steps} steps averaged" if steps > 1 else "",
+        f"weights averaged over steps (momentum {stage.ema:g})" if stage.ema else "",
+        "batch normalisation learns its statistics anew" if stage.batch_norm == "train" else "",
+        f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss",
     ]
-    if stage.layer_decay != 1:
-        parts.append(f"each deeper block at {stage.layer_decay:g} times the rate of the one above")
-    if stage.weight_decay:
-        parts.append(f"weight decay {stage.weight_decay:.2g}")
-    if stage.gradient_accumulation_steps > 1:
-        parts.append(f"gradients of {stage.gradient_accumulation_steps} steps averaged")
-    if stage.ema:
-        parts.append(f"weights averaged over steps (momentum {stage.ema:g})")
-    if stage.batch_norm == "train":
-        parts.append("batch normalisation learns its statistics anew")
-    parts.append(
-        f"stopped after {_count(stage.patience, 'epoch')} without a better validation loss"
-    )
-    return _sentence(f"{_trained(stage)}: {'; '.join(parts)}")
+    return _sentence(f"{_trained(stage)}: {'; '.join(filter(None, parts))}")
 
 
 def _tasks(recipe: Recipe) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tltool.metrics import paths
+from tltool.metrics.paths import get
 from tltool.report.comparison import Compared
 from tltool.tasks.display import Scoring, Shown
 from tltool.tasks.task import Task
@@ -17,7 +17,6 @@ from tltool.tasks.words import (
     TO,
     decimal,
     percent,
-    percent_ends,
     points,
     points_ends,
     value,
@@ -32,14 +31,6 @@ def numbers_of(metrics: dict[str, Any], task: str) -> dict[str, Any]:
     return metrics["tasks"][task] if "tasks" in metrics else metrics
 
 
-def find(numbers: dict[str, Any], path: str) -> float | None:
-    """The number at a path such as ``macro.f1``; None where there is none."""
-    try:
-        return paths.find(numbers, path)
-    except KeyError:
-        return None
-
-
 # Form of a number -> by how much a difference is multiplied, and its format.
 _GAINS = {"share": (100, "+.1f"), "decimal": (1, "+.3f"), "value": (1, "+.3g")}
 
@@ -52,7 +43,7 @@ def shown_numbers(
     for each in chosen:
         text, between = FORMS[each.form]
         ends = numbers["intervals"].get(each.path)
-        found.append((each.name, text(find(numbers, each.path)), between(ends), each.meaning))
+        found.append((each.name, text(get(numbers, each.path)), between(ends), each.meaning))
     return found
 
 
@@ -120,14 +111,16 @@ def threshold_rows(numbers: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 def comparison_texts(row: Compared, scoring: Scoring) -> tuple[str, str, str, str, str]:
     """Score and its interval, the other number, gain and its interval."""
-    if scoring.share:
-        score, other, gain = percent(row.score), percent(row.other), points(row.gain or 0)
-        ends, gain_ends = percent_ends(row.interval), points_ends(row.gain_interval)
-    else:
-        score, gain = value(row.score), value(row.gain)
-        other = decimal(row.other if math.isfinite(row.other) else None)
-        ends, gain_ends = value_ends(row.interval), value_ends(row.gain_interval)
-    return score, ends, other, NONE if row.gain is None else gain, gain_ends
+    text, between = FORMS["share" if scoring.share else "value"]
+    gain, gain_between = (points, points_ends) if scoring.share else (value, value_ends)
+    other = row.other if math.isfinite(row.other) else None
+    return (
+        text(row.score),
+        between(row.interval),
+        percent(other) if scoring.share else decimal(other),
+        NONE if row.gain is None else gain(row.gain),
+        gain_between(row.gain_interval),
+    )
 
 
 def gain_sentence(rows: Sequence[Compared], scoring: Scoring) -> str:
@@ -148,13 +141,6 @@ def gain_sentence(rows: Sequence[Compared], scoring: Scoring) -> str:
     return text + "."
 
 
-def summary(task: Task, numbers: dict[str, Any], split: str) -> str:
-    """The first sentence to read."""
-    number = numbers["samples"]
-    images = f"{number} image{'s' * (number != 1)}"
-    return task.summary(numbers, images + ("" if split == "all" else f" of the {split} split"))
-
-
 def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, str, str, str]]:
     """Name, without, with, gain and its interval of test-time augmentation, where it was made."""
     if "averaged" not in metrics:
@@ -164,7 +150,7 @@ def averaged_rows(metrics: dict[str, Any], task: Task) -> list[tuple[str, str, s
     gains = gains.get(task.name, {}) if "tasks" in metrics else gains
     rows = []
     for known in task.averaged:
-        old, new = find(before, known.path), find(after, known.path)
+        old, new = get(before, known.path), get(after, known.path)
         if old is None or new is None:
             continue
         show, _ = FORMS[known.form]

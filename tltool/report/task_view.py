@@ -68,7 +68,9 @@ class TaskView:
         As `tltool.evaluate` writes them.
     task : Task
     colours : dict of class to str
-        CSS.
+        CSS variables.
+    frames : list of str
+        CSS colours of the classes' thumbnails, on any ground.
 
     Attributes
     ----------
@@ -90,10 +92,15 @@ class TaskView:
     maps : list of MapPicture
     """
 
-    def __init__(self, metrics: dict[str, Any], task: Task, colours: dict[str, str]):
+    def __init__(
+        self, metrics: dict[str, Any], task: Task, colours: dict[str, str], frames: list[str]
+    ):
         numbers, names = tables.numbers_of(metrics, task.name), task.classes
-        self.task, self.numbers, self.colours = task, numbers, colours
-        self.summary = tables.summary(task, numbers, metrics["split"])
+        self.task, self.numbers, self.colours, self.frames = task, numbers, colours, frames
+        number, split = numbers["samples"], metrics["split"]
+        images = f"{number} image{'s' * (number != 1)}"
+        images += "" if split == "all" else f" of the {split} split"
+        self.summary = task.summary(numbers, images)
         self.headline = tables.shown_numbers(numbers, task.headline)
         self.more = tables.shown_numbers(numbers, task.more_numbers(numbers, metrics["beta"]))
         self.classes = tables.class_rows(numbers)

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -28,57 +27,35 @@ logger = logging.getLogger(__name__)
 _ON_WHITE = 0.56
 
 
-@dataclass(frozen=True)
-class Palette:
-    """Colours of the classes in CSS.
-
-    Attributes
-    ----------
-    of_task : dict of task to dict of class to str
-        Variables.
-    frames : dict of task to list of str
-        Of thumbnails, on any ground.
-    variables : list of (str, str, str)
-        Their names, and what they are on white and on black.
-    """
-
-    of_task: dict[str, dict[str, str]]
-    frames: dict[str, list[str]]
-    variables: list[tuple[str, str, str]]
-
-
-def _palette(material: Material) -> Palette:
-    palette = Palette({}, {}, [])
+def _task_views(
+    material: Material, feature_map: bool
+) -> tuple[list[TaskView], list[tuple[str, str, str]]]:
+    """What is shown of each task; CSS variables of the classes, on white and on black."""
+    found: list[TaskView] = []
+    variables: list[tuple[str, str, str]] = []
+    pretrained = None if material.no_baselines() else material.pretrained()
+    compared = {} if pretrained is None else material.baselines(pretrained)
     for task in material.tasks:
         light, dark = (
-            ["#{:02x}{:02x}{:02x}".format(*colour) for colour in found]
-            for found in (
+            ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
+            for colours in (
                 colours_of(task.classes, material.sidecar.background, lightness)
                 for lightness in (_ON_WHITE, None)
             )
         )
-        names = [f"--k{len(palette.variables) + place}" for place in range(len(light))]
-        palette.variables.extend(zip(names, light, dark, strict=True))
-        palette.frames[task.name] = dark
-        variables = (f"var({name})" for name in names)
-        palette.of_task[task.name] = dict(zip(task.classes, variables, strict=True))
-    return palette
-
-
-def _task_views(material: Material, palette: Palette, feature_map: bool) -> list[TaskView]:
-    metrics = material.evaluation.metrics
-    found = [TaskView(metrics, task, palette.of_task[task.name]) for task in material.tasks]
-    pretrained = None if material.no_baselines() else material.pretrained()
-    compared = {} if pretrained is None else material.baselines(pretrained)
-    for view in found:
-        if pretrained is not None and view.task.name in compared:
-            add_baselines(view, compared[view.task.name], pretrained)
+        names = [f"--k{len(variables) + place}" for place in range(len(light))]
+        variables += zip(names, light, dark, strict=True)
+        of_class = dict(zip(task.classes, (f"var({name})" for name in names), strict=True))
+        view = TaskView(material.evaluation.metrics, task, of_class, dark)
+        found.append(view)
+        if pretrained is not None and task.name in compared:
+            add_baselines(view, compared[task.name], pretrained)
         view.scatters = plots.scatter_charts(view.task, *material.values(view.task))
         if material.labelled(view.task).any():
             add_examples(view, material)
             if feature_map:
                 add_maps(view, material)
-    return found
+    return found, variables
 
 
 def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> bool:
@@ -99,14 +76,17 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
     return True
 
 
-def render_report(material: Material, found: Sequence[TaskView], palette: Palette) -> str:
+def render_report(
+    material: Material, found: Sequence[TaskView], variables: Sequence[tuple[str, str, str]]
+) -> str:
     """Fill in the page.
 
     Parameters
     ----------
     material : Material
     found : sequence of TaskView
-    palette : Palette
+    variables : sequence of (str, str, str)
+        CSS variables, and what they are on white and on black.
     """
     metrics, folder = material.evaluation.metrics, material.path.parent
     tasks, recipe = material.tasks, material.recipe
@@ -126,7 +106,7 @@ def render_report(material: Material, found: Sequence[TaskView], palette: Palett
         metrics=metrics,
         views=found,
         several=len(found) > 1,
-        palette=palette,
+        variables=variables,
         class_header=tables.class_header(metrics["beta"]),
         no_baselines=material.no_baselines(),
         splits=SPLITS,
@@ -173,10 +153,9 @@ def write_report(
     """
     started = time.perf_counter()
     material = Material(run, evaluation, batch_size, seed)
-    palette = _palette(material)
-    found = _task_views(material, palette, feature_map)
+    found, variables = _task_views(material, feature_map)
     report, picture = material.folder / REPORT_NAME, material.folder / MAP_NAME
-    write_text(report, render_report(material, found, palette))
+    write_text(report, render_report(material, found, variables))
     written = [report]
     if feature_map and _save_maps(found, material, picture):
         written.append(picture)

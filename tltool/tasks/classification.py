@@ -12,7 +12,7 @@ from tltool.metrics.bootstrap import draw_losses, draw_measures
 from tltool.metrics.calibration import at_temperature, calibration, fit_temperature, soften
 from tltool.metrics.classification import classification_metrics
 from tltool.metrics.curves import curves, threshold_tables
-from tltool.metrics.measures import losses, measures, quiet
+from tltool.metrics.measures import losses, measures
 from tltool.recipe import LossRecipe
 from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
 from tltool.tasks.measuring import Choices, Measured, Temperature, intervals, task_draws
@@ -257,21 +257,18 @@ class Classification(Task):
             "calibrated": None,
             "curves": curves(answers),
         }
-        known = len(answers) > 0
-        drawn = draw_measures(answers, draws, choices.beta, choices.top_k) if known else {}
+        drawn = draw_measures(answers, draws, choices.beta, choices.top_k)
         if temperature is not None:
             softened = at_temperature(answers, temperature.value)
-            with quiet():
-                lost = losses(softened)
             error, curve = calibration(softened)
             numbers["calibrated"] = {
                 "temperature": temperature.value,
                 "fitted_on": temperature.fitted_on,
-                **lost,
+                **losses(softened),
                 "ece": error,
                 "calibration": curve,
             }
-            after = draw_losses(softened, draws) if known else {}
+            after = draw_losses(softened, draws)
             drawn |= {f"calibrated.{path}": values for path, values in after.items()}
         if self.asked:
             numbers["thresholds"] = threshold_tables(answers)
@@ -443,12 +440,12 @@ class Classification(Task):
 
         def example(index: int) -> Example:
             row, column = pairs[index]
-            name = said = self.classes[column]
+            name = self.classes[column]
             if answers.exclusive:
-                true = self.classes[answers.labels[row]]
+                said, true = name, self.classes[answers.labels[row]]
             else:
-                said = name if answers.decided[row, column] else f"not {name}"
-                true = name if answers.truth[row, column] else f"not {name}"
+                both = answers.decided[row, column], answers.truth[row, column]
+                said, true = (name if there else f"not {name}" for there in both)
             # A label that is not said too is asked about by what speaks for it.
             target = int(self.output_of(np.array([column]))[0])
             sure = percent(float(certain[index]), 0)
@@ -456,16 +453,12 @@ class Classification(Task):
 
         mistakes = np.flatnonzero(wrong)
         mistakes = mistakes[np.argsort(-certain[mistakes], kind="stable")][:number]
-        uncertain: dict[int, Example] = {}
-        for index in np.argsort(certain, kind="stable").tolist():
-            if len(uncertain) == number:
-                break
-            found = example(index)
-            # Each image once.
-            uncertain.setdefault(found.index, found)
+        order = np.argsort(certain, kind="stable")
+        # Each image once.
+        first = np.sort(np.unique(pairs[order, 0], return_index=True)[1])[:number]
         return [
             ExampleGroup("The most confident mistakes", [example(k) for k in mistakes.tolist()]),
-            ExampleGroup("The least certain answers", list(uncertain.values())),
+            ExampleGroup("The least certain answers", [example(k) for k in order[first].tolist()]),
         ]
 
     def frame_values(self, targets: np.ndarray) -> np.ndarray | None:

@@ -105,9 +105,9 @@ def metric_text(numbers: Mapping[str, Any]) -> tuple[str, str]:
     """Name and value of the metric of training among a task's basic numbers, as text."""
     kind = next(kind for kind in KINDS.values() if kind.metric_name in numbers)
     number = numbers[kind.metric_name]
-    text = "-" if number is None else f"{100 * number:.1f} %"
-    if not kind.probabilistic and number is not None:
-        text = f"{number:.4g}"
+    text = "-"
+    if number is not None:
+        text = f"{100 * number:.1f} %" if kind.probabilistic else f"{number:.4g}"
     return kind.metric_name.replace("_", " "), text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tltool.errors import UsageError
 from tltool.metrics.bootstrap import Drawn, Draws, interval, number_groups
-from tltool.metrics.paths import find
+from tltool.metrics.paths import find, get
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,7 @@ def gains(paths: Sequence[str], plain: Measured, averaged: Measured) -> dict[str
     """
     found = {}
     for path in paths:
-        try:
-            values = find(averaged.numbers, path), find(plain.numbers, path)
-        except KeyError:
-            continue
+        values = get(averaged.numbers, path), get(plain.numbers, path)
         if None not in values:
             change = interval(averaged.drawn[path] - plain.drawn[path], plain.draws)
             found[path] = {"value": values[0] - values[1], "interval": change}
