@@ -45,12 +45,10 @@ def compared(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     (n, m) float64 array, (n, m) bool array
         m: 1, or the number of labels of a multi-label task.
     """
+    chosen: Any = slice(None), answers.asked
     if not answers.asked:
-        best = answers.predicted[:, None]
-        return np.take_along_axis(answers.scores, best, 1), np.take_along_axis(
-            answers.truth, best, 1
-        )
-    return answers.scores[:, answers.asked], answers.truth[:, answers.asked]
+        chosen = np.arange(len(answers))[:, None], answers.predicted[:, None]
+    return answers.scores[chosen], answers.truth[chosen]
 
 
 def bin_of(probabilities: np.ndarray) -> np.ndarray:

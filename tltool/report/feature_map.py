@@ -223,22 +223,6 @@ def draw_layout(
     return picture.crop((0, max(0, top - 2), side, min(side, bottom + 2)))
 
 
-def _legend(
-    pen: ImageDraw.ImageDraw, top: int, legend: Sequence[tuple[str, tuple[int, ...]]]
-) -> int:
-    """Write names beside their colours, in rows; gives where they end, px."""
-    x, y, square = _MARGIN, top, _EM - 4
-    for name, colour in legend:
-        font = load_font(_EM, typeface_for(name))
-        width = round(square + 10 + font.getlength(name) + 28)
-        if x > _MARGIN and x + width > SIDE:
-            x, y = _MARGIN, y + round(1.6 * _EM)
-        pen.rectangle((x, y, x + square, y + square), fill=colour)
-        pen.text((x + square + 10, y + square / 2), name, _INK, font, anchor="lm")
-        x += width
-    return y + round(1.6 * _EM)
-
-
 def draw_sheet(
     layouts: Sequence[tuple[str, Image.Image]], legend: Sequence[tuple[str, tuple[int, ...]]]
 ) -> Image.Image:
@@ -258,7 +242,17 @@ def draw_sheet(
     room = sum(picture.height + heading + _MARGIN for _, picture in layouts)
     sheet = Image.new("RGB", (SIDE, room + 2 * _MARGIN + 2 * _EM * (len(legend) + 1)), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    top = _legend(pen, _MARGIN, legend)
+    # Names beside their colours, in rows.
+    x, top, square = _MARGIN, _MARGIN, _EM - 4
+    for name, colour in legend:
+        font = load_font(_EM, typeface_for(name))
+        width = round(square + 10 + font.getlength(name) + 28)
+        if x > _MARGIN and x + width > SIDE:
+            x, top = _MARGIN, top + round(1.6 * _EM)
+        pen.rectangle((x, top, x + square, top + square), fill=colour)
+        pen.text((x + square + 10, top + square / 2), name, _INK, font, anchor="lm")
+        x += width
+    top += round(1.6 * _EM)
     for title, picture in layouts:
         font = load_font(round(1.2 * _EM), typeface_for(title))
         pen.text((_MARGIN, top + heading / 2), title, _INK, font, anchor="lm")

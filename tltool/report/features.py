@@ -16,14 +16,6 @@ def _pooled(tensor: Any) -> Any:
     return layers.GlobalAveragePooling2D()(tensor) if len(tensor.shape) == 4 else tensor
 
 
-def _before_last_weights(model: keras.Model, output: Any) -> Any:
-    """The input of the last layer with weights on the way to `output`."""
-    made_by = {id(made): step for step in flat_steps(model) for made in step.outputs}
-    while not made_by[id(output)].layer.weights:
-        output = made_by[id(output)].inputs[0]
-    return made_by[id(output)].inputs[0]
-
-
 def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Model]:
     """Build for each task a network from images to what its last layer with weights sees.
 
@@ -41,13 +33,15 @@ def penultimate(model: keras.Model, tasks: Sequence[Task]) -> dict[str, keras.Mo
     """
     if any(is_model(layer) for layer in model.layers):
         model = flatten(model)
+    made_by = {id(made): step for step in flat_steps(model) for made in step.outputs}
     found = {}
     for task in tasks:
         named = isinstance(model.output, dict)
         # Else all outputs stand side by side in one.
-        output = model.output[task.name] if named else model.outputs[0]
-        features = _pooled(_before_last_weights(model, output))
-        found[task.name] = keras.Model(model.inputs[0], features)
+        step = made_by[id(model.output[task.name] if named else model.outputs[0])]
+        while not step.layer.weights:
+            step = made_by[id(step.inputs[0])]
+        found[task.name] = keras.Model(model.inputs[0], _pooled(step.inputs[0]))
     return found
 
 

@@ -32,18 +32,16 @@ def confusion_chart(names: Sequence[str], numbers: dict[str, Any]) -> Matrix | N
     return matrix_chart(text, names, counts, shares)
 
 
-# Kinds of curve: key in the metrics, axes and area there, title and labels of the chart.
+# Kinds of curve: key and area in the metrics, title and labels of the chart.
 _KINDS = (
     (
         "roc",
-        ("fpr", "tpr"),
         "roc_auc",
         "ROC curve and the area under it",
         ("false alarms among images without the class", "found among images of it"),
     ),
     (
         "precision_recall",
-        ("recall", "precision"),
         "average_precision",
         "Precision-recall curve and average precision",
         ("recall", "precision"),
@@ -56,7 +54,7 @@ def curve_charts(
 ) -> list[Chart]:
     """ROC and precision-recall curves, where there are any."""
     charts = []
-    for key, axes, area, title, labels in _KINDS if "curves" in numbers else ():
+    for key, area, title, labels in _KINDS if "curves" in numbers else ():
         areas = {name: numbers["classes"][name][area] for name in names}
         known = [name for name in names if areas[name] is not None]
         # Those with the lowest areas, in their order, where they are too many.
@@ -74,7 +72,7 @@ def curve_charts(
                 Line(
                     "all classes together" if average else name,
                     "currentColor" if average else colours[name],
-                    np.array([curve[axis] for axis in axes], float).T,
+                    np.array(list(curve.values()), float).T,
                     "" if share is None else f"{share:.2f}",
                     dashed=average,
                     stepped=key == "precision_recall",

@@ -76,50 +76,6 @@ def _save_maps(found: Sequence[TaskView], material: Material, path: Path) -> boo
     return True
 
 
-def render_report(
-    material: Material, found: Sequence[TaskView], variables: Sequence[tuple[str, str, str]]
-) -> str:
-    """Fill in the page.
-
-    Parameters
-    ----------
-    material : Material
-    found : sequence of TaskView
-    variables : sequence of (str, str, str)
-        CSS variables, and what they are on white and on black.
-    """
-    metrics, folder = material.evaluation.metrics, material.path.parent
-    tasks, recipe = material.tasks, material.recipe
-    classes = sum(len(task.classes) for task in tasks if task.probabilistic)
-    answers = f"{classes} classes" if classes else tasks[0].kind
-    about = [
-        *([recipe.backbone.name] if recipe is not None else []),
-        f"{len(tasks)} tasks, {answers}" if len(tasks) > 1 else answers,
-        f"{metrics['samples']} images judged",
-        time.strftime("%Y-%m-%d"),
-    ]
-    return render_page(
-        "tltool.report",
-        "report.html.j2",
-        title=folder.resolve().name,
-        about=about,
-        metrics=metrics,
-        views=found,
-        several=len(found) > 1,
-        variables=variables,
-        class_header=tables.class_header(metrics["beta"]),
-        no_baselines=material.no_baselines(),
-        splits=SPLITS,
-        samples=[class_samples(material, place) for place in range(len(tasks))],
-        history=plots.history_charts(read_history(folder / HISTORY_NAME)),
-        recipe=None if recipe is None else describe_recipe(recipe),
-        fidelity=fidelity(folder),
-        environment=environment(material),
-        commands=commands(material),
-        comparison_texts=tables.comparison_texts,
-    )
-
-
 def write_report(
     run: LoadedNetwork,
     evaluation: Evaluation,
@@ -154,8 +110,38 @@ def write_report(
     started = time.perf_counter()
     material = Material(run, evaluation, batch_size, seed)
     found, variables = _task_views(material, feature_map)
+    metrics, folder = material.evaluation.metrics, material.path.parent
+    tasks, recipe = material.tasks, material.recipe
+    classes = sum(len(task.classes) for task in tasks if task.probabilistic)
+    answers = f"{classes} classes" if classes else tasks[0].kind
+    about = [
+        *([recipe.backbone.name] if recipe is not None else []),
+        f"{len(tasks)} tasks, {answers}" if len(tasks) > 1 else answers,
+        f"{metrics['samples']} images judged",
+        time.strftime("%Y-%m-%d"),
+    ]
+    page = render_page(
+        "tltool.report",
+        "report.html.j2",
+        title=folder.resolve().name,
+        about=about,
+        metrics=metrics,
+        views=found,
+        several=len(found) > 1,
+        variables=variables,
+        class_header=tables.class_header(metrics["beta"]),
+        no_baselines=material.no_baselines(),
+        splits=SPLITS,
+        samples=[class_samples(material, place) for place in range(len(tasks))],
+        history=plots.history_charts(read_history(folder / HISTORY_NAME)),
+        recipe=None if recipe is None else describe_recipe(recipe),
+        fidelity=fidelity(folder),
+        environment=environment(material),
+        commands=commands(material),
+        comparison_texts=tables.comparison_texts,
+    )
     report, picture = material.folder / REPORT_NAME, material.folder / MAP_NAME
-    write_text(report, render_report(material, found, variables))
+    write_text(report, page)
     written = [report]
     if feature_map and _save_maps(found, material, picture):
         written.append(picture)

@@ -91,9 +91,8 @@ class Classification(Task):
     @classmethod
     def learn(cls, name: str, column: Sequence[Names], background: str | None = None) -> "Task":
         """The task of the classes that training rows have, sorted."""
-        return cls(
-            name, cls.order({label for names in column for label in names or ()}, background)
-        )
+        labels = {label for names in column for label in names or ()}
+        return cls(name, cls.order(labels, background))
 
     @classmethod
     def order(cls, names: set[str], background: str | None) -> tuple[str, ...]:
@@ -339,17 +338,15 @@ class Classification(Task):
             most = [text_of(self.class_scores(values[None]).max())] if self.exclusive else []
             return [self.decided_text(classes), *most]
 
-        (true,), (answer,) = self.decided_classes(target[None]), self.decided_classes(outputs[None])
-        labelled = bool(self.labelled(target[None])[0])
         name, *most = said(outputs)
-        return [
-            self.decided_text(true) if labelled else "",
-            name,
-            str(int(true == answer)) if labelled else "",
-            *most,
-            *(said(averaged) if averaged is not None else ()),
-            *map(text_of, self.class_scores(outputs[None])[0]),
-        ]
+        true = right = ""
+        if self.labelled(target[None])[0]:
+            true = said(target)[0]
+            same = self.decided_classes(target[None]) == self.decided_classes(outputs[None])
+            right = str(int(same))
+        means = said(averaged) if averaged is not None else ()
+        scores = map(text_of, self.class_scores(outputs[None])[0])
+        return [true, name, right, *most, *means, *scores]
 
     def decided_text(self, classes: tuple[int, ...]) -> str:
         """Classes as a manifest has them."""

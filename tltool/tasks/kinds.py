@@ -52,9 +52,8 @@ def make_task(name: str, classes: Sequence[str] = (), kind: str = "multi-class")
         No such kind, or classes that do not fit it.
     """
     cls = kind_of(kind, f"task {name}")
-    return (
-        cls(name, tuple(classes)) if classes or cls.from_folders or cls.probabilistic else cls(name)
-    )
+    needed = cls.from_folders or cls.probabilistic
+    return cls(name, tuple(classes)) if classes or needed else cls(name)
 
 
 def tasks_of(sidecar: Sidecar) -> tuple[Task, ...]:
@@ -64,10 +63,9 @@ def tasks_of(sidecar: Sidecar) -> tuple[Task, ...]:
     if len(sidecar.classes) == 1:
         # The first class is what stays below the threshold.
         positive = sidecar.classes[0]
-        names = [sidecar.background or "background", positive]
-        return (
-            make_task("label", names if names[0] != positive else ["other", positive], "binary"),
-        )
+        nothing = sidecar.background or "background"
+        names = [nothing if nothing != positive else "other", positive]
+        return (make_task("label", names, "binary"),)
     return (make_task("label", sidecar.classes),)
 
 

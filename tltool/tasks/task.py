@@ -366,14 +366,8 @@ class Task:
 
     def evaluated_columns(self, averaged: bool) -> list[str]:
         """Columns of a table of labelled images; `averaged`: with test-time augmentation."""
-        means = [f"averaged_{name}" for name in self.output_names] if averaged else []
-        errors = [f"error_{name}" for name in self.output_names]
-        return [
-            *(f"true_{name}" for name in self.output_names),
-            *self.output_names,
-            *errors,
-            *means,
-        ]
+        kinds = ("true_", "", "error_", *["averaged_"] * averaged)
+        return [kind + name for kind in kinds for name in self.output_names]
 
     def evaluated_cells(
         self, target: np.ndarray, outputs: np.ndarray, averaged: np.ndarray | None = None
@@ -382,12 +376,8 @@ class Task:
         labelled = bool(self.labelled(target[None])[0])
         true = [text_of(n) if labelled else "" for n in target]
         errors = [text_of(n) if labelled else "" for n in outputs - target]
-        return [
-            *true,
-            *map(text_of, outputs),
-            *errors,
-            *map(text_of, averaged if averaged is not None else ()),
-        ]
+        means = map(text_of, averaged if averaged is not None else ())
+        return [*true, *map(text_of, outputs), *errors, *means]
 
     # Maps and explanations.
 
