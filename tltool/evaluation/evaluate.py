@@ -25,19 +25,12 @@ def _numbers(
     """The numbers of all tasks, those with test-time augmentation, and what it gains."""
     plain, averaged, gained = {}, {}, {}
     for task in predictions.tasks:
-        targets = predictions.targets[task.name]
-        before = task.measure(
-            predictions.probabilities[task.name],
-            targets,
-            predictions.groups,
-            choices,
-            temperature.get(task.name),
-        )
+        targets, outputs = predictions.targets[task.name], predictions.probabilities[task.name]
+        groups, at = predictions.groups, temperature.get(task.name)
+        before = task.measure(outputs, targets, groups, choices, at)
         plain[task.name] = before.numbers
         if predictions.averaged is not None:
-            after = task.measure(
-                predictions.averaged[task.name], targets, predictions.groups, choices
-            )
+            after = task.measure(predictions.averaged[task.name], targets, groups, choices)
             averaged[task.name] = after.numbers
             gained[task.name] = gains(task.gain_paths, before, after)
     return plain, averaged, gained

@@ -153,12 +153,10 @@ def _of_one_class(answers: Answers, top_k: int) -> dict[str, Any]:
     }
     if not answers.asked:
         every = {"labels": np.arange(classes)}
-        found["top_k"] = {
-            str(k): number(scikit().top_k_accuracy_score(labels, answers.scores, k=k, **every))
-            if len(answers)
-            else None
-            for k in range(2, min(top_k, classes - 1) + 1)
-        }
+        found["top_k"] = dict.fromkeys(map(str, range(2, min(top_k, classes - 1) + 1)))
+        for k in found["top_k"] if len(answers) else ():
+            share = scikit().top_k_accuracy_score(labels, answers.scores, k=int(k), **every)
+            found["top_k"][k] = number(share)
     rows = [(row, row.sum()) for row in matrix]
     return found | {
         "confusion": matrix.tolist(),

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 WIDTH, HEIGHT = 400, 320
-# Around the plot, px: left, top, right, bottom.
-_LEFT, _TOP, _RIGHT, _BOTTOM = 52, 12, 14, 48
 # Points of a line that lie closer than this, px, are left out.
 _NEAR = 0.6
 
@@ -80,12 +78,13 @@ class Chart:
     lines: list[Line]
     marks: list[tuple[float, str]]
     diagonal: bool
+    # The picture, and the ends of the plot in it.
     width: int = WIDTH
     height: int = HEIGHT
-    left: int = _LEFT
-    top: int = _TOP
-    right: int = WIDTH - _RIGHT
-    bottom: int = HEIGHT - _BOTTOM
+    left: int = 52
+    top: int = 12
+    right: int = WIDTH - 14
+    bottom: int = HEIGHT - 48
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,8 @@ def line_chart(
     whole : bool
         Whether x counts something.
     """
-    x = Axis(*x_range, _LEFT, WIDTH - _RIGHT)
-    y = Axis(*y_range, HEIGHT - _BOTTOM, _TOP)
+    x = Axis(*x_range, Chart.left, Chart.right)
+    y = Axis(*y_range, Chart.bottom, Chart.top)
     drawn = []
     for line in lines:
         known = np.isfinite(line.points).all(axis=1)

@@ -33,15 +33,13 @@ def _task_views(
     """What is shown of each task; CSS variables of the classes, on white and on black."""
     found: list[TaskView] = []
     variables: list[tuple[str, str, str]] = []
+    background = material.sidecar.background
     pretrained = None if material.no_baselines() else material.pretrained()
     compared = {} if pretrained is None else material.baselines(pretrained)
     for task in material.tasks:
         light, dark = (
-            ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
-            for colours in (
-                colours_of(task.classes, material.sidecar.background, lightness)
-                for lightness in (_ON_WHITE, None)
-            )
+            ["#{:02x}{:02x}{:02x}".format(*c) for c in colours_of(task.classes, background, level)]
+            for level in (_ON_WHITE, None)
         )
         names = [f"--k{len(variables) + place}" for place in range(len(light))]
         variables += zip(names, light, dark, strict=True)

@@ -402,12 +402,8 @@ class Classification(Task):
 
     def more_numbers(self, numbers: dict[str, Any], beta: float) -> Sequence[Shown]:
         """Numbers for a table, with the top-k accuracies that there are."""
-        top = [
-            Shown(
-                f"top_k.{k}", f"Top-{k} accuracy", f"the right class is among the {k} most probable"
-            )
-            for k in numbers.get("top_k") or ()
-        ]
+        among, ks = "the right class is among the {} most probable", numbers.get("top_k") or ()
+        top = [Shown(f"top_k.{k}", f"Top-{k} accuracy", among.format(k)) for k in ks]
         texts = [
             replace(each, name=each.name.format(beta=beta), meaning=each.meaning.format(beta=beta))
             for each in self.more

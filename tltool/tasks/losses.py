@@ -39,9 +39,8 @@ def class_weights(counts: np.ndarray, beta: float | None = None) -> np.ndarray:
     (..., classes) float64 array; 0 for a class without samples.
     """
     counts = np.asarray(counts, float)
-    if beta is None:
-        effective = counts
-    else:
+    effective = counts
+    if beta is not None:
         # 1 - beta**n, exact also where beta is nearly 1.
         effective = -np.expm1(counts * np.log(max(beta, np.finfo(float).tiny)))
     weights = _divide(np.ones_like(counts), effective)

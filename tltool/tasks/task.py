@@ -460,21 +460,17 @@ class Task:
         rows = np.flatnonzero(self.labelled(targets))
         truth, said = self.decide(targets[rows]), self.decide(outputs[rows])
         errors = self.score_images(truth, said)
-        order = np.argsort(-errors, kind="stable")
+        order = np.argsort(-errors, kind="stable").tolist()
+        best = order[number:][::-1][:number]
 
         def example(k: int) -> Example:
-            answer, true = (
-                " ".join(value(v) for v in np.atleast_1d(each[k])) for each in (said, truth)
-            )
-            return Example(
-                int(rows[k]), answer, true, f"off by {value(float(errors[k]))}", False, 0
-            )
+            answer, true = (" ".join(map(value, np.atleast_1d(each[k]))) for each in (said, truth))
+            off = f"off by {value(float(errors[k]))}"
+            return Example(int(rows[k]), answer, true, off, False, 0)
 
         return [
-            ExampleGroup("The largest errors", [example(k) for k in order[:number].tolist()]),
-            ExampleGroup(
-                "The smallest errors", [example(k) for k in order[number:][::-1][:number].tolist()]
-            ),
+            ExampleGroup("The largest errors", [example(k) for k in order[:number]]),
+            ExampleGroup("The smallest errors", [example(k) for k in best]),
         ]
 
     def frame_values(self, targets: np.ndarray) -> np.ndarray | None:
