@@ -24,7 +24,7 @@ def find(numbers: Mapping[str, Any], path: str) -> Any:
 
 
 def get(numbers: Mapping[str, Any], path: str) -> Any:
-    """The same; None where there is nothing."""
+    """Number at a path as of `find`; None where there is nothing."""
     try:
         return find(numbers, path)
     except KeyError:

@@ -30,7 +30,7 @@ _ON_WHITE = 0.56
 def _task_views(
     material: Material, feature_map: bool
 ) -> tuple[list[TaskView], list[tuple[str, str, str]]]:
-    """What is shown of each task; CSS variables of the classes, on white and on black."""
+    """Views of the tasks; CSS variables of their classes, on white and on black."""
     found: list[TaskView] = []
     variables: list[tuple[str, str, str]] = []
     background = material.sidecar.background
