@@ -98,11 +98,8 @@ def majority(labels: np.ndarray, number: int) -> Baseline:
     """
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
-    name, what, learner = (
-        "majority class",
-        "commonest class",
-        DummyClassifier(strategy="most_frequent"),
-    )
+    name, what = "majority class", "commonest class"
+    learner: Any = DummyClassifier(strategy="most_frequent")
     if _are_numbers(labels):
         name, what, learner = "mean of training", "mean", DummyRegressor()
     train = np.zeros((len(labels), 1)), labels

@@ -14,6 +14,7 @@ from tltool.metrics.baselines import (
     majority,
     pixel_neighbour,
 )
+from tltool.metrics.paths import get
 from tltool.metrics.regression import draw_regression, regression_metrics
 from tltool.recipe import LossRecipe
 from tltool.tasks.display import Example, ExampleGroup, Scatter, Scoring, Shown, shown_table
@@ -439,11 +440,11 @@ class Task:
     def summary(self, numbers: dict[str, Any], images: str) -> str:
         """The first sentence to read; `images` such as "12 images of the test split"."""
         path, (text, between) = self.headline[0].path, FORMS[self.headline[0].form]
-        if numbers[path] is None:
+        if (number := get(numbers, path)) is None:
             return "No image is labelled."
         ends = numbers["intervals"].get(path)
         sure = "" if ends is None else f" (95 % interval {between(ends)})"
-        return self.sentence.format(images=images, number=text(numbers[path]), interval=sure)
+        return self.sentence.format(images=images, number=text(number), interval=sure)
 
     def charts(self, outputs: np.ndarray, targets: np.ndarray) -> list[Scatter]:
         """Charts of an evaluation that its numbers do not hold, from (n, outputs) arrays."""
