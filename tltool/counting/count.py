@@ -165,7 +165,7 @@ def count(
         for image_map in ready.maps:
             own = choice.for_map(image_map)
             if own.doubt and not choice.doubt:
-                logger.warning("%s: %s", image_map.path or image_map.image, own.doubt)
+                logger.warning("%s: %s", image_map.image, own.doubt)
                 choice = own
             try:
                 found = image_map.in_image(image_map.detect(own.parameters))

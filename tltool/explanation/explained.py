@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,20 @@ class Explained:
     probability: float
     predicted: str
     predicted_probability: float
-    map: np.ndarray = field(repr=False)
-    pixels: np.ndarray = field(repr=False)
+    map: np.ndarray
+    pixels: np.ndarray
     method: str
     layer: str
     patch: Box | None = None
     picture: Path | None = None
     raw: Path | None = None
     located: Located | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Explained {self.image}: {self.label} {self.probability:.2f}, {self.method} at"
+            f" {self.layer}>"
+        )
 
     def to_image(self) -> Image.Image:
         """Draw what the network sees beside the same under the heat of the map."""

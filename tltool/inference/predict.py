@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,7 +40,7 @@ class Predictions:
     """
 
     network: LoadedNetwork
-    images: Iterable[Any] = field(repr=False)
+    images: Iterable[Any]
     total: int | None
     temperature: dict[str, float] | None
     progress: bool
@@ -52,6 +52,10 @@ class Predictions:
     def tasks(self) -> tuple[Task, ...]:
         """Tasks of the network."""
         return self.network.tasks
+
+    def __repr__(self) -> str:
+        number = "a stream of" if self.total is None else self.total
+        return f"<Predictions of {number} images by {self.network.name}>"
 
     def __iter__(self) -> Iterator[Prediction]:
         batches = predict_batches(self.network, self.images, **self.options)
