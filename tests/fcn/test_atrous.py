@@ -170,6 +170,7 @@ def stitched_and_dense(name, stride):
         "ResNet50",
         "DenseNet121",
         "EfficientNetB0",
+        "EfficientNetLite0",
         "MobileNetV3Small",
         "Xception",
         "ConvNeXtTiny",

@@ -27,7 +27,7 @@ ALL = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in 
 
 # Every family whose layers are local; those with the widest surroundings take long.
 QUICK_MAPS = ["MobileNet"]
-LOCAL = ["MobileNetV2", "ResNet50", "ResNet50V2", "VGG16"]
+LOCAL = ["EfficientNetLite0", "MobileNetV2", "ResNet50", "ResNet50V2", "VGG16"]
 WIDE = [
     "Xception",
     "InceptionV3",

@@ -70,7 +70,8 @@ def test_a_grey_image_gives_the_features_it_gives_in_rgb(bands):
 CHEAP = ["VGG16"]
 DEAR = [
     *["ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S"],
-    *["InceptionResNetV2", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile"],
+    *["EfficientNetLite0", "InceptionResNetV2", "InceptionV3", "MobileNetV2", "MobileNetV3Small"],
+    "NASNetMobile",
     *["ResNet50", "ResNet50V2", "Xception"],
 ]
 

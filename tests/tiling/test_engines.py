@@ -139,6 +139,7 @@ FAMILIES = (
     "ConvNeXtTiny",
     "DenseNet121",
     "EfficientNetB0",
+    "EfficientNetLite0",
     "EfficientNetV2B0",
     "InceptionResNetV2",
     "InceptionV3",

