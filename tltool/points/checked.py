@@ -62,8 +62,11 @@ draws. By Markov's inequality it exceeds 1 / 0.05 in at most 5 % of surveys
 values of one range, here every window has its own). Products are averaged over
 several s, half the weight on the largest, which finds empty windows most
 telling. The upper end is the largest F0 at which the average stays below 20.
-The lower end is what was seen, which is certain: the interval covers 95 % or
-more. Its width is what little the draws say.
+It never lies below the upper end of the ``normal`` interval. The lower end is
+what was seen, which is certain: the interval covers 95 % or more. Its width is
+what little the draws say. All this holds before the draws are seen; of objects
+so rare that ten windows contain any in one survey out of twenty, just these
+surveys overestimate.
 
 References
 ----------
@@ -250,35 +253,28 @@ def checked_total(
         known, variance = np.zeros_like(known), 0.0
     corrected = _corrected(values[at], known[at], variance)
     estimate = float(corrected.mean())
-    if occupied < LEAST_OCCUPIED:
-        upper = _upper_bound(f, q, at, most, 1 - level)
-        return CheckedTotal(estimate, float(seen), upper, level, "bound", number, occupied, seen)
     least = q <= q.min() * (1 + 1e-9)
     unseen = (g[least].mean() + 1) / q.min()
     y = np.append(values[at], unseen)
     x = np.append(known[at], known[least].mean())
     share = np.append(np.ones(number), _UNSEEN)
-    if method == "normal":
-        rest = _corrected(y, x, variance)
-        rest[:-1] = corrected
-        lower, upper = _student_interval(rest, share, level)
-    else:
+    used: str = method if occupied >= LEAST_OCCUPIED else "bound"
+    if used == "bootstrap":
         lower, upper = _bootstrap_interval(y, x, share, variance, level, seed)
         if variance:
             # Where few draws say anything a fitted slope can do more harm than good.
             plain = _bootstrap_interval(y, np.zeros_like(x), share, 0.0, level, seed)
             if upper - lower > _TOO_WIDE * (plain[1] - plain[0]):
                 lower, upper = plain
-    return CheckedTotal(
-        estimate,
-        max(float(seen), lower),
-        max(float(seen), upper),
-        level,
-        method,
-        number,
-        occupied,
-        seen,
-    )
+    else:
+        rest = _corrected(y, x, variance)
+        rest[:-1] = corrected
+        lower, upper = _student_interval(rest, share, level)
+        if used == "bound":
+            # Now and then chance makes the bound absurdly low: it may only widen an interval.
+            lower, upper = 0.0, max(_upper_bound(f, q, at, most, 1 - level), upper)
+    lower, upper = (max(float(seen), end) for end in (lower, min(upper, most * len(f))))
+    return CheckedTotal(estimate, lower, upper, level, used, number, occupied, seen)
 
 
 def _corrected(y: np.ndarray, x: np.ndarray, variance: float) -> np.ndarray:
