@@ -105,6 +105,7 @@ def test_labels_are_numbers(data):
     np.testing.assert_array_equal(task.labelled(targets), [True] * 48 + [False])
 
 
+@pytest.mark.slow
 def test_beside_classes_numbers_may_be_missing(tmp_path):
     path = brightness_manifest(tmp_path / "data", celsius)
     _, *rows = path.read_text().split()

@@ -79,13 +79,13 @@ def test_a_run_shows_itself(plain):
     "data",
     [
         (X.astype(float), Y),
-        (X, Y[:, None]),
         (X, np.eye(2)[Y]),
-        (X, NAMES),
+        pytest.param((X, Y[:, None]), marks=pytest.mark.slow),
+        pytest.param((X, NAMES), marks=pytest.mark.slow),
         (list(X), list(NAMES)),
-        (X, NAMES.astype("S")),
+        pytest.param((X, NAMES.astype("S")), marks=pytest.mark.slow),
     ],
-    ids=["floats", "column", "one-hot", "names", "lists", "bytes"],
+    ids=["floats", "one-hot", "column", "names", "lists", "bytes"],
 )
 def test_whatever_form_they_have_the_weights_are_the_same(plain, data, tmp_path):
     run = train(data, tmp_path / "run", classes=["dark", "light"])
@@ -217,8 +217,11 @@ STREAMS = {
 
 @pytest.mark.parametrize(
     "name",
-    ["PyDataset", "generator"]
-    + [pytest.param(name, marks=pytest.mark.slow) for name in ("batched", "unbatched", "endless")],
+    ["generator"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("PyDataset", "batched", "unbatched", "endless")
+    ],
 )
 def test_datasets_train_and_are_resumed(name, tmp_path):
     make, more = STREAMS[name]

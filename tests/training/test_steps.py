@@ -94,7 +94,7 @@ def test_as_many_steps_as_epochs_have_give_the_same_weights(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("steps", [5, 7, 10])
+@pytest.mark.parametrize("steps", [10, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 7))])
 def test_stopped_it_ends_with_the_same_bits_and_epochs_count_on(tmp_path, steps):
     stages = [stage(steps=7, draws=0), stage(steps=5, ema=0.9, schedule="plateau")]
 
