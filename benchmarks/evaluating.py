@@ -35,9 +35,6 @@ from tltool.runtime import quiet_import
 
 keras = quiet_import("keras")
 
-from tltool.evaluation.task_metrics import Choices, task_draws, task_metrics
-from tltool.tasks.answers import answers
-
 import tltool
 from tltool.data.folders import read_folders
 from tltool.data.stream import load_patches
@@ -109,16 +106,15 @@ class _Bench:
         return _taken("memory", lambda: self._forward(self._memory))
 
     def evaluate(self) -> dict[str, float]:
-        """TilePredictor, all told."""
+        """Evaluate, with everything."""
         return _taken("evaluate", self._judge)
 
     def numbers(self) -> dict[str, float]:
         """The numbers and intervals alone."""
-        judged = self._judge().judged
-        task, choices = judged.tasks[0], Choices()
-        told = answers(task, judged.probabilities[task.name], judged.targets[task.name])
-        draws = task_draws(told, judged.groups, choices)
-        return _taken("numbers", lambda: task_metrics(told, draws, choices))
+        found = self._judge().predictions
+        task = found.tasks[0]
+        outputs, targets = found.probabilities[task.name], found.targets[task.name]
+        return _taken("numbers", lambda: task.measure(outputs, targets, found.groups))
 
 
 def main() -> None:

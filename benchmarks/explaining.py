@@ -62,9 +62,15 @@ def _images(photograph: Path, number: int) -> np.ndarray:
 
 
 def _ours(model: Any, images: np.ndarray, targets: np.ndarray) -> Measure:
-    from tltool.explanation.methods import heat_of
+    from tltool.explanation.methods import as_heat, maps_of_subject, subject_for
+    from tltool.explanation.subject import open_subject
 
-    return lambda: heat_of(model, images, targets, "gradcam", "conv_pw_13_relu", BATCH)
+    def heat() -> np.ndarray:
+        opened = open_subject(model, images.shape[1:], "conv_pw_13_relu")
+        subject = subject_for(opened, "gradcam")
+        return as_heat(subject, maps_of_subject(subject, images, targets, "gradcam", BATCH))
+
+    return heat
 
 
 def _opened(model: Any, images: np.ndarray, targets: np.ndarray) -> Measure:
